@@ -8,6 +8,7 @@ Rules:
 """
 
 import math
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from client.site.registry import Registration
 from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import RefusedError, SiteConfigError
 from privacy.refusal_codes import RefusalCode
-from privacy.study import AnyContract, ArraysContract, BinaryLabel, TableContract, Terms, read_terms
+from privacy.study import AnyContract, BinaryLabel, TableContract, Terms, read_terms
 from privacy.study.data.tensors import describe_tensor
 
 _MOST_LISTED: Final = 20  # classes of a target
@@ -32,6 +33,9 @@ _DIFFERENT_FROM = click.option(
     multiple=True,
     metavar="POPULATION",
     help="Its patients are other people, though identifiers are alike; stands in the ledger. Repeat.",
+)
+_MAPPING = click.option(
+    "--mapping", type=click.Path(path_type=Path), help="Convert the hospital's own data, as this mapping file says."
 )
 _POPULATION = click.option(
     "--population", help="Whose patients they are; without it, a population named like the contract."
@@ -45,12 +49,9 @@ def data() -> None:
 
 @data.command("add")
 @click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
-@click.option(
-    "--train", required=True, type=click.Path(path_type=Path), help="CSV or .npz of the patients to learn from."
-)
-@click.option(
-    "--test", required=True, type=click.Path(path_type=Path), help="CSV or .npz of the held-out patients."
-)
+@click.option("--train", type=click.Path(path_type=Path), help="CSV or .npz of the patients to learn from.")
+@click.option("--test", type=click.Path(path_type=Path), help="CSV or .npz of the held-out patients.")
+@_MAPPING
 @_POPULATION
 @_DIFFERENT_FROM
 @click.option("--despite", is_flag=True, help="Register the files despite warnings, without asking.")
@@ -58,18 +59,21 @@ def data() -> None:
 def data_add(
     home: SiteFolder,
     study: Path,
-    train: Path,
-    test: Path,
+    train: Path | None,
+    test: Path | None,
+    mapping: Path | None,
     population: str | None,
     different_from: tuple[str, ...],
     despite: bool,
 ) -> None:
-    """Register two files that keep STUDY.yaml's data contract, as patients of a population.
+    """Register data that keep STUDY.yaml's data contract, as patients of a population.
 
-    A contract of kind table takes CSV files, one of kind arrays takes .npz files (numpy.savez).
+    Two files that keep it as they are: CSV for a contract of kind table, .npz (numpy.savez) for the others. Or the
+    hospital's own data, by a mapping file: they are converted to a snapshot in the site's folder.
     """
     contract = read_terms(study).data
     require_name(population or contract.name)
+    train, test = _find_files(home, contract, train, test, mapping)
     report = inspect_files(
         contract, train.resolve(), test.resolve(), home.open_patient_register().load_objections()
     ).report
@@ -85,7 +89,7 @@ def data_add(
             f"nothing was registered: {len(report.warnings)} warnings; mend the files, or register them despite the "
             "warnings: --despite",
         )
-    registration = register_files(home, contract, train, test, population, different_from)
+    registration = register_files(home, contract, train, test, population, different_from, mapping)
     say(
         f"registered as patients of '{registration.population}'; others will see a patient count of "
         f"{registration.public_patients}"
@@ -96,6 +100,7 @@ def data_add(
 @click.argument("study", metavar="STUDY.yaml", type=click.Path(path_type=Path))
 @click.option("--train", type=click.Path(path_type=Path), help="Check this file instead of the registered one.")
 @click.option("--test", type=click.Path(path_type=Path), help="Check this file instead of the registered one.")
+@_MAPPING
 @_POPULATION
 @_DIFFERENT_FROM
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, without any word of the files.")
@@ -105,6 +110,7 @@ def data_check(
     study: Path,
     train: Path | None,
     test: Path | None,
+    mapping: Path | None,
     population: str | None,
     different_from: tuple[str, ...],
     as_json: bool,
@@ -113,6 +119,8 @@ def data_check(
     terms = read_terms(study)
     require_name(population or terms.data.name)
     known = home.load_registry().find_nearest(terms.data)
+    if mapping is not None:
+        train, test = _find_files(home, terms.data, train, test, mapping)
     if known is None and (train is None or test is None):
         raise SiteConfigError(f"no data are registered as '{terms.data.name}'; name both files: --train and --test")
     first = train or Path(known.train if known else "")
@@ -140,6 +148,38 @@ def data_check(
 
 
 data.add_command(data_object)
+
+
+def _find_files(
+    home: SiteFolder, contract: AnyContract, train: Path | None, test: Path | None, mapping: Path | None
+) -> tuple[Path, Path]:
+    """Return the two files: those that were named, or those of the snapshot that ``mapping`` gives."""
+    if mapping is None:
+        if train is None or test is None:
+            raise SiteConfigError(
+                "name both files (--train and --test), or a mapping of the hospital's data (--mapping)"
+            )
+        return train, test
+    if train is not None or test is not None:
+        raise SiteConfigError("--mapping makes both files; leave out --train and --test")
+    from client.data.conversion.convert import make_snapshot
+
+    snapshot = make_snapshot(contract, mapping, home.snapshots, home.policy.most_quarantined, _show_progress)
+    report = snapshot.report
+    say(f"converted {len(report.sources)} sources: {report.training} records for training, {report.test} held out")
+    for reason, count in report.quarantined.items():
+        say(f"left out: {count} {reason}")
+    if report.quarantined:
+        say(f"their places are listed in {snapshot.quarantine}")
+    for note in report.notes:
+        say(f"note: {note}")
+    return snapshot.train, snapshot.test
+
+
+def _show_progress(what: str, done: int, total: int | None) -> None:
+    """Show how far a conversion is, on a terminal only."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{what}: {done}" + (f" of {total}" if total else ""), nl=done == total, err=True)
 
 
 def _find_register_refusal(
@@ -191,7 +231,7 @@ def _print_report(contract: AnyContract, report: CheckReport) -> None:
         if table is None:
             continue
         click.echo(f"{where}: {_describe_table(contract, table)}")
-        if isinstance(contract, TableContract):
+        if isinstance(contract, TableContract) and Path(table.file).suffix != ".npz":
             _print_columns(table)
         else:
             _print_arrays(contract, table)
@@ -209,7 +249,7 @@ def _print_columns(table: TableReport) -> None:
     print_table(("column", "missing", "below the range", "above it", ""), rows)
 
 
-def _print_arrays(contract: ArraysContract, table: TableReport) -> None:
+def _print_arrays(contract: AnyContract, table: TableReport) -> None:
     rows = list[tuple[str, ...]]()
     for each in table.columns:
         tensor = contract.find_tensor(each.name)

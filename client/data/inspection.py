@@ -256,8 +256,8 @@ def _list_record_findings(contract: AnyContract, report: TableReport, where: Whe
         )
     for column in report.columns:
         if column.constant:
-            what = "column" if isinstance(contract, TableContract) else "array"
-            whole = "row that has a value" if isinstance(contract, TableContract) else "record"
+            in_rows = isinstance(contract, TableContract) and Path(report.file).suffix != ".npz"
+            what, whole = ("column", "row that has a value") if in_rows else ("array", "record")
             yield _make_finding("note", where, f"{what} '{column.name}': the same in every {whole}")
 
 

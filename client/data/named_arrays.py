@@ -1,4 +1,6 @@
-"""Read a ``.npz`` file against a contract of kind ``arrays``: its tensors, and everything that is wrong.
+"""Read a ``.npz`` file against a contract: its tensors, and everything that is wrong.
+
+Files of a contract of kind ``arrays`` are such files; so are snapshots of every kind (``client/data/conversion/``).
 
 Rules:
 
@@ -29,7 +31,7 @@ from client.data.identifiers import is_usable, normalise
 from client.data.lazy_array import LazyArray, Tensor
 from client.data.mistakes import MAX_PLACES, Mistake, Place
 from privacy.errors import DataError
-from privacy.study import ArraysContract
+from privacy.study.data.contract import DataContract
 from privacy.study.data.tensors import Flags, Ids, Numbers
 
 _BLOCK: Final = 1 << 20  # values looked at at a time
@@ -44,7 +46,7 @@ _EXPECTED: Final = {
 }
 
 
-def read_arrays_contents(contract: ArraysContract, path: Path, *, with_targets: bool = True) -> Contents:
+def read_arrays_contents(contract: DataContract, path: Path, *, with_targets: bool = True) -> Contents:
     """Read the ``.npz`` file ``path``, with the arrays of the targets or without.
 
     Raises:
@@ -83,7 +85,7 @@ def read_arrays_contents(contract: ArraysContract, path: Path, *, with_targets: 
     )
 
 
-def _name_patients(contract: ArraysContract, file: ArrayFile, mistakes: list[Mistake]) -> list[str]:
+def _name_patients(contract: DataContract, file: ArrayFile, mistakes: list[Mistake]) -> list[str]:
     """Return the normal form of each record's patient, (records,); a record that names no patient is a mistake."""
     name = contract.patient
     if name not in file.arrays:
@@ -119,7 +121,7 @@ def _read_word(value: Any) -> str:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
 
-def _count_records(contract: ArraysContract, file: ArrayFile, tensors: tuple[Tensor, ...]) -> int | None:
+def _count_records(contract: DataContract, file: ArrayFile, tensors: tuple[Tensor, ...]) -> int | None:
     """Return the number of records: that of the patients, else that of the first array; None if there is none."""
     lengths = [
         len(file.arrays[name])

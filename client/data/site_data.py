@@ -2,8 +2,8 @@
 
 Rules:
 
-* the contract's kind decides how the file is read, here and nowhere else: a table is a CSV file, arrays are a ``.npz``
-  file;
+* the contract's kind decides how the file is read, here and nowhere else: a table is a CSV file, everything else a
+  ``.npz`` file, and so is a snapshot of a table (``client/data/conversion/``);
 * everything that is wrong is reported at once, by column or array and by count; never a value, never a patient;
 * a patient is identified by one normal form (``client/data/identifiers.py``);
 * patients and records keep the file's order; the first ``records_per_patient`` records of each patient are kept;
@@ -26,7 +26,7 @@ from client.data.named_arrays import read_arrays_contents
 from client.data.objections import Objections
 from client.data.table import read_table_contents
 from privacy.errors import DataError
-from privacy.study import AnyContract, ArraysContract
+from privacy.study import AnyContract, TableContract
 
 MAX_LOADED: Final = 256 << 20
 
@@ -74,9 +74,9 @@ def read_contents(contract: AnyContract, path: Path, *, with_targets: bool = Tru
         DataUnavailableError: the file cannot be read now.
         DataError: it is not such a file, or has nothing of what the contract asks for.
     """
-    if isinstance(contract, ArraysContract):
-        return read_arrays_contents(contract, path, with_targets=with_targets)
-    return read_table_contents(contract, path, with_targets=with_targets)
+    if isinstance(contract, TableContract) and path.suffix != ".npz":
+        return read_table_contents(contract, path, with_targets=with_targets)
+    return read_arrays_contents(contract, path, with_targets=with_targets)
 
 
 def group_records(

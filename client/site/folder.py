@@ -17,6 +17,7 @@
     ledger.sqlite    the ledger
     witnessed.json   its newest head that the coordinator has countersigned
     peers.sqlite     what this site has seen of other sites' ledgers
+    data/            snapshots of data that a mapping leads to (client/data/conversion/convert.py)
     weights/         public weights to begin studies with, by their SHA-256
     studies/NAME/    what the site keeps of a study; the final model and its card
     log/             figures that never leave
@@ -137,6 +138,11 @@ class SiteFolder:
     def ledger_path(self) -> Path:
         """The file of the ledger."""
         return self.folder / "ledger.sqlite"
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of snapshots of the hospital's data."""
+        return self.folder / "data"
 
     @property
     def log_path(self) -> Path:

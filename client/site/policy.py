@@ -79,6 +79,7 @@ class Policy(Document):
         minimum_colluders: the least number of sites that may conspire with the coordinator without breaking a
             promise.
         minimum_patients: the fewest patients of this site.
+        most_quarantined: the largest share of a source's items that a conversion may leave out.
         without_privacy: populations that a study without privacy may use; their patients can never be in a private one
             again.
         open_sealing: whether a study may leave its updates unsealed.
@@ -103,6 +104,7 @@ class Policy(Document):
     minimum_sites: int = Field(default=3, ge=3)
     minimum_colluders: int = Field(default=1, ge=0)
     minimum_patients: int = Field(default=50, ge=10)
+    most_quarantined: float = Field(default=0.01, ge=0, le=1)
     without_privacy: tuple[Name, ...] = ()
     open_sealing: bool = False
     unprotected_test_patients: bool = False

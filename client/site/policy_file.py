@@ -29,6 +29,10 @@ MEANINGS: Final = {
         "Against how many sites that conspire with the coordinator a study must protect at least."
     ),
     "minimum_patients": "The fewest patients of this site with which it takes part.",
+    "most_quarantined": (
+        "The largest share of rows, images or other items that 'data add --mapping' may leave out as they cannot be "
+        "used; beyond it nothing is made. 0 to 1."
+    ),
     "without_privacy": (
         "Populations that a study without privacy may use. Once such a study has trained, their patients can never "
         "again be in a study with privacy."

@@ -31,6 +31,7 @@ def register_files(
     test: Path,
     population: str | None = None,
     different_from: Collection[str] = (),
+    mapping: Path | None = None,
 ) -> Registration:
     """Register two files under ``contract``, as patients of ``population`` (default: the contract's name).
 
@@ -42,6 +43,7 @@ def register_files(
         population: the population of their patients.
         different_from: populations that people have said to be of other patients, whatever the identifiers are; the
             population itself if patients who are written alike within these files are different people.
+        mapping: the mapping file by which the files were converted, if they were.
 
     Raises:
         DataError: a file does not keep the contract.
@@ -58,6 +60,7 @@ def register_files(
         "train_sha256": files.train_sha256,
         "test_sha256": files.test_sha256,
         "public_patients": files.public_patients,
+        "mapping": None if mapping is None else str(mapping.resolve()),
     }
     registration = parse(facts, Registration, SiteConfigError, "the registration")
     register_of_patients = home.open_patient_register()

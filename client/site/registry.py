@@ -15,7 +15,8 @@ class Registration(Document):
     """Two files that keep one data contract, and the population of their patients.
 
     The contract is the one that people looked at when they registered the files. A study uses the files only under
-    exactly this contract; a contract that only has the same name is another one.
+    exactly this contract; a contract that only has the same name is another one. ``mapping`` is the mapping file that
+    they were converted by, if they were.
     """
 
     contract: AnyContract
@@ -25,6 +26,7 @@ class Registration(Document):
     train_sha256: str
     test_sha256: str
     public_patients: int
+    mapping: str | None = None
 
     @property
     def data(self) -> str:

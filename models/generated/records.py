@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.study.data.arrays import ArraysContract
+from privacy.study.data.contract import DataContract
 from privacy.study.data.tensors import Flags, Ids, Numbers
 
 Arrays = dict[str, NDArray[Any]]
@@ -47,7 +47,7 @@ class GeneratedRecords(NamedTuple):
 
 
 def generate_records(
-    contract: ArraysContract, patients: int, seed: int, name: str = "generated", records: int = 1
+    contract: DataContract, patients: int, seed: int, name: str = "generated", records: int = 1
 ) -> GeneratedRecords:
     """Generate ``patients`` patients with ``records`` records each.
 
@@ -62,10 +62,10 @@ def generate_records(
     patterns = np.random.default_rng(int(contract.digest[:8], 16))
     hidden = np.repeat(random.standard_normal((patients, _HIDDEN)), records, axis=0)  # (records, hidden)
     arrays: Arrays = {}
-    for tensor in contract.inputs:
+    for tensor in contract.list_inputs():
         arrays[tensor.name] = _generate_input(tensor, hidden, random, patterns)
     _mark_missing(arrays)
-    for tensor in contract.targets:
+    for tensor in contract.list_targets():
         arrays[tensor.name] = _generate_target(tensor, hidden, random)
     _draw_objects(contract, arrays, hidden, random)
     ids = [f"{name}-{number:05d}" for number in range(patients) for _ in range(records)]
@@ -169,11 +169,11 @@ def _generate_target(
 
 
 def _draw_objects(
-    contract: ArraysContract, arrays: Arrays, hidden: NDArray[np.float64], random: np.random.Generator
+    contract: DataContract, arrays: Arrays, hidden: NDArray[np.float64], random: np.random.Generator
 ) -> None:
     """Replace a target mask by a disc, or a ball, and make the image brighter there."""
-    images = [each for each in contract.inputs if isinstance(each, Numbers) and len(each.shape) in (3, 4)]
-    for target in contract.targets:
+    images = [each for each in contract.list_inputs() if isinstance(each, Numbers) and len(each.shape) in (3, 4)]
+    for target in contract.list_targets():
         if not images or target.shape != images[0].shape[1:]:
             continue
         image = images[0]

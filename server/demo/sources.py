@@ -26,7 +26,8 @@ from models.errors import ModelError
 from models.generated.records import generate_records, write_records
 from models.generated.study import write_generated_study
 from privacy.errors import FederationError
-from privacy.study import ArraysContract, Terms, parse_terms
+from privacy.study import TableContract, Terms, parse_terms
+from privacy.study.data.contract import DataContract
 from server.demo.hospitals import has_heart_files, make_specialised_hospitals, read_heart_hospitals
 
 _EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
@@ -68,7 +69,7 @@ class GeneratedHospital:
     """A hospital with generated records."""
 
     name: str
-    contract: ArraysContract
+    contract: DataContract
     patients: int
     seed: int
 
@@ -152,7 +153,7 @@ def _change(value: dict[str, Any], choice: DemoChoice) -> dict[str, Any]:
 
 def _find_hospitals(choice: DemoChoice, terms: Terms) -> tuple[DemoHospital, ...]:
     if choice.data is None:
-        if isinstance(terms.data, ArraysContract):
+        if not isinstance(terms.data, TableContract):
             return tuple(
                 GeneratedHospital(name, terms.data, patients, seed)
                 for seed, (name, patients) in enumerate(_GENERATED.items(), start=1)
@@ -160,7 +161,7 @@ def _find_hospitals(choice: DemoChoice, terms: Terms) -> tuple[DemoHospital, ...
         return make_specialised_hospitals(_SEED)
     if choice.study is None and (choice.model is None or has_heart_files(choice.data)):
         return read_heart_hospitals(choice.data, _SEED)
-    return _list_folders(choice.data, "npz" if isinstance(terms.data, ArraysContract) else "csv")
+    return _list_folders(choice.data, "csv" if isinstance(terms.data, TableContract) else "npz")
 
 
 def _list_folders(data: Path, ending: str) -> tuple[DemoHospital, ...]:

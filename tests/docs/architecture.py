@@ -24,6 +24,7 @@ ROOMS: Final = {
     "client/data": "dataset site_data contents table encoding label_encoding named_arrays scaling lazy_array "
     "identifiers examples inspection mistakes plausibility patient_register objections",
     "client/data/adapters": "csv arrays",
+    "client/data/conversion": "convert mapping converters batch findings snapshot",
     "client/admission": "rules policy_bounds decisions quotas explain budget_forecast",
     "client/ledger": "entry_text summary recovery",
     "client/study": "request_handler waiting_studies context participation problem key_epochs kept_secrets "
