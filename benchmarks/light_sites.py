@@ -30,6 +30,7 @@ from privacy.errors import TrainingError
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.messages import Sealed
 from privacy.study import Terms
+from privacy.study.launch import Launch
 from privacy.study.tasks.task import count_cells
 
 _PATIENCE_S: Final = 3600.0
@@ -117,8 +118,8 @@ class LightSites:
             site.close()
 
 
-def _training_for(terms: Terms, _: StudyFiles) -> LightTraining:
-    return LightTraining(terms)
+def _training_for(launch: Launch, _: StudyFiles) -> LightTraining:
+    return LightTraining(launch.terms)
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ from client.commands.consortium import consortium
 from client.commands.data import data
 from client.commands.doctor import doctor
 from client.commands.evidence import evidence
+from client.commands.explain import explain
+from client.commands.export import export
 from client.commands.join import join
 from client.commands.key import key
 from client.commands.ledger import ledger
@@ -24,6 +26,7 @@ from client.commands.peer import peer
 from client.commands.policy import policy
 from client.commands.predict import predict
 from client.commands.release import release
+from client.commands.report import report
 from client.commands.simulate import simulate
 from client.commands.weights import weights
 from client.commands.withdraw import withdraw
@@ -112,6 +115,8 @@ def _describe_standing(study: dict[str, Any]) -> str:
                 f"{rounds}, finished; its model waits for a person: consilium-site release approve {study['study']}"
             )
         case "finished":
+            if study["statistics"] is not None:
+                return f"finished; the statistics of all sites are in {study['statistics']}"
             return f"{rounds}, finished; its model is in {study['release']}"
         case "ended":
             return f"{rounds}, ended here: the ledger has closed its account"
@@ -145,6 +150,9 @@ for noun in (
     key,
     release,
     predict,
+    explain,
+    report,
+    export,
     simulate,
     check,
     backup,

@@ -18,6 +18,11 @@ Rules for a module:
   of one layer that does both uses in its own ``forward`` of one tensor, records first;
 * what is random in training (corruption, dropout, Gibbs steps) is drawn from torch's generator, outside layers that own
   parameters other than those of torch; the engine seeds it from the round's secret stream;
+* a module that attends to parts of its inputs may show it: ``read_attention(inputs)`` returns weights by a name, each
+  (records, *axes), where the axes are the first ones of an input's; ``read_contributions(inputs)`` returns by the name
+  of an input what its every value adds to every output, (records, *axes, *outputs), so that all of them and a constant
+  are the outputs;
+* the number of records is ``tensor.shape[0]``, not ``len(tensor)``, which an exported model would keep for good;
 * a module with ``objective``, one of ``MODEL.objectives`` or ``task``, computes its ``own_loss`` for that objective
   alone, and returns no ``outputs`` for any but ``task``.
 """

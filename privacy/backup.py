@@ -1,43 +1,41 @@
-"""Write an installation's folder into one archive, and restore it: consistent while the installation runs.
+"""Write an installation's folder into one archive: consistent while the installation runs.
 
-The archive is a plain tar file (POSIX.1-2001 pax): every file, and at the end ``manifest.json`` with their digests.
+The archive is a tar file (POSIX.1-2001 pax): every file, and at the end ``manifest.json`` with their digests.
+``privacy/restore.py`` reads it.
 
-* It holds keys. It is written readable by its owner only (0600), and is encrypted by whoever moves it elsewhere.
+* It holds keys. It is written readable by its owner only (0600), and encrypted under a passphrase if one is given
+  (``privacy/encrypted_file.py``). Without one it is encrypted by whoever moves it elsewhere.
 * SQLite files are copied by SQLite's backup API (sqlite.org/backup.html), and checked; other files are replaced whole
   by those who write them, so a file once opened is complete.
 * The order makes the copies fit: first SQLite files, whose rows name other files; then these; then the files that
   :class:`BackupRules` calls last, because nothing else may be ahead of them (a site pays before it works).
-* An archive without its manifest is cut off. One that was altered is noticed by accident only: whoever can alter it
-  has the keys in it, and could write any manifest.
-* Restoring fills an empty folder, or leaves it empty.
+* An archive without its manifest is cut off. One that was altered is noticed for certain if it is encrypted, else by
+  accident only: whoever can alter it has the keys in it, and could write any manifest.
 """
 
 import fnmatch
 import hashlib
 import io
-import json
 import os
 import sqlite3
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Final, Literal
 
 from pydantic import Field
 
-from privacy.document import Document, parse, read_document
+from privacy.document import Document, read_document
+from privacy.encrypted_file import EncryptingWriter
 from privacy.errors import Error
-from privacy.files import create_folder, replace_file, sync_folder
+from privacy.files import replace_file, sync_folder
 from privacy.sqlite_file import connect
 
 MANIFEST: Final = "manifest.json"
 NOTE: Final = "backup.json"
-_MAX_MANIFEST_BYTES: Final = 64 << 20
-_PART_BYTES: Final = 1 << 20
 _BUSY_S: Final = 30.0
 _NEVER: Final = (".*", "*.lock", NOTE, "*.sqlite-wal", "*.sqlite-shm")
 """Unfinished files, locks, the note of the last backup, and what SQLite's own copy already contains."""
@@ -86,7 +84,13 @@ class LastBackup(Document):
 
 
 def write_backup(
-    folder: Path, archive: Path, rules: BackupRules, name: str, program: str, error: type[Error]
+    folder: Path,
+    archive: Path,
+    rules: BackupRules,
+    name: str,
+    program: str,
+    error: type[Error],
+    passphrase: str | None = None,
 ) -> LastBackup:
     """Write ``folder`` into the new file ``archive``, and note in the folder that this was done.
 
@@ -97,6 +101,7 @@ def write_backup(
         name: the site or the federation.
         program: the version of this program.
         error: the type of the errors.
+        passphrase: under which the archive is encrypted; None for a plain one.
 
     Raises:
         error: the archive is there already or cannot be written, or a file cannot be copied; no archive is left.
@@ -112,13 +117,16 @@ def write_backup(
         raise error(f"{archive}: cannot be written: {cause.strerror}; name another file") from None
     try:
         with os.fdopen(descriptor, "wb") as file:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            out = file if passphrase is None else EncryptingWriter(file, passphrase)
+            with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
                 facts, folders = _add_everything(tar, folder, rules)
                 manifest = Manifest(
                     kind=rules.kind, name=name, program=program, time=began, folders=folders, files=facts
                 )
                 data = manifest.to_bytes()
                 _add(tar, MANIFEST, io.BytesIO(data), len(data))
+            if isinstance(out, EncryptingWriter):
+                out.finish()
             file.flush()
             os.fsync(file.fileno())
         sync_folder(archive.absolute().parent)
@@ -244,108 +252,3 @@ class _Digesting:
         data = self._file.read(size)
         self.sha256.update(data)
         return data
-
-
-def restore_backup(
-    archive: Path, folder: Path, kind: Literal["site", "coordinator"], error: type[Error]
-) -> Manifest:
-    """Restore an archive into ``folder``, which is new or empty; return what the archive says of itself.
-
-    Raises:
-        error: the archive cannot be read, is cut off, damaged, of another kind or of a newer program, or the folder is
-            not empty or cannot be written; the folder is as it was.
-    """
-    try:
-        with archive.open("rb") as file, create_folder(folder, error):
-            try:
-                with tarfile.open(fileobj=file, mode="r:") as tar:
-                    manifest = _extract(tar, archive, folder, kind, error)
-            except (tarfile.TarError, EOFError, UnicodeDecodeError):
-                raise error(f"{archive}: not a whole backup: it is damaged or cut off; use another one") from None
-            for each in manifest.folders:
-                _require_inside(each, archive, error)
-                (folder / each).mkdir(mode=0o700, parents=True, exist_ok=True)
-            for at, _, _ in os.walk(folder):
-                sync_folder(Path(at))
-            return manifest
-    except OSError as cause:
-        raise error(f"{archive}: cannot be read: {cause.strerror}") from None
-
-
-def _extract(
-    tar: tarfile.TarFile, archive: Path, folder: Path, kind: Literal["site", "coordinator"], error: type[Error]
-) -> Manifest:
-    found: dict[str, FileFacts] = {}
-    for member in tar:
-        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.sparse is not None:
-            raise error(f"{archive}: not a backup: it holds something else than files")
-        source = tar.extractfile(member)
-        assert source is not None  # it is a regular file
-        if member.name == MANIFEST:
-            manifest = _read_manifest(source, member.size, archive, kind, error)
-            _require_same(manifest.files, found, archive, error)
-            return manifest
-        _require_inside(member.name, archive, error)
-        if member.name in found:
-            raise error(f"{archive}: damaged: it holds {member.name} twice; use another backup")
-        found[member.name] = _write(source, folder / member.name)
-    raise error(f"{archive}: not a whole backup: it ends before its manifest; use another one")
-
-
-def _require_inside(name: str, archive: Path, error: type[Error]) -> None:
-    """Refuse a name that leads out of the folder."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or not path.parts or ".." in path.parts or "\0" in name or str(path) != name:
-        raise error(f"{archive}: not a backup: it names a file outside its folder")
-
-
-def _write(source: IO[bytes], path: Path) -> FileFacts:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sha256, size = hashlib.sha256(), 0
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        for part in _read_parts(source):
-            file.write(part)
-            sha256.update(part)
-            size += len(part)
-        file.flush()
-        os.fsync(file.fileno())
-    return FileFacts(size=size, sha256=sha256.hexdigest())
-
-
-def _read_parts(source: IO[bytes]) -> Iterator[bytes]:
-    while part := source.read(_PART_BYTES):
-        yield part
-
-
-def _read_manifest(
-    source: IO[bytes], size: int, archive: Path, kind: Literal["site", "coordinator"], error: type[Error]
-) -> Manifest:
-    if size > _MAX_MANIFEST_BYTES:
-        raise error(f"{archive}: its manifest has {size} bytes, expected at most {_MAX_MANIFEST_BYTES}")
-    try:
-        value = json.loads(source.read())
-    except (ValueError, RecursionError):
-        raise error(f"{archive}: damaged: its manifest is not JSON; use another backup") from None
-    version = value.get("version") if isinstance(value, dict) else None
-    if isinstance(version, int) and version > 1:
-        raise error(
-            f"{archive}: a backup of version {version}, this program knows version 1: restore it with the program that "
-            f"wrote it ({value.get('program')}) or a newer one"
-        )
-    manifest = parse(value, Manifest, error, f"{archive}: its manifest")
-    if manifest.kind != kind:
-        command = "consilium-site restore" if manifest.kind == "site" else "consilium restore"
-        raise error(f"{archive}: the backup of a {manifest.kind}, '{manifest.name}'; restore it with: {command}")
-    return manifest
-
-
-def _require_same(
-    listed: dict[str, FileFacts], found: dict[str, FileFacts], archive: Path, error: type[Error]
-) -> None:
-    if missing := sorted(set(listed) - set(found)):
-        raise error(f"{archive}: damaged: {missing[0]} is missing; use another backup")
-    if strange := sorted(set(found) - set(listed)):
-        raise error(f"{archive}: altered: {strange[0]} is not in its manifest; use another backup")
-    if other := sorted(name for name in listed if listed[name] != found[name]):
-        raise error(f"{archive}: damaged: {other[0]} is not as its manifest says; use another backup")

@@ -215,7 +215,7 @@ def _list_known_keys(kind: Any, location: Location) -> list[str]:
     models = [kind]
     for _, _, models in _follow(kind, location):  # noqa: B007 - the last ones
         pass
-    return sorted({key for model in models for key in model.model_fields})
+    return sorted({field.alias or key for model in models for key, field in model.model_fields.items()})
 
 
 def _follow(kind: Any, location: Location) -> Iterator[tuple[int | str, bool, list[Any]]]:
@@ -241,7 +241,7 @@ def _has_tag(model: Any, tag: int | str) -> bool:
 def _find_models(annotation: Any) -> list[Any]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated, list, tuple):
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated, list, tuple, dict):
         return [model for part in typing.get_args(annotation) for model in _find_models(part)]
     return []
 

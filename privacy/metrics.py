@@ -84,14 +84,15 @@ def _format(value: float) -> str:
 
 @contextlib.contextmanager
 def serve_metrics(
-    port: int | None, collect: Callable[[], Iterable[Family]], error: type[Error], close: Callable[[], None]
+    port: int | None,
+    collect: Callable[[], Iterable[Family]],
+    warn: Callable[[str], None],
+    close: Callable[[], None],
 ) -> Iterator[None]:
     """Serve what ``collect`` returns while the block runs; nothing is served without a port.
 
-    ``collect``, and at the end ``close``, are called in one thread, which is always the same.
-
-    Raises:
-        error: the port cannot be listened on.
+    ``collect``, and at the end ``close``, are called in one thread, which is always the same. A port that cannot be
+    listened on is told to ``warn``, and the block runs without metrics: a study must not wait for a monitor.
     """
     if port is None:
         yield
@@ -99,9 +100,12 @@ def serve_metrics(
     try:
         server = _Server((HOST, port), _Handler)
     except OSError as cause:
-        raise error(
-            f"metrics_port {port} cannot be listened on: {cause.strerror}; free that port, or name another one"
-        ) from None
+        warn(
+            f"there are no metrics: metrics_port {port} cannot be listened on ({cause.strerror}); free that port or "
+            "name another one, then restart"
+        )
+        yield
+        return
     server.collect = collect
 
     def serve() -> None:

@@ -25,8 +25,10 @@ from client.site.register_data import register_files
 from client.study.request_handler import RequestHandler
 from client.study.state import StudyState
 from client.study.store import StudyStore
+from client.training.interface import TrainingInterface
 from client.training.jobs import Job, R, ShareRound, TrainRound
 from client.training.session import TrainingSession
+from client.training.statistics_session import StatisticsSession
 from privacy.accounting.grant_order import choose_order
 from privacy.accounting.plan import Planned, Purpose
 from privacy.canonical import from_canonical
@@ -54,7 +56,7 @@ WriteFiles = Callable[[Path, str, int], tuple[Path, Path]]
 Vector = NDArray[np.float64]
 
 
-EVERY_STUDY = {"name": "every-study", "epsilon_at_most": 100, "without_privacy": True}
+EVERY_STUDY = {"name": "every-study", "epsilon_at_most": 100, "without_privacy": True, "statistics": True}
 """A rule under which no study waits for a person."""
 
 
@@ -66,7 +68,7 @@ def change_policy(home: SiteFolder, **changes: object) -> None:
 
 def asked_epsilon(terms: Terms) -> float:
     """What training and evaluation ask for together."""
-    return (terms.privacy.epsilon or 0.0) + (terms.evaluation.epsilon or 0.0)
+    return terms.asked_epsilon or 0.0
 
 
 def write_small_files(folder: Path, name: str, number: int) -> tuple[Path, Path]:
@@ -237,11 +239,13 @@ class Simulator:
             without_privacy=[self.terms.data.name] if self.terms.privacy.epsilon is None else [],
             epsilon_per_study=max(3.0, asked_epsilon(self.terms)),
             automatic=[EVERY_STUDY],
+            statistics="anybody",
         )
         home.accept_admission(Members(self.federation).enrol(home.make_join_request()))
         register_files(home, self.terms.data, *self.write_files(home.folder, name, number))
         with home.open_ledger() as ledger:
-            typical = small_terms() if self.terms.privacy.epsilon is None else self.terms
+            private = self.terms.privacy.epsilon is not None and not self.terms.counts_only
+            typical = self.terms if private else small_terms()
             grant = max(6.0, asked_epsilon(self.terms))
             event = make_training_event(typical, compute_study_noise(typical))
             plan = (Planned(purpose=Purpose.TRAIN, event=event, times=typical.training.rounds),)
@@ -255,7 +259,10 @@ class Simulator:
                     home.pin_peer(peer, PublicKey.from_text(key))
 
     def _start(self, name: str) -> RequestHandler:
-        return RequestHandler(self.homes[name], lambda terms, files: WatchedTrainer(terms, files, name, self))
+        return RequestHandler(self.homes[name], lambda launch, files: self._make_trainer(name, launch.terms, files))
+
+    def _make_trainer(self, name: str, terms: Terms, files: StudyFiles) -> TrainingInterface:
+        return StatisticsSession(terms, files) if terms.counts_only else WatchedTrainer(terms, files, name, self)
 
     def launch(self) -> str:
         """Launch the study over all sites and start driving it."""

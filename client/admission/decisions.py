@@ -11,7 +11,6 @@ Rules:
 
 from typing import NamedTuple
 
-from client.admission.quotas import compute_asked_epsilon
 from client.site.policy import ALL, AutomaticRule, Policy
 from privacy.keys import PublicKey
 from privacy.ledger import LedgerState
@@ -58,7 +57,7 @@ def make_requirement(launch: Launch, policy: Policy) -> Require:
         release=policy.release == "person",
         operator=order.operator,
         operator_key=order.key,
-        epsilon=compute_asked_epsilon(launch.terms),
+        epsilon=launch.terms.asked_epsilon,
         policy=policy.digest,
     )
 
@@ -73,7 +72,9 @@ def find_automatic_rule(terms: Terms, operator: PublicKey | None, policy: Policy
 
 
 def _is_within(terms: Terms, operator: str | None, rule: AutomaticRule) -> bool:
-    asked = compute_asked_epsilon(terms)
+    asked = terms.asked_epsilon
+    if terms.counts_only and not rule.statistics:
+        return False
     if asked is None:
         if not rule.without_privacy:
             return False
@@ -81,7 +82,7 @@ def _is_within(terms: Terms, operator: str | None, rule: AutomaticRule) -> bool:
         return False
     return (
         (rule.studies is None or terms.name in rule.studies)
-        and (rule.models is None or bool({ALL, terms.model.name} & set(rule.models)))
+        and (rule.models is None or terms.counts_only or bool({ALL, terms.model.name} & set(rule.models)))
         and (rule.operators is None or operator in rule.operators)
     )
 

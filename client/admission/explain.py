@@ -81,6 +81,8 @@ class Explanation(Document):
     epsilon: float | None
     delta: float | None
     noise_multiplier: float | None
+    counts_only: bool
+    """Whether it is a study of statistics, which trains nothing."""
     evaluated: bool
     evaluation_epsilon: float | None
     evaluation_noise_multiplier: float | None
@@ -146,6 +148,7 @@ def explain_study(
         epsilon=terms.privacy.epsilon,
         delta=terms.privacy.delta,
         noise_multiplier=None if price is None else price.noise_multiplier,
+        counts_only=terms.counts_only,
         evaluated=bool(terms.evaluation.rounds),
         evaluation_epsilon=terms.evaluation.epsilon,
         evaluation_noise_multiplier=None if price is None else price.evaluation_noise_multiplier,
@@ -160,7 +163,7 @@ def explain_study(
 
 def _compute_cost(price: Price, account: Account) -> Cost | None:
     """Compute the cost at the grant that would pay; where none has room, at the one with most left."""
-    if price.noise_multiplier is None or not account.filters:
+    if not account.filters or (price.noise_multiplier is None and price.evaluation_noise_multiplier is None):
         return None
     number, filter_ = account.find_paying_filter(price.plan)
     divergence = filter_.compute_plan_price(price.plan)

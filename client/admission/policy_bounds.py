@@ -11,6 +11,7 @@ from models.catalogue import check_options
 from models.errors import ModelError
 from models.fit import check_fit
 from privacy.errors import RefusedError
+from privacy.keys import PublicKey
 from privacy.refusal_codes import RefusalCode
 from privacy.study import SchemeName, Terms
 
@@ -20,16 +21,8 @@ def list_policy_reasons(terms: Terms, policy: Policy, population: str | None) ->
 
     Run by a site.
     """
-    if not {ALL, terms.model.name} & set(policy.models):
-        yield RefusedError(
-            RefusalCode.POLICY,
-            f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}",
-        )
-    try:
-        check_options(terms.model.name, terms.model.options)
-        check_fit(terms.model, terms.data, terms.task)
-    except ModelError as error:
-        yield RefusedError(RefusalCode.POLICY, str(error))
+    if not terms.counts_only:
+        yield from _list_model_reasons(terms, policy)
     bounds: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("unit", terms.privacy.unit, policy.units),
         ("placement", terms.privacy.placement, policy.placements),
@@ -64,9 +57,10 @@ def list_policy_reasons(terms: Terms, policy: Policy, population: str | None) ->
             "on, they can never be in a study with privacy again; whoever means it lists their population under "
             "without_privacy in policy.yaml",
         )
-    scored = (terms.evaluation.epsilon or 0.0) if terms.evaluation.rounds else 0.0
-    if epsilon is not None and epsilon + scored > policy.epsilon_per_study:
-        asked = f"{epsilon:g}" if not scored else f"{epsilon:g} to train and {scored:g} to evaluate"
+    in_all = terms.asked_epsilon
+    if epsilon is not None and in_all is not None and in_all > policy.epsilon_per_study:
+        scored = in_all - epsilon
+        asked = f"{in_all:g}" if not scored else f"{epsilon:g} to train and {scored:g} to evaluate"
         yield RefusedError(
             RefusalCode.POLICY,
             f"the study asks for epsilon {asked}, this site allows {policy.epsilon_per_study:g} a study in all",
@@ -77,3 +71,37 @@ def list_policy_reasons(terms: Terms, policy: Policy, population: str | None) ->
             RefusalCode.POLICY,
             "the study's evaluation does not protect test patients, which this site does not allow",
         )
+
+
+def list_statistics_reasons(terms: Terms, policy: Policy, operator: PublicKey | None) -> Iterator[RefusedError]:
+    """List why ``operator`` may not ask for statistics here; before a launch, when there is none, only if nobody may.
+
+    Run by a site.
+    """
+    if not terms.counts_only:
+        return
+    if policy.statistics == "nobody":
+        yield RefusedError(
+            RefusalCode.POLICY,
+            "statistics of this site's patients are given to nobody; whoever allows them writes statistics: operators, "
+            "or anybody, in policy.yaml",
+        )
+    elif policy.statistics == "operators" and operator is not None and policy.find_operator(operator) is None:
+        yield RefusedError(
+            RefusalCode.POLICY,
+            f"statistics of this site's patients are given to operators whom its policy lists; {operator.typed} is not "
+            "under 'operators'",
+        )
+
+
+def _list_model_reasons(terms: Terms, policy: Policy) -> Iterator[RefusedError]:
+    if not {ALL, terms.model.name} & set(policy.models):
+        yield RefusedError(
+            RefusalCode.POLICY,
+            f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}",
+        )
+    try:
+        check_options(terms.model.name, terms.model.options)
+        check_fit(terms.model, terms.data, terms.task)
+    except ModelError as error:
+        yield RefusedError(RefusalCode.POLICY, str(error))

@@ -51,13 +51,6 @@ def list_earlier_studies(state: LedgerState) -> list[EarlierStudy]:
     return found
 
 
-def compute_asked_epsilon(terms: Terms) -> float | None:
-    """Compute what training and evaluation ask for together; None without privacy."""
-    if terms.privacy.epsilon is None:
-        return None
-    return terms.privacy.epsilon + ((terms.evaluation.epsilon or 0.0) if terms.evaluation.rounds else 0.0)
-
-
 def list_quota_reasons(
     terms: Terms, operator: PublicKey | None, policy: Policy, earlier: Sequence[EarlierStudy], now: datetime
 ) -> Iterator[RefusedError]:
@@ -70,7 +63,7 @@ def list_quota_reasons(
         earlier: studies that were admitted here.
         now: UTC.
     """
-    asked = compute_asked_epsilon(terms)
+    asked = terms.asked_epsilon
     if asked is None:
         return
     if policy.epsilon_per_year is not None:

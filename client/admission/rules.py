@@ -35,11 +35,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from client.admission.policy_bounds import list_policy_reasons
+from client.admission.policy_bounds import list_policy_reasons, list_statistics_reasons
 from client.admission.quotas import EarlierStudy, list_quota_reasons
 from client.site.policy import Policy
 from client.site.registry import Registration
 from privacy.accounting.account import compute_most_patients
+from privacy.accounting.events import AnyEvent
 from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Planned, Purpose
 from privacy.errors import BudgetError, RefusedError, WireError
@@ -169,6 +170,7 @@ def list_refusal_reasons(
     the ledger.
     """
     yield from list_policy_reasons(terms, policy, None if registration is None else registration.population)
+    yield from list_statistics_reasons(terms, policy, operator)
     yield from _list_device_reasons(policy, device)
     yield from list_quota_reasons(terms, operator, policy, earlier, now or datetime.now(UTC))
     yield from _list_weights_reasons(terms, weights)
@@ -194,7 +196,8 @@ def compute_price(terms: Terms) -> Price:
     Raises:
         BudgetError: no noise reaches the study's epsilon.
     """
-    noise = None if terms.privacy.epsilon is None else compute_study_noise(terms)
+    trains_private = terms.privacy.epsilon is not None and not terms.counts_only
+    noise = compute_study_noise(terms) if trains_private else None
     noise_of_totals = compute_evaluation_noise(terms)
     return Price(tuple(_make_plan(terms, noise, noise_of_totals)), noise, noise_of_totals)
 
@@ -363,8 +366,11 @@ def _list_account_reasons(terms: Terms, population: str, account: Budget | None)
 
 
 def _make_plan(terms: Terms, noise: float | None, noise_of_totals: float | None) -> list[Planned]:
-    plan = [Planned(purpose=Purpose.TRAIN, event=make_training_event(terms, noise), times=terms.training.rounds)]
+    plan = list[Planned]()
+    if terms.training.rounds:
+        event: AnyEvent = make_training_event(terms, noise)
+        plan.append(Planned(purpose=Purpose.TRAIN, event=event, times=terms.training.rounds))
     if terms.evaluation.rounds:
-        event = make_evaluation_event(noise_of_totals)
+        event = make_evaluation_event(terms, noise_of_totals)
         plan.append(Planned(purpose=Purpose.EVALUATE, event=event, times=len(terms.evaluation.rounds)))
     return plan

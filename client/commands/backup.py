@@ -1,8 +1,8 @@
 """``consilium-site backup`` and ``restore``: the site's folder as one archive, for a lost disk or another machine.
 
-What an archive does not hold: the figures in ``log/``, and the secrets of a round in progress (``attempt.sealed``,
-``draw-*.key``, ``totals-*.key``), since two machines that use them could reveal together what each keeps. A restored
-site lets such a round pass.
+What an archive does not hold: the figures in ``log/``; the snapshots in ``data/``, which are large and made again from
+their sources; and the secrets of a round in progress (``attempt.sealed``, ``draw-*.key``, ``totals-*.key``), since two
+machines that use them could reveal together what each keeps. A restored site lets such a round pass.
 """
 
 import importlib.metadata
@@ -13,46 +13,57 @@ from typing import Final
 import click
 
 from client.site.folder import SiteFolder
-from privacy.backup import BackupRules, restore_backup, write_backup
+from privacy.backup import BackupRules, write_backup
 from privacy.command_line import say
 from privacy.errors import SiteConfigError
 from privacy.ledger import verify_file
+from privacy.passphrase import passphrase_option, take_new_passphrase, take_passphrase
+from privacy.restore import restore_backup
 
 SITE_BACKUP: Final = BackupRules(
     kind="site",
-    leave_out=("log", "up.json", "node.json", "attempt.sealed", "draw-*.key", "totals-*.key"),
+    leave_out=("log", "data", "up.json", "node.json", "attempt.sealed", "draw-*.key", "totals-*.key"),
     last=("ledger.sqlite",),
 )
 
 
 @click.command()
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--encrypt", is_flag=True, help="Encrypt FILE under a passphrase.")
+@passphrase_option
 @click.pass_obj
-def backup(home: SiteFolder, file: Path) -> None:
+def backup(home: SiteFolder, file: Path, encrypt: bool, passphrase_file: Path | None) -> None:
     """Write the whole site into FILE, also while it runs: keys, ledger, studies, configuration.
 
-    FILE holds this site's keys: keep it as safe as the site's folder, and encrypt it before it leaves the machine.
+    FILE holds this site's keys: keep it as safe as the site's folder, or encrypt it (--encrypt, --passphrase-file) and
+    keep the passphrase elsewhere. Without the passphrase nobody can restore it.
     """
-    name = home.config.name
+    name, program = home.config.name, importlib.metadata.version("consilium")
     home.load_identity()  # refuses while a change of the key is unfinished
-    last = write_backup(
-        home.folder, file, SITE_BACKUP, name, importlib.metadata.version("consilium"), SiteConfigError
-    )
+    passphrase = take_new_passphrase(encrypt, passphrase_file, SiteConfigError)
+    last = write_backup(home.folder, file, SITE_BACKUP, name, program, SiteConfigError, passphrase)
     say(f"wrote {last.size} bytes to {file} (SHA-256 {last.sha256})")
-    say(
-        "it holds this site's keys: keep it as safe as the site's folder, and encrypt it before it leaves this machine"
-    )
+    if passphrase is None:
+        say(
+            "it holds this site's keys, and is not encrypted: keep it as safe as the site's folder, or write it with "
+            "--encrypt"
+        )
+    else:
+        say("it holds this site's keys, encrypted: keep the passphrase elsewhere, since without it it is lost")
 
 
 @click.command()
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-def restore(file: Path, folder: Path) -> None:
+@passphrase_option
+def restore(file: Path, folder: Path, passphrase_file: Path | None) -> None:
     """Restore the site in FILE into DIR, which is new or empty, and say what it needs before it runs.
 
     Never run two copies of one site: the coordinator notices it, and both stop training.
     """
-    manifest = restore_backup(file, folder, "site", SiteConfigError)
+    manifest = restore_backup(
+        file, folder, "site", SiteConfigError, lambda: take_passphrase(passphrase_file, SiteConfigError)
+    )
     home = SiteFolder(folder)
     head = verify_file(home.ledger_path, home.load_identity().public).head
     written = f"{datetime.fromtimestamp(manifest.time, UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -63,4 +74,9 @@ def restore(file: Path, folder: Path) -> None:
         "before 'consilium-site up', ask the coordinator's operator for the newest head (consilium testimony head "
         f"{manifest.name}), and run: consilium-site ledger recover FILE"
     )
+    if lost := [each for each in home.load_registry().registrations.values() if each.mapping is not None]:
+        say(
+            f"snapshots of data are in no backup: make {len(lost)} of them again: consilium-site data add STUDY.yaml; "
+            "a study in progress goes on here if the sources are still as they were"
+        )
     say("then look at everything: consilium-site check")

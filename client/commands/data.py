@@ -8,20 +8,29 @@ Rules:
 """
 
 import math
-import sys
 from pathlib import Path
 from typing import Final
 
 import click
 
 from client.admission.rules import list_reasons_before_registration
+from client.commands.data_show import data_show
+from client.commands.data_sources import (
+    describe_failure,
+    find_files,
+    find_files_to_check,
+    list_source_warnings,
+    print_conversion,
+    say_conversion,
+)
 from client.commands.objections import data_object
+from client.data.conversion.report import ConversionError
 from client.data.inspection import CheckReport, Inspected, TableFinding, TableReport, TargetReport, inspect_files
 from client.site.folder import SiteFolder
 from client.site.register_data import register_files, require_distinct_patients, require_name
 from client.site.registry import Registration
 from privacy.command_line import Commands, print_json, print_table, say
-from privacy.errors import RefusedError, SiteConfigError
+from privacy.errors import Error, RefusedError
 from privacy.refusal_codes import RefusalCode
 from privacy.study import AnyContract, BinaryLabel, TableContract, Terms, read_terms
 from privacy.study.data.tensors import describe_tensor
@@ -69,14 +78,17 @@ def data_add(
     """Register data that keep STUDY.yaml's data contract, as patients of a population.
 
     Two files that keep it as they are: CSV for a contract of kind table, .npz (numpy.savez) for the others. Or the
-    hospital's own data, by a mapping file: they are converted to a snapshot in the site's folder.
+    hospital's own data, by a mapping file: they are converted to a snapshot in the site's folder. Without a file, the
+    registered mapping is used again: run this when its sources have changed.
     """
     contract = read_terms(study).data
     require_name(population or contract.name)
-    train, test = _find_files(home, contract, train, test, mapping)
+    files = find_files(home, contract, train, test, mapping)
+    if files.report is not None:
+        say_conversion(files.report)
     report = inspect_files(
-        contract, train.resolve(), test.resolve(), home.open_patient_register().load_objections()
-    ).report
+        contract, files.train.resolve(), files.test.resolve(), home.open_patient_register().load_objections()
+    ).report.add_findings(list_source_warnings(files.report))
     for table in (report.training, report.test):
         if table is not None:
             say(_describe_table(contract, table))
@@ -89,11 +101,17 @@ def data_add(
             f"nothing was registered: {len(report.warnings)} warnings; mend the files, or register them despite the "
             "warnings: --despite",
         )
-    registration = register_files(home, contract, train, test, population, different_from, mapping)
+    registration = register_files(
+        home, contract, files.train, files.test, population, different_from, files.mapping
+    )
     say(
         f"registered as patients of '{registration.population}'; others will see a patient count of "
         f"{registration.public_patients}"
     )
+    try:
+        _remove_unused_snapshots(home)
+    except Error as error:  # what was asked is done
+        say(f"old snapshots were not removed: {error}")
 
 
 @data.command("check")
@@ -115,27 +133,37 @@ def data_check(
     different_from: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Show what STUDY.yaml would train on, and what in the files is wrong or suspicious; nothing is registered."""
+    """Show what STUDY.yaml would train on, and what in the files is wrong or suspicious; nothing is registered.
+
+    Without a file, the registered ones are looked at; if a mapping made them, also whether its sources have changed.
+    """
     terms = read_terms(study)
     require_name(population or terms.data.name)
     known = home.load_registry().find_nearest(terms.data)
-    if mapping is not None:
-        train, test = _find_files(home, terms.data, train, test, mapping)
-    if known is None and (train is None or test is None):
-        raise SiteConfigError(f"no data are registered as '{terms.data.name}'; name both files: --train and --test")
-    first = train or Path(known.train if known else "")
-    second = test or Path(known.test if known else "")
+    try:
+        files, changes = find_files_to_check(home, terms.data, train, test, mapping)
+    except ConversionError as error:
+        _show_failure(home, describe_failure(terms.data, error), as_json)
+        raise
     inspected = inspect_files(
-        terms.data, first.resolve(), second.resolve(), home.open_patient_register().load_objections()
+        terms.data,
+        files.train.resolve(),
+        files.test.resolve(),
+        home.open_patient_register().load_objections(),
     )
     of = population or (known.population if known else terms.data.name)
     refusal = _find_register_refusal(home, inspected, of, different_from)
-    report = inspected.report.add_findings(_list_policy_findings(home, terms, inspected.report, of))
+    report = inspected.report.add_findings(
+        [*list_source_warnings(files.report), *changes, *_list_policy_findings(home, terms, inspected.report, of)]
+    ).model_copy(update={"conversion": files.report})
     if refusal is not None:
         report = report.add_findings([TableFinding(level="mistake", where="site", sentence=str(refusal))])
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
+        if files.report is not None:
+            print_conversion(home, files.report, files.train.parent)
+            click.echo()
         _print_report(terms.data, report)
     inspected.report.require_no_mistakes()
     if refusal is not None:
@@ -147,39 +175,35 @@ def data_check(
     )
 
 
+@data.command("clean")
+@click.pass_obj
+def data_clean(home: SiteFolder) -> None:
+    """Remove the snapshots that no registration and no study in progress uses; 'data add' does so too."""
+    if not _remove_unused_snapshots(home):
+        say("every snapshot is in use")
+
+
 data.add_command(data_object)
+data.add_command(data_show)
 
 
-def _find_files(
-    home: SiteFolder, contract: AnyContract, train: Path | None, test: Path | None, mapping: Path | None
-) -> tuple[Path, Path]:
-    """Return the two files: those that were named, or those of the snapshot that ``mapping`` gives."""
-    if mapping is None:
-        if train is None or test is None:
-            raise SiteConfigError(
-                "name both files (--train and --test), or a mapping of the hospital's data (--mapping)"
-            )
-        return train, test
-    if train is not None or test is not None:
-        raise SiteConfigError("--mapping makes both files; leave out --train and --test")
-    from client.data.conversion.convert import make_snapshot
+def _remove_unused_snapshots(home: SiteFolder) -> int:
+    """Remove what nobody uses, and say so."""
+    from client.study.used_data import remove_unused_snapshots
 
-    snapshot = make_snapshot(contract, mapping, home.snapshots, home.policy.most_quarantined, _show_progress)
-    report = snapshot.report
-    say(f"converted {len(report.sources)} sources: {report.training} records for training, {report.test} held out")
-    for reason, count in report.quarantined.items():
-        say(f"left out: {count} {reason}")
-    if report.quarantined:
-        say(f"their places are listed in {snapshot.quarantine}")
-    for note in report.notes:
-        say(f"note: {note}")
-    return snapshot.train, snapshot.test
+    if removed := remove_unused_snapshots(home):
+        say(f"removed {removed} {'snapshot' if removed == 1 else 'snapshots'} that nobody uses any more")
+    return removed
 
 
-def _show_progress(what: str, done: int, total: int | None) -> None:
-    """Show how far a conversion is, on a terminal only."""
-    if sys.stderr.isatty():
-        click.echo(f"\r{what}: {done}" + (f" of {total}" if total else ""), nl=done == total, err=True)
+def _show_failure(home: SiteFolder, report: CheckReport, as_json: bool) -> None:
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+        return
+    assert report.conversion is not None
+    print_conversion(home, report.conversion, None)
+    for finding in report.findings:
+        click.echo("\n".join(_format_finding(finding)))
 
 
 def _find_register_refusal(
@@ -267,7 +291,8 @@ def _report_finding(finding: TableFinding) -> None:
 
 
 def _format_finding(finding: TableFinding) -> list[str]:
-    where = {"training": "training file: ", "test": "test file: ", "site": "this site: ", "both": ""}[finding.where]
+    named = {"training": "training file: ", "test": "test file: ", "site": "this site: ", "sources": "sources: "}
+    where = named.get(finding.where, "")
     return [f"{finding.level}: {where}{finding.sentence}", *(f"    {each}" for each in finding.shown)]
 
 

@@ -25,11 +25,17 @@ def print_decision_table(home: SiteFolder, state: LedgerState, waiting: WaitingS
         ("predicts", describe_prediction(launch.terms)),
         *_head("from", [f"{name}: {what}" for name, what in describe_inputs(launch.terms).items()]),
         *_head("sites", _describe_sites(home, launch)),
-        ("the model goes to", f"the {launch.terms.release.to} that take part"),
+        _describe_result(launch.terms),
         *_head("not protected", list_unprotected(launch.terms)),
         *_head("decided", describe_decisions(state, launch.study)),
     ]
     print_table(("", ""), rows)
+
+
+def _describe_result(terms: Terms) -> tuple[str, str]:
+    if terms.counts_only:
+        return "the figures go to", "the coordinator and the sites that take part, of all sites together"
+    return "the model goes to", f"the {terms.release.to} that take part"
 
 
 def list_unprotected(terms: Terms) -> list[str]:

@@ -86,7 +86,10 @@ def _take_invitation(home: SiteFolder, given: str | None) -> Invitation:
     require_valid(invitation, datetime.datetime.now(datetime.UTC), SiteConfigError)
     if not (home.folder / SITE_FILE).exists():
         SiteFolder.create(home.folder, invitation.name)
-        say(f"made the site '{invitation.name}' in {home.folder}")
+        say(
+            f"made the site '{invitation.name}' in {home.folder}; its identity key, for other hospitals to compare:"
+        )
+        say(home.load_identity().public.typed)
     if invitation.name != home.config.name:
         raise SiteConfigError(
             f"the invitation is for '{invitation.name}', the site in {home.folder} is '{home.config.name}'; name "

@@ -2,169 +2,217 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+import threading
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
-from client.data.mistakes import Mistake
-from client.data.plausibility import describe_probable_meaning, format_word
+from client.commands.mapped_data import open_mapped
+from client.commands.release_data import (
+    list_figure_rows,
+    refuse_mistakes,
+    report_counts,
+    report_limits,
+    require_usable,
+    write_new,
+)
+from client.prediction.prediction_file import CALIBRATED, format_arrays, format_csv, is_table
 from client.prediction.release_contract import ReleaseContract, read_contract
-from privacy.command_line import say
-from privacy.errors import DataError, ReleaseError
-from privacy.study import BinaryLabel, TableContract
-from privacy.study.data.labels import ClassLabel, SeveralLabels
+from privacy.command_line import print_table, say
+from privacy.process_lifetime import stop_on_signals
+from privacy.study import TableContract
 
 if TYPE_CHECKING:
-    from client.prediction.predict import Predictions
+    from torch import nn
 
-_MOST_COLUMNS: Final = 1000  # of one output in a CSV file
+    from client.prediction.calibration import Calibration
+    from client.prediction.predict import Predictions
 
 
 @click.command()
 @click.argument("folder", metavar="RELEASE", type=click.Path(path_type=Path))
-@click.argument("path", metavar="DATA", type=click.Path(path_type=Path))
+@click.argument("path", metavar="[DATA]", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Write to this new file, CSV or .npz by its name, not to stdout."
 )
-def predict(folder: Path, path: Path, out: Path | None) -> None:
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path),
+    help="Instead of DATA: convert the hospital's own data, as this mapping file says.",
+)
+@click.option("--figures", is_flag=True, help="Judge the predictions by the labels in DATA; needs --out.")
+@click.option(
+    "--calibrate", "labelled", type=click.Path(path_type=Path), help="Fit probabilities to this file with labels."
+)
+@click.option(
+    "--calibration", "kept", type=click.Path(path_type=Path), help="Where --calibrate writes, and what is applied."
+)
+@click.option(
+    "--watch",
+    "watched",
+    type=click.Path(path_type=Path),
+    help="Predict every new file of this folder, until Ctrl-C.",
+)
+def predict(
+    folder: Path,
+    path: Path | None,
+    out: Path | None,
+    mapping: Path | None,
+    figures: bool,
+    labelled: Path | None,
+    kept: Path | None,
+    watched: Path | None,
+) -> None:
     """Say what the released model in RELEASE predicts for each record of DATA.
 
     RELEASE is a study's release folder; no site is needed. DATA is a CSV file with the columns of the study, or a .npz
     file with its arrays, and needs no label. Writes CSV: the patient, what the model predicts, and the class at the
     model's threshold, if it has one. Predictions that are images or series are written as .npz. Research output, no
     medical advice.
+
+    Calibrated probabilities stand beside those of the model. What they were fitted to is this hospital's: the file is
+    not for others.
     """
+    if mapping is not None and (path is not None or watched is not None):
+        raise click.UsageError("--mapping names the data; leave out DATA and --watch")
+    _require_sense(path or mapping, out, figures, labelled, kept, watched)
     contract = read_contract(folder)
     from client.prediction.predict import load_model
+
+    module = load_model(folder, contract)
+    calibration = _find_calibration(contract, module, labelled, kept)
+    if watched is not None:
+        _watch(watched, contract, module, calibration)
+    elif mapping is not None:
+        with open_mapped(contract.data, mapping, with_targets=figures) as records:
+            _predict_once(contract, module, records, out, calibration, figures=figures)
+    elif path is not None:
+        _predict_once(contract, module, path, out, calibration, figures=figures)
+
+
+def _require_sense(
+    path: Path | None,
+    out: Path | None,
+    figures: bool,
+    labelled: Path | None,
+    kept: Path | None,
+    watched: Path | None,
+) -> None:
+    if watched is not None and (path is not None or out is not None or figures):
+        raise click.UsageError("--watch FOLDER takes its data from the folder; leave out DATA, --out and --figures")
+    if path is None and watched is None and labelled is None:
+        raise click.UsageError("name the file of the records, or --watch FOLDER, or --calibrate FILE")
+    if labelled is not None and kept is None:
+        raise click.UsageError("--calibrate needs the new file to write: --calibration FILE")
+    if figures and (path is None or out is None):
+        raise click.UsageError("--figures prints a table on stdout and needs DATA with labels, and --out")
+
+
+def _find_calibration(
+    contract: ReleaseContract, module: nn.Module, labelled: Path | None, kept: Path | None
+) -> Calibration | None:
+    """Fit a calibration and write it, or read one."""
+    if kept is None:
+        return None
+    from client.prediction.calibration import (
+        fit_calibration,
+        read_calibration,
+        require_calibrated_task,
+        write_calibration,
+    )
+    from client.prediction.figures import group_labelled
     from client.prediction.predict import predict as predicted
 
-    found = predicted(contract, load_model(folder, contract), path)
-    for mistake in found.mistakes:
-        _report_mistake(contract, mistake)
-    if found.mistakes:
-        listed = "; ".join(mistake.sentence for mistake in found.mistakes)
-        raise DataError(f"{path}: is no data that this model can be used on: {listed}")
-    _report_counts(contract, found)
+    require_calibrated_task(contract)
+    if labelled is None:
+        return read_calibration(kept)
+    found = predicted(contract, module, labelled, with_targets=True)
+    require_usable(contract, labelled, found.mistakes)
+    made = fit_calibration(contract, group_labelled(found), found.sha256)
+    write_calibration(kept, made)
+    helps = "" if made.loss.calibrated < made.loss.released else "; it does not help here: use the model's own"
+    say(
+        f"calibrated on {made.patients} patients: mean log loss {made.loss.released:.4f} as released, "
+        f"{made.loss.calibrated:.4f} calibrated, on patients that were not fitted{helps}"
+    )
+    return made
+
+
+def _predict_once(
+    contract: ReleaseContract,
+    module: nn.Module,
+    path: Path,
+    out: Path | None,
+    calibration: Calibration | None,
+    *,
+    figures: bool,
+) -> None:
+    from client.prediction.predict import predict as predicted
+
+    found = predicted(contract, module, path, keep_raw=calibration is not None, with_targets=figures)
+    require_usable(contract, path, found.mistakes)
+    report_counts(contract, found.suspicions, found.counts)
+    shown = _add_calibrated(contract, found, calibration)
     if out is not None and out.suffix == ".npz":
-        _write_new(out, lambda file: _write_arrays(file, found))
+        data = format_arrays(shown)
+        write_new(out, lambda file: file.write(data))
     else:
-        text = _format_csv(contract, found)
+        text = format_csv(contract, shown)
         if out is None:
             click.echo(text, nl=False)
         else:
-            _write_new(out, lambda file: file.write(text.encode("utf-8")))
-    _report_limits(contract, len(found.patients))
+            write_new(out, lambda file: file.write(text.encode("utf-8")))
+    if figures:
+        _print_figures(contract, found, calibration)
+    report_limits(contract, len(found.patients))
 
 
-def _report_counts(contract: ReleaseContract, found: Predictions) -> None:
-    what = "column" if isinstance(contract.data, TableContract) else "array"
-    for suspicion in found.suspicions:
-        say(f"warning: {suspicion}")
-    for count in found.counts:
-        clipped = count.below + count.above
-        if clipped or count.missing:
-            say(f"{what} '{count.name}': {count.missing} of {count.rows} missing, {clipped} clipped to the range")
+def _add_calibrated(contract: ReleaseContract, found: Predictions, calibration: Calibration | None) -> Predictions:
+    """Add calibrated probabilities to what is written."""
+    if calibration is None:
+        return found
+    from client.prediction.calibration import apply_calibration
 
-
-def _report_limits(contract: ReleaseContract, records: int) -> None:
-    if contract.model.personal:
-        say(f"the layers {', '.join(contract.model.personal)} have their first values: each site trained its own")
-    weight = getattr(contract.task, "positive_weight", 1)
-    if weight != 1:
-        say(
-            f"trained with a positive_weight of {weight:g}: its probabilities are scores, good for order and threshold "
-            "only"
-        )
-    threshold = contract.threshold
-    at = f"; class at the threshold {threshold.value:g} ({threshold.chosen})" if threshold is not None else ""
-    say(
-        f"{records} records of '{contract.study}'{at}. Research output: not a medical device, no advice about any "
-        "patient"
+    return replace(
+        found, outputs={**found.outputs, CALIBRATED: apply_calibration(calibration, contract, found.raw)}
     )
 
 
-def _write_arrays(file: IO[bytes], found: Predictions) -> None:
-    """Write a ``.npz`` file: the ``patient`` of each record, and what the task calls the outputs."""
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, values in {"patient": np.array(found.patients, dtype=np.str_), **found.outputs}.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, values, allow_pickle=False)
+def _print_figures(contract: ReleaseContract, found: Predictions, calibration: Calibration | None) -> None:
+    from client.prediction.calibration import estimate_calibrated_figures
+    from client.prediction.figures import estimate_figures, group_labelled
+
+    labelled = group_labelled(found)
+    rows = list_figure_rows(estimate_figures(contract, labelled))
+    if calibration is not None:
+        if calibration.data_sha256 == found.sha256:
+            say("warning: the calibration was fitted to this file: its figures are better than on other patients")
+        calibrated = estimate_calibrated_figures(contract, labelled, calibration)
+        rows += [(f"{each[0]}, calibrated", each[1], each[2]) for each in list_figure_rows(calibrated)]
+    print_table(("figure", "value", f"95 % over {labelled.patients} patients"), rows)
 
 
-def _format_csv(contract: ReleaseContract, found: Predictions) -> str:
-    """Format the predictions as CSV, one row a record.
+def _watch(folder: Path, contract: ReleaseContract, module: nn.Module, calibration: Calibration | None) -> None:
+    """Predict every new file of ``folder`` until a signal comes."""
+    from client.prediction.predict import predict as predicted
+    from client.prediction.watch import Watcher
 
-    Raises:
-        ReleaseError: a record has more values than a row can have.
-    """
-    columns = dict(_list_columns(contract, found.outputs))
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([contract.data.patient, *columns])
-    writer.writerows(zip(found.patients, *columns.values(), strict=True))
-    return out.getvalue()
+    def predict_file(path: Path) -> tuple[str, bytes]:
+        found = predicted(contract, module, path, keep_raw=calibration is not None)
+        refuse_mistakes(path, found.mistakes)
+        shown = _add_calibrated(contract, found, calibration)
+        if is_table(shown):
+            return ".csv", format_csv(contract, shown).encode("utf-8")
+        return ".npz", format_arrays(shown)
 
-
-def _list_columns(
-    contract: ReleaseContract, outputs: Mapping[str, NDArray[Any]]
-) -> Iterator[tuple[str, Sequence[str]]]:
-    """Yield the name and the words of each column."""
-    for name, values in outputs.items():
-        if values.ndim > 2 or (values.ndim == 2 and values.shape[1] > _MOST_COLUMNS):
-            raise ReleaseError(
-                f"the model gives '{name}' of shape {values.shape[1:]} for each record, which is no row of a table; "
-                "name a file of arrays: --out FILE.npz"
-            )
-        if values.ndim == 2:
-            for place, word in enumerate(_name_places(contract, values.shape[1])):
-                yield f"{name} {word}", [f"{value:.6g}" for value in values[:, place].tolist()]
-        elif name == "class":
-            yield name, [_name_class(contract, int(value)) for value in values.tolist()]
-        else:
-            yield name, [f"{value:.6f}" for value in values.tolist()]
-    if contract.threshold is not None and "class" not in outputs:
-        (scores,) = outputs.values()
-        yield "class", [_name_class(contract, int(score >= contract.threshold.value)) for score in scores.tolist()]
-
-
-def _name_class(contract: ReleaseContract, place: int) -> str:
-    """Return the first word of a class of a table's label; its number for other data."""
-    match contract.data:
-        case TableContract(label=BinaryLabel(positive=positive, negative=negative)):
-            return (negative, positive)[place][0]
-        case TableContract(label=ClassLabel(classes=classes)):
-            return classes[place][0]
-    return str(place)
-
-
-def _name_places(contract: ReleaseContract, count: int) -> list[str]:
-    """Name the values of a record: by the classes or labels of a table, or from 0 for other data."""
-    match contract.data:
-        case TableContract(label=ClassLabel(classes=classes)) if len(classes) == count:
-            return [words[0] for words in classes]
-        case TableContract(label=SeveralLabels(columns=columns)) if len(columns) == count:
-            return [column.name for column in columns]
-    return [str(place) for place in range(count)]
-
-
-def _write_new(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    try:
-        with path.open("xb") as file:
-            write(file)
-    except OSError as cause:
-        raise ReleaseError(f"{path}: cannot be written: {cause.strerror}; name a new file") from None
-
-
-def _report_mistake(contract: ReleaseContract, mistake: Mistake) -> None:
-    say(f"mistake: {mistake.sentence}")
-    for place in mistake.places:
-        say(f"    {mistake.unit} {place.number}: {format_word(place.word)}")
-    if isinstance(contract.data, TableContract) and mistake.column and mistake.words:
-        say(f"    {describe_probable_meaning(contract.data, mistake.column, mistake.words)}")
+    suffix = ".csv" if isinstance(contract.data, TableContract) else ".npz"
+    digest = None if calibration is None else calibration.digest
+    with contextlib.closing(Watcher(folder, suffix, contract.model.sha256, digest, predict_file)) as watcher:
+        stop = threading.Event()
+        stop_on_signals(stop)
+        say(f"watches {folder} for new {suffix} files; stop with Ctrl-C")
+        watcher.run(stop, say)
+        say(f"{watcher.done} files predicted, {watcher.refused} refused since the start")

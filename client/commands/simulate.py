@@ -10,6 +10,7 @@ import click
 from models.tasks.registry import find_threshold, list_figures
 from privacy.canonical import Json
 from privacy.command_line import print_json, print_table
+from privacy.errors import TermsError
 from privacy.study import read_terms
 from privacy.study.cost import compute_study_noise
 
@@ -42,6 +43,8 @@ def simulate(
     from client.training.simulate import simulate as simulated
 
     terms = read_terms(study)
+    if terms.counts_only:
+        raise TermsError(f"{study}: a study of statistics trains nothing, so there is nothing to simulate")
     noise = compute_study_noise(terms) if private else None
     runs = simulated(terms, train, test, noise, repeats, start)
     if as_json:

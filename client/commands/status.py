@@ -5,6 +5,7 @@ from typing import Any
 from client.site.folder import SiteFolder
 from client.site.running import read_connection
 from client.study.release_folder import find_withheld
+from client.study.statistics_file import STATISTICS_FILE
 from client.study.store import StudyStore
 from client.study.waiting_studies import WaitingStudies
 from client.study.witness_check import find_rollback
@@ -53,10 +54,12 @@ def _list_study_facts(store: StudyStore, closed: set[str]) -> dict[str, Any]:
     state = "finished" if store.state.closed else "ended" if store.launch.study in closed else "open"
     if state == "finished" and find_withheld(store.folder) is not None:
         state = "withheld"
+    counts = store.launch.terms.counts_only
     return {
         "study": store.launch.study,
         "applied": store.state.base,
         "rounds": store.launch.terms.training.rounds,
         "state": state,
-        "release": str(store.folder / "release") if state == "finished" else None,
+        "release": str(store.folder / "release") if state == "finished" and not counts else None,
+        "statistics": str(store.folder / STATISTICS_FILE) if state == "finished" and counts else None,
     }

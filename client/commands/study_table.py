@@ -71,13 +71,15 @@ def _describe_verdict(explanation: Explanation) -> str:
 def _describe_promise(explanation: Explanation) -> str:
     if explanation.epsilon is None:
         return click.style(NEVER_AGAIN, fg="red", bold=True)
-    promised = f"epsilon {explanation.epsilon:g} at delta {explanation.delta:g} for the whole training"
-    if explanation.noise_multiplier is None:
-        return promised
-    return f"{promised}, noise multiplier {explanation.noise_multiplier:g}"
+    work = "statistics of all patients" if explanation.counts_only else "the whole training"
+    noise = explanation.evaluation_noise_multiplier if explanation.counts_only else explanation.noise_multiplier
+    promised = f"epsilon {explanation.epsilon:g} at delta {explanation.delta:g} for {work}"
+    return promised if noise is None else f"{promised}, noise multiplier {noise:g}"
 
 
 def _describe_test_patients(explanation: Explanation) -> str:
+    if explanation.counts_only:
+        return "counted like all others"
     if not explanation.evaluated:
         return "not used"
     if explanation.evaluation_epsilon is None:
@@ -89,9 +91,10 @@ def _make_cost_rows(explanation: Explanation) -> list[tuple[str, str]]:
     cost = explanation.cost
     if cost is None:
         return []
-    rows = [("a round", f"{cost.round:.4f}, {cost.rounds} of them")]
+    rows = [("a round", f"{cost.round:.4f}, {cost.rounds} of them")] if cost.rounds else []
     if cost.evaluation:
-        rows.append(("an evaluation", f"{cost.evaluation:.4f}, {cost.evaluations} of them"))
+        what = "the count" if explanation.counts_only else "an evaluation"
+        rows.append((what, f"{cost.evaluation:.4f}, {cost.evaluations} of them"))
     if cost.conversion:
         rows.append(("conversion", f"{cost.conversion:.4f}, by the first charge of a grant, once"))
     left = "it does not fit" if cost.left_after is None else f"{cost.left_after:.4f} afterwards"

@@ -26,11 +26,11 @@ from client.study.witness_check import find_rollback
 from client.training.interface import TrainingInterface
 from client.training.launchers.choose import Place, describe_launcher, make_training
 from privacy.command_line import say
-from privacy.errors import Error, SiteConfigError
+from privacy.errors import Error
 from privacy.logs import log_to
 from privacy.metrics import serve_metrics
 from privacy.process_lifetime import stop_on_signals
-from privacy.study import Terms
+from privacy.study.launch import Launch
 
 
 def serve_site(home: SiteFolder, *, log_json: bool = False) -> None:
@@ -49,8 +49,8 @@ def serve_site(home: SiteFolder, *, log_json: bool = False) -> None:
     place = Place(config.name, home.folder, home.log_path, config.device, config.precision)
     stop = threading.Event()
 
-    def training_for(terms: Terms, files: StudyFiles) -> TrainingInterface:
-        return make_training(config.launcher, place, terms, files, stop)
+    def training_for(launch: Launch, files: StudyFiles) -> TrainingInterface:
+        return make_training(config.launcher, place, launch.study, launch.terms, files, stop)
 
     with lock_for_serving(home):
         log_to(home.folder / "log", "site", as_json=log_json)
@@ -76,7 +76,11 @@ def serve_site(home: SiteFolder, *, log_json: bool = False) -> None:
                 home, stop, activity.report, lambda: tls.load_cert_chain(credential), report_failed_renewal
             )
             listener = MessageListener(lambda: connect_to_control_plane(home), stop)
-            with serve_metrics(config.metrics_port, metrics.collect, SiteConfigError, metrics.close):
+
+            def warn(sentence: str) -> None:
+                activity.report(sentence, level=logging.WARNING)
+
+            with serve_metrics(config.metrics_port, metrics.collect, warn, metrics.close):
                 serve(
                     admission.address,
                     home.ca_path,

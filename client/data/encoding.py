@@ -5,17 +5,21 @@ Rules:
 * only public choices shape the numbers: ranges and vocabularies of the contract, nothing measured on patients;
 * a number is scaled from its public range, to [-1, 1] or to [0, 1] as the contract says, and clipped to it. A missing
   number is the middle, 0 or 0.5, with its indicator at 1;
-* a category is one-hot. A missing one is all zeros, with its indicator at 1;
+* a category is one-hot, a text has a one for each of its words or buckets. A missing one is all zeros, with its
+  indicator at 1;
+* a date is days in a public range, a number like any other; or the sine and the cosine of its place in the year;
 * a patient is identified by the normal form of their identifier (``client/data/identifiers.py``); labels are in
   ``client/data/label_encoding.py``;
 * every mistake is found, not only the first; its sentence names column and count, never a value.
 """
 
+import datetime
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +28,12 @@ from client.data.adapters.csv import Words
 from client.data.identifiers import is_usable, normalise
 from client.data.mistakes import Mistake, list_places
 from client.data.scaling import scale
-from privacy.study import Category, Number, TableContract
+from privacy.study import Category, Date, ImagesContract, Number, TableContract, Text
+from privacy.study.data.columns import count_encoded, count_numbers
 
 Absent = NDArray[np.bool_]
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_EPOCH: Final = datetime.date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -69,33 +76,45 @@ class Encoded:
     mistakes: tuple[Mistake, ...]
 
 
-def encode_features(contract: TableContract, words: Words) -> Encoded:
+def encode_features(contract: TableContract | ImagesContract, words: Words) -> Encoded:
     """Turn the features of ``words`` into numbers; columns that the file lacks are left out."""
-    parts, counts, mistakes = list[NDArray[np.float64]](), list[ColumnCounts](), list[Mistake]()
-    for feature in contract.features:
-        if feature.name not in words.columns:
-            continue
+    counts, mistakes = list[ColumnCounts](), list[Mistake]()
+    present = [feature for feature in contract.features if feature.name in words.columns]
+    features = np.empty((len(words.lines), count_encoded(present)), dtype=np.float32)
+    place = 0
+    for feature in present:
         column = words.columns[feature.name]
         absent = np.array([word in contract.missing for word in column], dtype=bool)
-        if isinstance(feature, Number):
-            encoded, (below, above) = _scale_numbers(
-                feature, column, absent, words.lines, mistakes, contract.scaled
-            )
-        else:
-            encoded, (below, above) = _encode_one_hot(feature, column, absent, words.lines, mistakes), (0, 0)
-        parts += [encoded, absent[:, None].astype(np.float64)]  # (rows, 1 or vocabulary), (rows, 1)
+        below = above = 0
+        encoded: NDArray[Any]  # (rows, numbers)
+        match feature:
+            case Number():
+                encoded, (below, above) = _scale_numbers(
+                    feature, column, absent, words.lines, mistakes, contract.scaled
+                )
+            case Category():
+                encoded = _encode_one_hot(feature, column, absent, words.lines, mistakes)
+            case Date():
+                encoded, (below, above) = _encode_dates(
+                    feature, column, absent, words.lines, mistakes, contract.scaled
+                )
+            case Text():
+                encoded = _encode_texts(feature, column, absent)
+        width = count_numbers(feature)
+        features[:, place : place + width] = encoded
+        features[:, place + width] = absent
+        place += width + 1
         seen = {word for word, gone in zip(column, absent, strict=True) if not gone}
         counts.append(
             ColumnCounts(feature.name, len(column), int(absent.sum()), below, above, constant=len(seen) == 1)
         )
-    features = np.concatenate(parts, axis=1) if parts else np.empty((len(words.lines), 0))
-    return Encoded(features.astype(np.float32), tuple(counts), tuple(mistakes))
+    return Encoded(features, tuple(counts), tuple(mistakes))
 
 
 def name_patients(contract: TableContract, words: Words, mistakes: list[Mistake]) -> list[str]:
     """Return the normal form of each row's patient, (rows,); a row that names no patient is a mistake."""
     column = words.columns.get(contract.patient, ())
-    ids = [normalise(word) for word in column]
+    ids = [word if (name := normalise(word)) == word else name for word in column]  # equal text is held once
     lacking = [row for row, name in enumerate(ids) if not name or name in contract.missing]
     if lacking:
         sentence = f"column '{contract.patient}': {len(lacking)} rows without a patient"
@@ -114,6 +133,14 @@ def read_number(word: str) -> float | None:
     except ValueError:
         return None
     return number if math.isfinite(number) and "_" not in word else None
+
+
+def read_date(word: str) -> datetime.date | None:
+    """Read a date such as 2024-03-01; None for anything else."""
+    try:
+        return datetime.date.fromisoformat(word) if _DATE.fullmatch(word) else None
+    except ValueError:
+        return None
 
 
 NOT_A_NUMBER: Final = "are not a number (decimal point, no units)"
@@ -155,11 +182,59 @@ def _scale_numbers(
 
 def _encode_one_hot(
     feature: Category, words: Sequence[str], absent: Absent, lines: Sequence[int], mistakes: list[Mistake]
-) -> NDArray[np.float64]:
+) -> NDArray[np.bool_]:
     """Encode a category as one-hot, (rows, vocabulary), all zeros where absent."""
     place = {word: index for index, word in enumerate(feature.values)}
     indices = np.array([place.get(word, -1) for word in words], dtype=np.int64)
     unknown = np.flatnonzero((indices < 0) & ~absent).tolist()
     add_mistake(feature.name, "have a word outside the vocabulary", words, unknown, lines, mistakes)
-    hot = (indices[:, None] == np.arange(len(feature.values))) & ~absent[:, None]  # (rows, vocabulary)
-    return np.asarray(hot, dtype=np.float64)
+    indices[absent] = -1
+    hot: NDArray[np.bool_] = indices[:, None] == np.arange(len(feature.values))  # (rows, vocabulary)
+    return hot
+
+
+NOT_A_DATE: Final = "are not a date (year-month-day, such as 2024-03-01)"
+
+
+def _encode_dates(
+    feature: Date,
+    words: Sequence[str],
+    absent: Absent,
+    lines: Sequence[int],
+    mistakes: list[Mistake],
+    scaled: Literal["signed", "unit"],
+) -> tuple[NDArray[np.float64], tuple[int, int]]:
+    """Encode dates, (rows, 1 or 2), to the middle where absent; count what was clipped at each end of the range."""
+    known: dict[str, datetime.date | None] = {word: read_date(word) for word in set(words)}
+    dates = [None if gone else known[word] for word, gone in zip(words, absent, strict=True)]
+    unreadable = [row for row, date in enumerate(dates) if date is None and not absent[row]]
+    add_mistake(feature.name, NOT_A_DATE, words, unreadable, lines, mistakes)
+    middle = 0.0 if scaled == "signed" else 0.5
+    if feature.taken == "days":
+        low, high = feature.days
+        days = np.array([math.nan if date is None else (date - _EPOCH).days for date in dates], dtype=np.float64)
+        inside = scale(days, low, high, scaled)
+        inside[absent] = middle
+        return inside[:, None], (int((days < low).sum()), int((days > high).sum()))
+    turns = np.array([math.nan if date is None else _find_turn(feature, date) for date in dates], dtype=np.float64)
+    waves = np.stack([np.sin(2 * np.pi * turns), np.cos(2 * np.pi * turns)], axis=1)  # (rows, 2)
+    waves = waves if scaled == "signed" else (waves + 1.0) / 2.0
+    waves[absent] = middle
+    return waves, (0, 0)
+
+
+def _find_turn(feature: Date, date: datetime.date) -> float:
+    """Return the place of a date in its year, from 0 (January, or the first day) to below 1."""
+    if feature.taken == "month":
+        return (date.month - 1) / 12
+    day = date.timetuple().tm_yday
+    return (day - 1) / (366 if datetime.date(date.year, 12, 31).timetuple().tm_yday == 366 else 365)
+
+
+def _encode_texts(feature: Text, words: Sequence[str], absent: Absent) -> NDArray[np.bool_]:
+    """Encode texts as the set of their words, (rows, places); all zeros where absent."""
+    found = np.zeros((len(words), feature.places), dtype=bool)
+    for row, text in enumerate(words):
+        if not absent[row]:
+            found[row, sorted(feature.find_places(text))] = True
+    return found

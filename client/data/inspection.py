@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from client.data.contents import Contents
+from client.data.conversion.report import SnapshotReport
 from client.data.dataset import compute_public_count
 from client.data.encoding import ColumnCounts
 from client.data.examples import Array
@@ -33,7 +34,7 @@ from privacy.study import AnyContract, TableContract
 from privacy.study.data.tensors import Flags, Ids
 
 Level = Literal["mistake", "warning", "note"]
-Where = Literal["training", "test", "both", "site"]
+Where = Literal["training", "test", "both", "sources", "site"]
 _MOST_CLASSES: Final = 1000  # counted each
 
 
@@ -42,7 +43,7 @@ class TableFinding(Document):
 
     Attributes:
         level: whether it forbids the registration, is asked about, or is shown only.
-        where: in which file, in both, or about this site.
+        where: in which file, in both, in the sources that were converted, or about this site.
         sentence: what, by column or array and count.
         lines: where the first few are, in a table; each line from 1.
         records: where they are, in arrays; each record from 0.
@@ -112,11 +113,12 @@ class TableReport(Document):
 
 
 class CheckReport(Document):
-    """Two files against a contract (``consilium-site data check --json``)."""
+    """Two files against a contract (``consilium-site data check --json``), and the ``conversion`` that made them."""
 
     check: Literal[1] = 1
     contract: str
     contract_sha256: str
+    conversion: SnapshotReport | None = None
     public_patients: int | None
     training: TableReport | None
     test: TableReport | None
@@ -144,7 +146,7 @@ class CheckReport(Document):
         """
         if self.mistakes:
             listed = "; ".join(
-                each.sentence if each.where == "both" else f"{each.where} file: {each.sentence}"
+                f"{each.where} file: {each.sentence}" if each.where in ("training", "test") else each.sentence
                 for each in self.mistakes
             )
             raise DataError(f"the files break the contract '{self.contract}': {listed}")

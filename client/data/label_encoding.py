@@ -39,8 +39,8 @@ class EncodedTargets:
     mistakes: tuple[Mistake, ...]
 
 
-def encode_targets(label: Label, words: Words) -> EncodedTargets:
-    """Turn the columns of ``label`` into its target tensors."""
+def encode_targets(label: Label, words: Words, *, scaled: bool = True) -> EncodedTargets:
+    """Turn the columns of ``label`` into its target tensors; numbers as they are, if not ``scaled``."""
     columns = {name: words.columns[name] for name in label.list_columns() if name in words.columns}
     mistakes, counts = list[Mistake](), list[ColumnCounts]()
     targets = dict[str, NDArray[Any]]()
@@ -55,7 +55,8 @@ def encode_targets(label: Label, words: Words) -> EncodedTargets:
         case NumberLabel() if complete:
             numbers = _read_numbers(label.name, columns[label.name], words.lines, mistakes)
             counts.append(_count_numbers(label.name, numbers, label.low, label.high))
-            targets["label"] = scale(numbers, label.low, label.high, "unit").astype(np.float32)
+            numbers = scale(numbers, label.low, label.high, "unit") if scaled else numbers
+            targets["label"] = numbers.astype(np.float32)
         case SeveralLabels():
             found = [
                 _encode_yes_or_no(each, columns[each.name], words.lines, mistakes)
@@ -65,7 +66,7 @@ def encode_targets(label: Label, words: Words) -> EncodedTargets:
             if complete:
                 targets["labels"] = np.stack(found, axis=1).astype(np.bool_)  # (rows, labels)
         case SurvivalLabel() if complete:
-            targets |= _encode_survival(label, columns, words.lines, mistakes, counts)
+            targets |= _encode_survival(label, columns, words.lines, mistakes, counts, scaled=scaled)
     return EncodedTargets(targets, tuple(counts), tuple(mistakes))
 
 
@@ -83,6 +84,8 @@ def _encode_survival(
     lines: Sequence[int],
     mistakes: list[Mistake],
     counts: list[ColumnCounts],
+    *,
+    scaled: bool,
 ) -> dict[str, NDArray[Any]]:
     time_words = columns[label.time]
     times = _read_numbers(label.time, time_words, lines, mistakes)
@@ -93,7 +96,8 @@ def _encode_survival(
     what = "have a word that is neither censored nor a cause"
     events = _find_groups(label.event, columns[label.event], groups, what, lines, mistakes)
     events[times > label.longest] = 0
-    return {"time": scale(times, 0.0, label.longest, "unit").astype(np.float32), "event": events}
+    times = scale(times, 0.0, label.longest, "unit") if scaled else times
+    return {"time": times.astype(np.float32), "event": events}
 
 
 def _find_groups(

@@ -16,7 +16,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from client.data.adapters.csv import Words, simplify_spelling
+from client.data.adapters.csv import Words
+from client.data.adapters.rows import simplify_spelling
 from client.data.encoding import ColumnCounts, read_number
 from privacy.study import Category, Number, TableContract
 from privacy.study.data.labels import BinaryLabel, ClassLabel, NumberLabel, SeveralLabels, SurvivalLabel

@@ -13,6 +13,8 @@ from privacy.errors import Error
 from privacy.health import Line, amber, green, red
 from privacy.ledger.ledger import read_utc_time
 
+_SMALLEST_COHORT: Final = 3
+"""No study has fewer sites (``cohort.minimum``)."""
 _HASHED_BYTES: Final = 2 << 30
 """Files that are larger together are only opened: to read them all would take minutes."""
 
@@ -70,6 +72,27 @@ def check_ledger(home: SiteFolder) -> Iterator[Line]:
         )
     else:
         yield green("ledger", found)
+
+
+def check_peers(home: SiteFolder) -> Iterator[Line]:
+    """Check that enough peers are believed for the smallest cohort that a study may have.
+
+    Raises:
+        SiteConfigError: the list of peers cannot be read.
+    """
+    believed = home.load_peers().find_believed(f"{read_utc_time():%Y-%m-%d}", home.config.name)
+    names = ", ".join(sorted(believed.keys)) or "none"
+    if len(believed.keys) < _SMALLEST_COHORT - 1:
+        yield amber(
+            "peers",
+            f"believed: {names}; a study has at least {_SMALLEST_COHORT} sites, and each must believe the others",
+            "compare keys with the people of other hospitals: consilium-site peer trust --help",
+        )
+    elif believed.doubts:
+        doubts = "; ".join(believed.doubts.values())
+        yield amber("peers", f"believed: {names}; {doubts}", "see: consilium-site peer list")
+    else:
+        yield green("peers", f"believed: {names}")
 
 
 def check_policy(home: SiteFolder) -> Iterator[Line]:

@@ -9,12 +9,12 @@ from privacy.health import Health, Light
 
 
 def leave_out_paths(health: Health) -> Health:
-    """Return the report without what it says of a data file that is missing or changed: its path may hold names."""
+    """Return the report without what it says of data files that are missing or changed: a path may hold names."""
     return health.model_copy(
         update={
             "lines": tuple(
                 line.model_copy(update={"found": "left out"})
-                if line.check == "data" and line.light is not Light.GREEN
+                if line.check in ("data", "sources") and line.light is not Light.GREEN
                 else line
                 for line in health.lines
             )

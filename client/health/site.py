@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 from client.health.machine import check_confinement, check_device
 from client.health.network import check_network, check_own_certificate, check_service
-from client.health.records import check_data, check_keys, check_ledger, check_policy
+from client.health.records import check_data, check_keys, check_ledger, check_peers, check_policy
+from client.health.sources import check_sources
 from client.site.folder import SiteFolder
 from client.site.running import format_now
 from privacy.errors import SiteConfigError
@@ -20,7 +21,9 @@ _CHECKS: tuple[tuple[str, Callable[[SiteFolder], Iterator[Line]]], ...] = (
     ("service", check_service),
     ("device", check_device),
     ("confinement", check_confinement),
+    ("peers", check_peers),
     ("data", check_data),
+    ("sources", check_sources),
     ("policy", check_policy),
     ("ledger", check_ledger),
 )

@@ -70,13 +70,13 @@ def _is_active_since(study: Study, since: str) -> bool:
 
 def _make_study_line(ledger_state: LedgerState, timeline: Timeline, study: Study) -> StudyLine:
     together = ledger_state.find_account_of_study(study.name).compute_committed_cost((study.name,))
-    approved = next((each.by for each in timeline.approvals if each.at.entry == study.said.approval), None)
+    approvers = timeline.list_approvers(study)
     planned = sum(part.times for part in study.said.plan if part.purpose == "train")
     return StudyLine(
         study=study.name,
         population=study.said.population,
         admitted=study.admitted.time[:10],
-        approved_by=approved,
+        approved_by=", ".join(each.by for each in approvers) or None,
         rounds_paid=len(study.reserved),
         rounds_planned=planned,
         epsilon=None if together.epsilon is None else round_up(together.epsilon),

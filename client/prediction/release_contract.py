@@ -34,12 +34,13 @@ from models.tasks.registry import find_threshold
 from privacy.canonical import from_canonical
 from privacy.document import Document, parse
 from privacy.errors import ReleaseError, WireError
-from privacy.study import AnyContract, Name, Sha256, TableContract, Terms
+from privacy.study import AnyContract, Category, Date, Name, Number, Sha256, TableContract, Terms, Text
 from privacy.study.data.tensors import TensorName
 from privacy.study.tasks.kinds import AnyTask
 
 CONTRACT_FILE: Final = "contract.json"
 MODEL_FILE: Final = "model.safetensors"
+_WAVES: Final = ("sine", "cosine")
 _CHOSEN: Final = "fixed before training; no patient was looked at to choose it"
 
 
@@ -105,10 +106,19 @@ def name_features(contract: TableContract) -> tuple[str, ...]:
     """List the names of the numbers that a row becomes, in their order; (width,)."""
     names = list[str]()
     for feature in contract.features:
-        if feature.kind == "number":
-            names.append(feature.name)
-        else:
-            names += [f"{feature.name} is {word}" for word in feature.values]
+        match feature:
+            case Number():
+                names.append(feature.name)
+            case Category():
+                names += [f"{feature.name} is {word}" for word in feature.values]
+            case Date(taken="days"):
+                names.append(feature.name)
+            case Date():
+                names += [f"{wave} of the {feature.taken.replace('_', ' ')} of {feature.name}" for wave in _WAVES]
+            case Text(words=None):
+                names += [f"{feature.name} has a word of bucket {place}" for place in range(feature.places)]
+            case Text():
+                names += [f"{feature.name} has the word {word}" for word in feature.words or ()]
         names.append(f"{feature.name} is missing")
     return tuple(names)
 

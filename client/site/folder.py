@@ -17,7 +17,7 @@
     ledger.sqlite    the ledger
     witnessed.json   its newest head that the coordinator has countersigned
     peers.sqlite     what this site has seen of other sites' ledgers
-    data/            snapshots of data that a mapping leads to (client/data/conversion/convert.py)
+    data/            snapshots of data that a mapping leads to (client/data/conversion/kept_snapshots.py)
     weights/         public weights to begin studies with, by their SHA-256
     studies/NAME/    what the site keeps of a study; the final model and its card
     log/             figures that never leave
@@ -29,6 +29,8 @@ Rules:
 * what cannot be read is refused with the file's name.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -45,7 +47,7 @@ from client.site.registry import Registration, Registry
 from privacy.client_certificate import CredentialFiles, Role, Subject
 from privacy.document import Document, parse, read_document, read_yaml
 from privacy.errors import SiteConfigError, StorageError, WireError
-from privacy.files import create_folder, replace_file, require_private
+from privacy.files import create_folder, hold_lock, replace_file, require_private
 from privacy.keys import PublicKey, SigningKey, format_node_key, generate_node_key, load_node_key
 from privacy.ledger import Ledger
 from privacy.ledger.signed_head import Countersigned
@@ -143,6 +145,12 @@ class SiteFolder:
     def snapshots(self) -> Path:
         """The folder of snapshots of the hospital's data."""
         return self.folder / "data"
+
+    @contextmanager
+    def hold_admissions(self) -> Iterator[None]:
+        """Keep studies from being admitted while the block runs, and wait for one that is being admitted."""
+        with hold_lock(self.folder / "admission.lock"):
+            yield
 
     @property
     def log_path(self) -> Path:

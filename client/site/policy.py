@@ -54,6 +54,7 @@ class AutomaticRule(Document):
         models: models of the catalogue; every model that the policy allows without it.
         operators: names under the policy's ``operators``, who alone may launch it; anybody without it.
         without_privacy: whether a study without privacy is meant too.
+        statistics: whether a study that only counts is meant too.
     """
 
     name: Name
@@ -62,6 +63,7 @@ class AutomaticRule(Document):
     models: tuple[Name, ...] | None = Field(default=None, min_length=1)
     operators: tuple[Name, ...] | None = Field(default=None, min_length=1)
     without_privacy: bool = False
+    statistics: bool = False
 
 
 class Policy(Document):
@@ -84,6 +86,7 @@ class Policy(Document):
             again.
         open_sealing: whether a study may leave its updates unsealed.
         unprotected_test_patients: whether the totals of test patients may leave without noise.
+        statistics: who may ask for statistics of this site's patients, together with those of other sites.
         operators: the people who may launch studies for this site, with their keys; anybody if there is none.
         devices: what training may run on.
         hours: when training may run; at any time if there is none.
@@ -108,6 +111,7 @@ class Policy(Document):
     without_privacy: tuple[Name, ...] = ()
     open_sealing: bool = False
     unprotected_test_patients: bool = False
+    statistics: Literal["nobody", "operators", "anybody"] = "nobody"
     operators: dict[Name, TypedKey] = Field(default_factory=dict)
     devices: tuple[Literal["cpu", "cuda"], ...] = Field(default=("cpu", "cuda"), min_length=1)
     hours: tuple[Hours, ...] = ()

@@ -39,6 +39,11 @@ MEANINGS: Final = {
     ),
     "open_sealing": "Whether a study may leave its updates unsealed, so that the coordinator reads each of them.",
     "unprotected_test_patients": "Whether the totals of test patients may leave this site without noise.",
+    "statistics": (
+        "Who may ask for statistics of this site's patients, together with those of other sites (consilium study "
+        "feasibility): nobody; operators: those who are listed under 'operators'; anybody whom the coordinator lets "
+        "launch. A person must agree all the same, unless a rule under 'automatic' says statistics: true."
+    ),
     "operators": (
         "The people who may launch studies for this site, by name, with the keys that they have read to you: "
         "{ada: k1...}. {}: anybody whom the coordinator lets launch."
@@ -56,7 +61,8 @@ MEANINGS: Final = {
     "persons": "How many people must agree to a study before it is admitted: 1 or 2.",
     "automatic": (
         "Rules under which a study is admitted without a person. Each has a name and epsilon_at_most, and may be "
-        "narrowed by studies, models and operators. []: none; every study waits for a person."
+        "narrowed by studies, models and operators. It admits no statistics unless it says statistics: true. []: none; "
+        "every study waits for a person."
     ),
     "release": "Whether a finished model is released at once (automatic), or waits for a person (person).",
     "contact": "Whom the coordinator's operator calls about a study that waits here: a name and a telephone number.",

@@ -11,6 +11,7 @@ from typing import Final
 
 from client.study.context import StudyContext
 from client.study.cut_values import describe_mark
+from client.study.statistics_file import STATISTICS_FILE
 from privacy.protocol.messages import Close, Reply, Request, Sealed, Train
 from privacy.study.launch import Launch
 
@@ -44,9 +45,9 @@ class ActivityLog:
             if terms.privacy.epsilon is None
             else f"epsilon {terms.privacy.epsilon:g}, delta {terms.privacy.delta:g}"
         )
+        work = "statistics" if terms.counts_only else f"{terms.training.rounds} rounds"
         self.report(
-            f"{launch.study}: admitted: {promise}, {terms.training.rounds} rounds, sites {', '.join(launch.names)}",
-            about=launch.study,
+            f"{launch.study}: admitted: {promise}, {work}, sites {', '.join(launch.names)}", about=launch.study
         )
 
     def report_resumed_study(self, context: StudyContext) -> None:
@@ -64,7 +65,9 @@ class ActivityLog:
             self.report(f"{study}: {describe_mark(context, mark)}", about=about, level=logging.WARNING)
         if isinstance(request, Train) and isinstance(reply, Sealed):
             what = f"round {request.round} of {rounds} is trained and sealed"
-            if request.round > rounds:
+            if context.terms.counts_only:
+                what = "the statistics are counted and sealed"
+            elif request.round > rounds:
                 what = "the last model is evaluated"
             self.report(f"{study}: {what}; {_format_spent(context)} so far", about=study)
         elif isinstance(request, Close):
@@ -80,6 +83,8 @@ class ActivityLog:
 
 
 def _describe_model(context: StudyContext) -> str:
+    if context.terms.counts_only:
+        return f"the statistics of all sites are in {context.store.folder / STATISTICS_FILE}"
     if context.state.withheld is not None:
         return f"the model waits for a person: consilium-site release approve {context.launch.study}"
     return f"the model is in {context.store.folder / 'release'}"

@@ -131,13 +131,13 @@ def _draw_and_pay(context: StudyContext, number: int, noise: float | None) -> by
     """Draw the round's randomness, 32 secret bytes, and pay the round; after a crash, return the same bytes."""
     ledger, study = context.ledger, context.launch.study
     if ledger.read_state().has_reserved(study, number) and not context.store.has_draw(number):
-        raise _record_lost_work(context, number, f"round {number} is paid, and its result is gone")
+        raise record_lost_work(context, number, f"round {number} is paid, and its result is gone")
     draw = context.store.draw_key(number)  # durable before the round is paid
     ledger.reserve(study, number, make_training_event(context.terms, noise))
     return draw
 
 
-def _record_lost_work(context: StudyContext, number: int, what: str) -> RefusedError:
+def record_lost_work(context: StudyContext, number: int, what: str) -> RefusedError:
     """Record that paid work is lost; return the refusal to do it a second time."""
     sentence = f"{what}: the study's folder was lost or put back"
     context.ledger.record_incident(context.launch.study, "study-lost", sentence, number)
@@ -162,11 +162,11 @@ def _count_test_patients(context: StudyContext, model: Vector) -> tuple[int, ...
     if counted is None or counted.base != base:
         noise, study = context.state.evaluation_noise_multiplier, context.launch.study
         if context.ledger.read_state().has_paid_evaluation(study, base) and not context.store.has_totals_draw(base):
-            raise _record_lost_work(
+            raise record_lost_work(
                 context, base, f"the totals of the model after round {base} are paid, and their result is gone"
             )
         draw = context.store.draw_totals_key(base)
-        context.ledger.pay_evaluation(study, base, make_evaluation_event(noise))
+        context.ledger.pay_evaluation(study, base, make_evaluation_event(context.terms, noise))
         counted = Counted(
             base=base, counts=context.training.run(ScoreModel(model, noise, load_personal_layers(context), draw))
         )

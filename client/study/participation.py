@@ -22,6 +22,8 @@ from client.study.noiseless_sums import require_same_cohort
 from client.study.release import write_release
 from client.study.release_folder import publish_release
 from client.study.seal_round import SealedAttempt, release_mask, require_keys, require_sent, seal_attempt
+from client.study.shared_counts import do_statistics_round, require_cohort_of_study
+from client.study.statistics_file import write_statistics
 from models.tasks.registry import list_figures
 from privacy.errors import ProtocolError, RefusedError
 from privacy.program import read_program
@@ -76,7 +78,8 @@ class Participation:
             self._record_void_rounds(request)
             self._sealed = None  # freed before the next one is made: an update may be large
             keys = require_keys(self._context, request)
-            work = do_round(self._context, request)
+            do_work = do_statistics_round if self._context.terms.counts_only else do_round
+            work = do_work(self._context, request)
             self._sealed = seal_attempt(self._context, request, keys, work)
         elif self._sealed.sent is None:
             self._require_unreleased(request)
@@ -88,8 +91,11 @@ class Participation:
         """Compare the cohort's headers, and release the own mask.
 
         Raises:
-            RefusedError: as :func:`client.study.seal_round.release_mask`.
+            RefusedError: as :func:`client.study.seal_round.release_mask`; for statistics, as
+                :func:`client.study.shared_counts.require_distant_cohort`.
         """
+        if self._context.terms.counts_only and self._sealed is not None:
+            require_cohort_of_study(self._context, self._sealed.kept.cohort)
         return release_mask(self._context, self._sealed, request)
 
     def open(self, request: Open, blob: bytes | None) -> Opened:
@@ -106,7 +112,8 @@ class Participation:
     def close(self, request: Close, *, waits: bool = False) -> Closed:
         """Compare the sites' models, write the model and its card, and return what the study did not use.
 
-        If its release ``waits`` for a person, the model is kept unpublished. Asked again, the same answer.
+        If its release ``waits`` for a person, the model is kept unpublished. Asked again, the same answer. Statistics
+        are kept; they were opened already, and nothing is released.
 
         Raises:
             RefusedError: ``behind`` if a round is still to be opened; as
@@ -120,12 +127,12 @@ class Participation:
         if not context.state.closed:
             require_same_model(context, request.held)
             context.ledger.give_back(context.launch.study)
-            model_sha256 = write_release(context)
-            if not waits:
-                context.ledger.record_release(context.launch.study, model_sha256)
-                publish_release(context.store.folder)
-            # last: an interrupted close is done again
-            context.store.save(closed=True, withheld=model_sha256 if waits else None)
+            withheld = None
+            if context.terms.counts_only:
+                write_statistics(context)
+            else:
+                withheld = _release_model(context, waits=waits)
+            context.store.save(closed=True, withheld=withheld)  # last: an interrupted close is done again
             context.store.forget_rounding_residual()
             context.store.forget_variates(upto=context.terms.last_round)
         self._sealed = None
@@ -205,3 +212,13 @@ class Participation:
                 RefusalCode.RELEASED, f"this site released its mask of this round in attempt {released.attempt}"
             )
         require_same_cohort(self._context, request.round, request.cohort)
+
+
+def _release_model(context: StudyContext, *, waits: bool) -> str | None:
+    """Write the model, and publish it unless it ``waits`` for a person; return its SHA-256 if it is withheld."""
+    model_sha256 = write_release(context)
+    if waits:
+        return model_sha256
+    context.ledger.record_release(context.launch.study, model_sha256)
+    publish_release(context.store.folder)
+    return None

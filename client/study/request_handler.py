@@ -9,7 +9,7 @@ Rules:
   log;
 * a study is judged before a record is read: a launch is for a contract that people registered, or it is refused.
   Neither the refusal nor its absence depends on what a file holds;
-* the policy is read anew for every study; one that cannot be read now decides nothing;
+* the policy is read anew for every study (``client/study/policy_in_force.py``);
 * a study within every rule waits until people have agreed to it, if the policy asks for people: nothing is paid, set
   aside or trained before (``client/admission/decisions.py``). The answer is then ``waiting``, not a refusal;
 * a ledger or a disk that cannot be written now, or data that cannot be read now, refuse the request, and the site
@@ -47,7 +47,9 @@ from client.study.kept_secrets import KeptSecrets, forget_kept_secrets
 from client.study.key_epochs import EpochLostError, Epochs
 from client.study.participation import Participation
 from client.study.peer_heads import PeerHeads
+from client.study.policy_in_force import PolicyInForce
 from client.study.problem import describe_error
+from client.study.shared_counts import require_distant_cohort
 from client.study.state import StudyState
 from client.study.store import StudyStore, make_first_shared
 from client.study.waiting_studies import WaitingStudies
@@ -63,7 +65,6 @@ from privacy.errors import (
     Error,
     RefusedError,
     SealingError,
-    SiteConfigError,
     StorageError,
     TermsError,
     TrainingError,
@@ -112,7 +113,7 @@ _OVER: Final = {
     Ending.ABANDONED: "abandoned, since nothing came of it for as long as its terms allow,",
 }
 
-TrainingFor = Callable[[Terms, StudyFiles], TrainingInterface]
+TrainingFor = Callable[[Launch, StudyFiles], TrainingInterface]
 
 
 class RequestHandler:
@@ -134,10 +135,11 @@ class RequestHandler:
         self._ledger = home.open_ledger()
         self._peer_heads = PeerHeads(home.peer_heads_path)
         self._training_for = training_for
-        self._policy = home.policy
         self._program = read_program()  # now: what is installed later does not run yet
         self._waiting = WaitingStudies(home)
         self.hooks = Hooks(self._config.hooks, self._config.name, self._identity)
+        self._policy = PolicyInForce(home, self._ledger, self.hooks, self._activity)
+        self._ledger.on_incident = lambda study, what: self.hooks.tell(EventKind.INCIDENT, what, study)
         self._trainings: dict[str, TrainingInterface] = {}
         self._participations: dict[str, Participation] = {}
         self._numbers: dict[str, int] = {}
@@ -208,7 +210,6 @@ class RequestHandler:
             if isinstance(error, TrainingError):
                 sentence = "training or scoring failed here; the training log says why"
                 self._ledger.record_incident(body.study, "training-failed", sentence)
-                self.hooks.tell(EventKind.INCIDENT, sentence, body.study)
         participation = self._participations.get(body.study)
         base = None if participation is None else participation.base
         return Problem(code=said.code, sentence=said.sentence, base=base), ()
@@ -233,18 +234,18 @@ class RequestHandler:
                 return participation.wrap(request), ()
             case Train():
                 require_witnessed(self._home, self._ledger, self._coordinator, body.study, request.witnessed)
-                self._require_time(participation)
+                self._policy.require_time(participation.context)
                 began = time.monotonic()
                 sealed, sealed_blob = participation.train(request, blob)
-                self._note_duration(participation, (time.monotonic() - began) / 60)
+                self._policy.note_duration(participation.context, (time.monotonic() - began) / 60)
                 return sealed, (sealed_blob,)
             case Release():
                 return participation.release(request), ()
             case Open():
                 return participation.open(request, blob), ()
             case Close():
-                closed = participation.close(request, waits=self._keeps_release(body.study))
-                self._tell_of_end(participation)
+                closed = participation.close(request, waits=self._policy.keeps_release(body.study))
+                self._policy.tell_of_end(participation.context)
                 self._end_training(body.study)
                 return closed, ()
         raise WireError(f"a site does not answer '{request.kind}'")
@@ -318,8 +319,11 @@ class RequestHandler:
         require_not_behind(self._home, self._ledger, self._coordinator, study, request.witnessed)
         folder = self._home.find_study_folder(study)
         new = not StudyStore.exists(folder)
-        if new and (waiting := self._admit(request.launch, folder)) is not None:
-            return waiting
+        if new:
+            with self._home.hold_admissions():  # until the study is there, no snapshot of its data is removed
+                waiting = self._admit(request.launch, folder)
+            if waiting is not None:
+                return waiting
         if StudyStore(folder).launch.digest != launch.digest:
             raise RefusedError(RefusalCode.REFUSED, "this study was admitted with another launch")
         return self._find_participation(study, new=new)
@@ -331,7 +335,7 @@ class RequestHandler:
         else:
             objections = self._home.open_patient_register().load_objections().select(store.state.objections)
             files = store.state.registration.to_study_files(objections, self._find_weights(terms))
-            training = self._trainings[store.launch.study] = self._training_for(terms, files)
+            training = self._trainings[store.launch.study] = self._training_for(store.launch, files)
         kept = KeptSecrets(store.folder, store.launch, self._identity)
         epochs = Epochs(store.launch, self.name, self._identity, kept.load_keys(), store.state.ended_epochs)
         return Participation(
@@ -358,7 +362,7 @@ class RequestHandler:
             self._require_study_whole(launch.study)
             registration = self._home.load_registry().find_nearest(launch.terms.data)
             objections = self._home.open_patient_register().load_objections()
-            policy = self._read_policy()
+            policy = self._policy.read()
             believed = self._home.load_peers().find_believed(f"{read_utc_time():%Y-%m-%d}", self.name)
             price = admit(
                 signed,
@@ -377,13 +381,16 @@ class RequestHandler:
                 program=self._program,
             )
             assert registration is not None
+            if launch.terms.counts_only:
+                population, minimum = registration.population, launch.terms.cohort.minimum
+                require_distant_cohort(folder.parent, launch.study, population, launch.names, minimum)
             self._ledger.require(make_requirement(launch, policy))
             standing = self._judge(launch)
             if not standing.admitted:
                 return self._wait(signed, policy, standing)
             files = registration.to_study_files(objections, self._find_weights(launch.terms))
             _require_registered_files(files)
-            training = self._training_for(launch.terms, files)
+            training = self._training_for(launch, files)
             self._trainings[launch.study] = training
             shared = make_first_shared(launch.terms, self._make_first_model(training, launch.parameters))
             # before the folder exists: an admission that a crash interrupts here has paid nothing and begins again
@@ -413,7 +420,7 @@ class RequestHandler:
         StudyStore.create(folder, signed, state, shared)
         self._waiting.forget(launch.study)
         self._activity.report_admission(launch)
-        self._tell_if_low(registration.population)
+        self._policy.tell_if_low(registration.population)
         return None
 
     def _judge(self, launch: Launch) -> Standing:
@@ -450,79 +457,6 @@ class RequestHandler:
                 EventKind.APPROVAL_WANTED, f"'{study}' waits for a decision of this site's people", study
             )
         return Waiting(since=kept.since, contact=policy.contact, sentence=sentence)
-
-    def _require_time(self, participation: Participation) -> None:
-        """Refuse to train outside the policy's hours, and after a round that took longer than it allows.
-
-        Raises:
-            RefusedError: ``unavailable``: nothing was done, and the site can be asked again.
-        """
-        policy = self._read_last_policy()
-        if not policy.allows_hour(datetime.now().astimezone().time()):
-            raise RefusedError(
-                RefusalCode.UNAVAILABLE, f"this site trains at {' and '.join(policy.hours)} only; ask again then"
-            )
-        took, most = participation.context.state.longest_round_minutes, policy.minutes_per_round
-        if most is not None and took > most:
-            raise RefusedError(
-                RefusalCode.UNAVAILABLE,
-                f"a round took longer than the {most:g} minutes that this site allows; its people decide what follows",
-            )
-
-    def _note_duration(self, participation: Participation, minutes: float) -> None:
-        """Note how long a round took, where the policy bounds it; a round that took too long is an incident."""
-        most, context = self._policy.minutes_per_round, participation.context
-        if most is None or minutes <= context.state.longest_round_minutes:
-            return
-        context.store.save(longest_round_minutes=minutes)
-        if minutes > most:
-            sentence = f"a round took longer than the {most:g} minutes that the policy allows"
-            self._ledger.record_incident(context.launch.study, "long-round", sentence)
-            self.hooks.tell(EventKind.INCIDENT, sentence, context.launch.study)
-
-    def _keeps_release(self, study: str) -> bool:
-        """Return whether the model of ``study`` waits for a person: as asked at its admission, or by the policy now."""
-        asked = self._ledger.read_state().decisions.find_required(study)
-        return asked is not None and (asked.release or self._read_last_policy().release == "person")
-
-    def _tell_of_end(self, participation: Participation) -> None:
-        study = participation.context.launch.study
-        if participation.context.state.withheld is not None:
-            what = f"'{study}' has ended; its model is not released before somebody agrees"
-            self.hooks.tell(EventKind.APPROVAL_WANTED, what, study)
-        self.hooks.tell(EventKind.STUDY_FINISHED, f"'{study}' has ended", study)
-
-    def _tell_if_low(self, population: str) -> None:
-        """Tell the hook if the budget of ``population`` is below the site's mark."""
-        left = self._ledger.read_state().find_account(population).budget.epsilon_left
-        if left < (mark := self.hooks.config.budget_below):
-            what = f"of the budget of '{population}' epsilon {left:.3f} is left, less than the mark {mark:g}"
-            self.hooks.tell(EventKind.BUDGET_LOW, what)
-
-    def _read_policy(self) -> Policy:
-        """Read the policy as ``policy.yaml`` has it now: people change it while the site runs.
-
-        Raises:
-            StorageError: it cannot be read now, or ``site.yaml`` names another site. Nothing is decided.
-        """
-        try:
-            config, policy = self._home.config, self._home.policy
-        except SiteConfigError as error:
-            raise StorageError(str(error)) from None
-        if config.name != self.name:
-            raise StorageError(f"{self._home.folder}: site.yaml names another site than the one that runs")
-        if policy != self._policy:
-            self._activity.report("policy.yaml has changed: it is in force from now on")
-        self._policy = policy
-        return policy
-
-    def _read_last_policy(self) -> Policy:
-        """Read the policy; while it cannot be read, return the last one that could."""
-        try:
-            return self._read_policy()
-        except StorageError as error:
-            self._activity.report(str(error), about="policy", level=logging.WARNING)
-            return self._policy
 
     def _find_weights(self, terms: Terms) -> Path | None:
         """Return the file of the public weights that the study begins with; None if it begins without."""

@@ -17,10 +17,15 @@ class ReleasedSeed(Document):
 
 
 class Counted(Document):
-    """This site's own totals for the model after round ``base``: noised once, sealed as often as needed."""
+    """This site's own totals for the model after round ``base``: noised once, sealed as often as needed.
+
+    ``honest``: in a study of statistics, among how many sites the noise was divided; 0 where the site has added all of
+    it.
+    """
 
     base: int
     counts: tuple[int, ...]
+    honest: int = 0
 
 
 class AppliedRound(Document):

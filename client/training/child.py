@@ -33,7 +33,7 @@ from privacy.errors import Error, TrainingError
 from privacy.process_lifetime import leave_terminal_to_parent
 
 if TYPE_CHECKING:
-    from client.training.session import TrainingSession
+    from client.training.interface import TrainingInterface
 
 _log = logging.getLogger(__name__)
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -48,7 +48,7 @@ def serve(descriptor: int) -> None:
     threading.Thread(target=_exit_with_site, args=(descriptor,), daemon=True).start()
     site = socket.socket(fileno=descriptor)
     setup: Setup | None = None
-    session: TrainingSession | None = None
+    session: TrainingInterface | None = None
     while True:
         try:
             if setup is None:
@@ -72,8 +72,12 @@ def serve(descriptor: int) -> None:
             frames.send(site, *answer)
 
 
-def start_session(setup: Setup) -> TrainingSession:
-    """Start the session that ``setup`` describes; torch is imported here."""
+def start_session(setup: Setup) -> TrainingInterface:
+    """Start the session that ``setup`` describes; torch is imported here, if there is a model."""
+    if setup.terms.counts_only:
+        from client.training.statistics_session import StatisticsSession
+
+        return StatisticsSession(setup.terms, setup.to_study_files())
     from client.training.session import TrainingSession
 
     return TrainingSession(setup.terms, setup.to_study_files(), setup.device, setup.precision)

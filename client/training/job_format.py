@@ -125,6 +125,7 @@ class Request(Document):
     Attributes:
         variance: as decimal digits, since it may be beyond what JSON keeps exactly.
         drawn: whether a draw belongs to the job.
+        honest: as in :class:`~client.training.jobs.ScoreModel`.
     """
 
     job: Literal["first-model", "export-model", "export-personal", "train", "share", "score", "list-trained"]
@@ -133,6 +134,7 @@ class Request(Document):
     noise: Noise | None = None
     variance: Annotated[str, Field(pattern=r"^[0-9]{1,400}$")] | None = None
     drawn: bool = False
+    honest: int | None = None
 
 
 def make_setup(terms: Terms, files: StudyFiles, device: str, precision: str) -> Setup:
@@ -203,7 +205,11 @@ def split_job(job: Job[Any]) -> tuple[Request, dict[str, NDArray[Any]], bytes]:
             return request, arrays, job.key
         case ScoreModel():
             draw = job.key or b""
-            return Request(job="score", noise_multiplier=job.noise_multiplier, drawn=bool(draw)), arrays, draw
+            return (
+                Request(job="score", noise_multiplier=job.noise_multiplier, drawn=bool(draw), honest=job.honest),
+                arrays,
+                draw,
+            )
     raise TypeError(f"{type(job).__name__} is no job of a training session")
 
 
@@ -233,7 +239,7 @@ def join_job(request: Request, arrays: Arrays, draw: bytes) -> Job[Any]:
                 noise, variance = SharedNoise(**dict(_require(request.noise))), int(_require(request.variance))
                 return ShareRound(arrays["model"], _require(request.number), noise, variance, draw, personal)
             case "score":
-                return ScoreModel(arrays["model"], request.noise_multiplier, personal, draw or None)
+                return ScoreModel(arrays["model"], request.noise_multiplier, personal, draw or None, request.honest)
     except KeyError as missing:
         raise TrainingError(f"a job '{request.job}' came without {missing}") from None
 

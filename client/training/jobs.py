@@ -10,7 +10,8 @@ job                       what is done                                          
 :class:`ExportPersonal`   name the tensors of the personal layers; no record        tensors by name
 :class:`TrainRound`       local training of one round, with the site's own noise    :class:`TrainedRound`
 :class:`ShareRound`       a share of the sum that the cohort noises together        :class:`SharedRound`
-:class:`ScoreModel`       count what test patients add to the totals                (cells,)
+:class:`ScoreModel`       count what test patients add to the totals, or what all   (cells,)
+                          patients add to statistics
 :class:`ListTrained`      tell which shared parameters a round trains; no record    ranges, or None for all
 ========================  ========================================================  ===============================
 """
@@ -127,12 +128,14 @@ class ScoreModel(Job[tuple[int, ...]]):
         noise_multiplier: of the noise on every cell; None for none.
         personal: (Q,) the personal layers; None for their first values.
         key: 32 secret bytes that decide the noise; None for fresh noise.
+        honest: how many sites' shares make up the noise of a study of statistics; None where each site adds all of it.
     """
 
     model: Vector
     noise_multiplier: float | None
     personal: Vector | None = None
     key: bytes | None = field(default=None, repr=False)
+    honest: int | None = None
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,9 @@ class AttentiveChrome(nn.Module):
         return shape_outputs(self.head(summary), self._outputs)
 
     @torch.no_grad()
-    def explain(self, inputs: Mapping[str, torch.Tensor]) -> Attention:
-        """Return the attention over bins and marks for ``signals`` (records, marks, bins)."""
-        return self._read(inputs["signals"])[1]
+    def read_attention(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the weights of ``marks``, (records, marks), and of each mark's ``bins``, (records, marks, bins)."""
+        return self._read(inputs["signals"])[1]._asdict()
 
     def _read(self, signals: torch.Tensor) -> tuple[torch.Tensor, Attention]:
         """Return a summary of each record, (records, 2 * mark_units), and the attention that made it."""

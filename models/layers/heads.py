@@ -12,4 +12,4 @@ def count_outputs(outputs: tuple[int, ...]) -> int:
 
 def shape_outputs(numbers: torch.Tensor, outputs: tuple[int, ...]) -> torch.Tensor:
     """Arrange ``numbers`` (records, n) as (records, *outputs); () makes it (records,)."""
-    return numbers.reshape(len(numbers), *outputs)
+    return numbers.reshape(numbers.shape[0], *outputs)

@@ -44,7 +44,7 @@ class GatedUnits(nn.Module):
             decay: (records, time, width), by which the state is multiplied before a step.
         """
         states: list[torch.Tensor] = []
-        state = series.new_zeros(len(series), self._width)
+        state = series.new_zeros(series.shape[0], self._width)
         steps = self.input(series).split([2 * self._width, self._width], dim=2)
         to_gates, to_candidate = (part.unbind(1) for part in steps)
         decays = None if decay is None else decay.unbind(1)
@@ -81,7 +81,7 @@ class LongShortTermMemory(nn.Module):
             present: (records, time), which steps there are.
         """
         states: list[torch.Tensor] = []
-        state = memory = series.new_zeros(len(series), self._width)
+        state = memory = series.new_zeros(series.shape[0], self._width)
         for step, here in zip(self.input(series).unbind(1), present.unsqueeze(2).unbind(1), strict=True):
             enter, keep, leave, candidate = (step + self.state(state)).chunk(4, dim=1)
             new = torch.sigmoid(keep + _FORGET) * memory + torch.sigmoid(enter) * torch.tanh(candidate)

@@ -43,4 +43,4 @@ def require_multiple(name: str, sizes: Mapping[str, int], step: int) -> None:
 
 def shape_mask(numbers: torch.Tensor, outputs: tuple[int, ...]) -> torch.Tensor:
     """Arrange ``numbers`` (records, classes, height, width) as (records, *outputs)."""
-    return numbers.reshape(len(numbers), *outputs)
+    return numbers.reshape(numbers.shape[0], *outputs)

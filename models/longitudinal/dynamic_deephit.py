@@ -20,7 +20,7 @@ Rules:
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from pydantic import Field
@@ -76,6 +76,24 @@ class DynamicDeepHit(nn.Module):
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return ``outputs``, (records, causes * intervals + 1), and ``own_loss`` of the next values, (records,)."""
+        read = self._read(inputs)
+        context = (read.weights * read.states).sum(1)  # (records, 2 * memory)
+
+        shared = self.shared(torch.cat([take_visit(read.values, read.last), context], dim=1))
+        of_causes = torch.cat([network(shared) for network in self.causes], dim=1)
+        measured = torch.cat([inputs["present"].unsqueeze(2), read.observed], dim=2)
+        next_value_loss = compute_next_value_loss(self.next_value(read.upper), read.visits, measured)
+        return {
+            "outputs": shape_outputs(self.head(of_causes), self._outputs),
+            "own_loss": self._next_value_loss * next_value_loss,
+        }
+
+    @torch.no_grad()
+    def read_attention(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the weights of the visits before the last one, by ``time``; (records, time)."""
+        return {"time": self._read(inputs).weights.squeeze(2)}
+
+    def _read(self, inputs: Mapping[str, torch.Tensor]) -> "_History":
         present = inputs["present"]
         observed = inputs["observed"] & present.unsqueeze(2)  # (records, time, variables)
         values = inputs["values"].masked_fill(~observed, 0.0)
@@ -89,15 +107,29 @@ class DynamicDeepHit(nn.Module):
         states = torch.cat([lower, upper], dim=2)  # (records, time, 2 * memory)
         now = take_visit(torch.cat([values, observed.to(values)], dim=2), last)  # (records, 2 * variables)
         scores = self.attention(torch.cat([states, now.unsqueeze(1).expand(-1, states.shape[1], -1)], dim=2))
-        context = (masked_softmax(scores, history.unsqueeze(2)) * states).sum(1)  # (records, 2 * memory)
+        return _History(values, observed, visits, last, upper, states, masked_softmax(scores, history.unsqueeze(2)))
 
-        shared = self.shared(torch.cat([take_visit(values, last), context], dim=1))
-        of_causes = torch.cat([network(shared) for network in self.causes], dim=1)
-        measured = torch.cat([present.unsqueeze(2), observed], dim=2)
-        return {
-            "outputs": shape_outputs(self.head(of_causes), self._outputs),
-            "own_loss": self._next_value_loss * compute_next_value_loss(self.next_value(upper), visits, measured),
-        }
+
+class _History(NamedTuple):
+    """What is read of a record before the networks of the causes.
+
+    Attributes:
+        values: 0 where nothing was measured; (records, time, variables).
+        observed: which were; likewise.
+        visits: the time since any measurement, and the values; (records, time, 1 + variables).
+        last: which visit is the last one; (records, time).
+        upper: states of the second layer; (records, time, memory).
+        states: of both layers; (records, time, 2 * memory).
+        weights: of the visits before the last one, summing to one; (records, time, 1).
+    """
+
+    values: torch.Tensor
+    observed: torch.Tensor
+    visits: torch.Tensor
+    last: torch.Tensor
+    upper: torch.Tensor
+    states: torch.Tensor
+    weights: torch.Tensor
 
 
 def find_last_visit(present: torch.Tensor) -> torch.Tensor:

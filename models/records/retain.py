@@ -9,7 +9,7 @@
     outputs        U c + d
 
 The outputs are linear in the codes once the weights are known, so every code of every visit has a contribution, and
-these and d add up to the output (:meth:`Retain.explain`).
+these and d add up to the output (:meth:`Retain.read_contributions`).
 
 Rules:
 
@@ -83,8 +83,13 @@ class Retain(nn.Module):
         return Attention(visits, torch.tanh(self.code_weights(of_codes)))
 
     @torch.no_grad()
-    def explain(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return what every code of every visit adds to each output; (records, visits, codes, *outputs).
+    def read_attention(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return alpha, the weights of ``visits``; (records, visits)."""
+        return {"visits": self.attend(self.embedding(inputs["visits"].float()), inputs["present"]).visits}
+
+    @torch.no_grad()
+    def read_contributions(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return what every code of every visit adds to each output, as ``visits``; (records, visits, codes, *outputs).
 
         The sum over visits and codes, plus the bias of ``head``, is the output of :meth:`forward` in evaluation.
         """
@@ -93,7 +98,7 @@ class Retain(nn.Module):
         # (records, visits, embedding, outputs): the output's share of each coordinate of a visit's embedding
         share = (weights.visits.unsqueeze(2) * weights.codes).unsqueeze(3) * self.head.weight.T
         each = torch.einsum("rveo,ec->rvco", share, self.embedding.weight) * visits.unsqueeze(3)
-        return each.reshape(*visits.shape, *self._outputs)
+        return {"visits": each.reshape(*visits.shape, *self._outputs)}
 
 
 def build(options: RetainOptions, sizes: Sizes, outputs: tuple[int, ...]) -> Retain:

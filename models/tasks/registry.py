@@ -15,6 +15,7 @@ from models.tasks.pairs import PairsTask
 from models.tasks.reconstruction import ReconstructionTask
 from models.tasks.regression import RegressionTask
 from models.tasks.segmentation import SegmentationTask
+from models.tasks.statistics import StatisticsTask
 from models.tasks.survival import SurvivalTask
 from privacy.study.data.contract import DataContract
 from privacy.study.tasks.binary import BinaryTerms
@@ -28,6 +29,7 @@ from privacy.study.tasks.pairs import PairsTerms
 from privacy.study.tasks.reconstruction import ReconstructionTerms
 from privacy.study.tasks.regression import RegressionTerms
 from privacy.study.tasks.segmentation import SegmentationTerms
+from privacy.study.tasks.statistics import StatisticsTerms
 from privacy.study.tasks.survival import SurvivalTerms
 from privacy.study.tasks.task import TaskTerms
 
@@ -61,6 +63,8 @@ def make_task(terms: TaskTerms, contract: DataContract) -> Task:
             return NextEventTask(terms, contract)
         case EmbeddingTerms():
             return EmbeddingTask(terms, contract)
+        case StatisticsTerms():
+            return StatisticsTask(terms, contract)
         case _:
             raise ValueError(f"no task is known for {type(terms).__name__}")
 

@@ -91,6 +91,8 @@ class Ledger:
         self._key = key
         self._clock = clock
         self._state = LedgerState()
+        self.on_incident: Callable[[str, str], None] | None = None
+        """Called with the study and the sentence of each incident that is entered here."""
 
     @classmethod
     def create(
@@ -448,7 +450,10 @@ class Ledger:
         Raises:
             LedgerError: the ledger cannot take it.
         """
+        before = self.head.number
         self._add(Incident, study=study, round=round, code=code, sentence=fit_sentence(sentence))
+        if self.on_incident is not None and self.head.number > before:
+            self.on_incident(study, fit_sentence(sentence))
 
     def record_checkpoint(self, countersigned: Countersigned, witness: PublicKey) -> None:
         """Record that ``witness`` has seen this ledger up to a head; a head that is noted as seen changes nothing.

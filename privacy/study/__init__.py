@@ -8,10 +8,15 @@ its file; the rules between parts are in ``terms.py``.
 from privacy.fields import COORDINATOR, MAX_SITES, Column, Epsilon, LayerName, Name, Positive, Sha256, SiteName
 from privacy.study.aggregation import Cohort, SchemeName, SecureAggregation
 from privacy.study.data.arrays import ArraysContract
-from privacy.study.data.columns import Category, Number
+from privacy.study.data.columns import Category, Date, Feature, Number, Text
 from privacy.study.data.contract import DataContract
+from privacy.study.data.events import EventsContract
+from privacy.study.data.expression import ExpressionContract
+from privacy.study.data.images import ImagesContract
 from privacy.study.data.kinds import AnyContract
 from privacy.study.data.labels import BinaryLabel
+from privacy.study.data.pairs import PairsContract
+from privacy.study.data.sequences import SequencesContract
 from privacy.study.data.table import TableContract
 from privacy.study.evaluation import Choice, Evaluation, ReleaseChoice
 from privacy.study.guarantee import AdaptiveClipping, Neighbouring, Placement, Privacy, Unit
@@ -32,13 +37,19 @@ __all__ = [
     "Cohort",
     "Column",
     "DataContract",
+    "Date",
     "Epsilon",
     "Evaluation",
+    "EventsContract",
+    "ExpressionContract",
+    "Feature",
+    "ImagesContract",
     "LayerName",
     "Model",
     "Name",
     "Neighbouring",
     "Number",
+    "PairsContract",
     "Placement",
     "Positive",
     "Privacy",
@@ -46,12 +57,14 @@ __all__ = [
     "Schedule",
     "SchemeName",
     "SecureAggregation",
+    "SequencesContract",
     "Server",
     "ServerRule",
     "Sha256",
     "SiteName",
     "TableContract",
     "Terms",
+    "Text",
     "Training",
     "Unit",
     "Weights",

@@ -34,6 +34,8 @@ def compute_study_noise(terms: Terms) -> float:
     training, privacy = terms.training, terms.privacy
     if privacy.epsilon is None or privacy.delta is None:
         raise TermsError("this study has no privacy (epsilon: none); name one that has")
+    if terms.counts_only:
+        raise TermsError("this study trains nothing; its noise is that of its totals")
     if privacy.unit is Unit.SITE:
         return compute_site_noise_multiplier(
             privacy.epsilon, privacy.delta, terms.cohort.participation, rounds=training.rounds
@@ -94,9 +96,27 @@ def make_training_event(terms: Terms, noise: float | None) -> TrainingEvent | Un
     return Unprotected() if noise is None else make_private_event(terms, noise)
 
 
-def make_evaluation_event(noise: float | None) -> Gaussian | Unprotected:
-    """Return the event that one evaluation is for a population's test patients."""
-    return Unprotected() if noise is None else Gaussian(noise_multiplier=noise, count=1)
+def make_evaluation_event(terms: Terms, noise: float | None) -> Gaussian | DistributedGaussian | Unprotected:
+    """Return the event that one evaluation is for a population's test patients, or counting is for all of them."""
+    if noise is None:
+        return Unprotected()
+    if terms.counts_only:
+        return DistributedGaussian(
+            noise_multiplier=noise, sampling_rate=1.0, steps=1, colluders=terms.cohort.colluders
+        )
+    return Gaussian(noise_multiplier=noise, count=1)
+
+
+def compute_totals_deviation(terms: Terms, noise: float | None, sites: int) -> float:
+    """Compute the standard deviation of the noise with a scale of 1 in opened totals of so many ``sites``.
+
+    Every site adds the whole noise to totals of test patients, so that the variances add up. To statistics each adds a
+    share, of which the colluders' do not count.
+    """
+    if noise is None:
+        return 0.0
+    shares = sites / (sites - terms.cohort.colluders) if terms.counts_only else sites
+    return noise * float(shares**0.5)
 
 
 class PriceOfRuns(NamedTuple):
@@ -120,11 +140,13 @@ def compute_price_of_runs(terms: Terms, runs: int) -> PriceOfRuns:
         BudgetError: no noise reaches the epsilon of the terms.
         TermsError: the study has no privacy.
     """
-    one = make_private_event(terms, compute_study_noise(terms))
     noise, delta = compute_evaluation_noise(terms), terms.privacy.delta
-    assert delta is not None, "an epsilon comes with a delta, which the terms check"
-    training = epsilon_of([repeat_event(one, terms.training.rounds * runs)], delta)
-    if noise is None:
+    training = 0.0
+    if not terms.counts_only:
+        one = make_private_event(terms, compute_study_noise(terms))
+        assert delta is not None, "an epsilon comes with a delta, which the terms check"
+        training = epsilon_of([repeat_event(one, terms.training.rounds * runs)], delta)
+    if noise is None or delta is None:
         return PriceOfRuns(runs, training, None)
-    totals = repeat_event(make_evaluation_event(noise), len(terms.evaluation.rounds) * runs)
+    totals = repeat_event(make_evaluation_event(terms, noise), len(terms.evaluation.rounds) * runs)
     return PriceOfRuns(runs, training, epsilon_of([totals], delta))

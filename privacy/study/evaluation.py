@@ -30,7 +30,7 @@ class Evaluation(Document):
             first figure; None trains all rounds.
     """
 
-    rounds: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    rounds: tuple[Annotated[int, Field(ge=0)], ...] = ()
     bins: int = Field(default=100, ge=2, le=10_000, multiple_of=2)
     records: CountedRecords = CountedRecords.LAST
     epsilon: Epsilon = None

@@ -35,7 +35,10 @@ def build_study_schema() -> Schema:
     training = schema["$defs"]["Training"]
     training["required"] = [name for name in training["required"] if name not in _OF_STAGES]
     training["anyOf"] = [{"required": list(_OF_STAGES)}, {"required": ["stages"]}]
-    schema["required"] = [name for name in schema["required"] if name != "task"]  # a table's label says it
+    # a table's label says the task, and a study of statistics has no model and trains nothing
+    schema["required"] = [name for name in schema["required"] if name not in ("task", "model", "training")]
+    counts = {"properties": {"task": {"properties": {"kind": {"const": "statistics"}}}}, "required": ["task"]}
+    schema["anyOf"] = [{"required": ["model", "training"]}, counts]
     for name, part in {"Terms": schema, **schema["$defs"]}.items():
         for key, value in part.get("properties", {}).items():
             value.pop("title", None)

@@ -12,7 +12,8 @@ Rules between parts; each error says which rule is broken:
 * distributed noise needs at least one colluder (``colluders``), because every site that opens a sum knows its own
   share of the noise;
 * with the site as unit, noise is always distributed, and all sites have the same weight;
-* totals that choose a model, or stop a study, are paid for.
+* totals that choose a model, or stop a study, are paid for;
+* a study that only counts has parts of its own (``statistics_study.py``).
 
 What depends on a site's patients (delta against their number, too few of them) is checked by the site.
 """
@@ -32,7 +33,9 @@ from privacy.study.data.kinds import AnyContract
 from privacy.study.evaluation import Choice, CountedRecords, Evaluation, ReleaseChoice
 from privacy.study.guarantee import Placement, Privacy, Unit
 from privacy.study.model import Model
+from privacy.study.statistics_study import fill_in_fixed_parts, is_of_statistics, require_statistics_alone
 from privacy.study.tasks.kinds import AnyTask
+from privacy.study.tasks.statistics import StatisticsTerms
 from privacy.study.tasks.task import CellGroup, count_cells
 from privacy.study.training import Training, Weights
 
@@ -101,9 +104,17 @@ class Terms(Document):
         distributed = privacy.get("placement") == Placement.DISTRIBUTED
         return {**fields, "secure_aggregation": {**sealing, "bits": BITS_OF_SUMS}} if distributed else fields
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fixed_parts_of_statistics(cls, fields: Any) -> Any:
+        return fill_in_fixed_parts(fields) if is_of_statistics(fields) else fields
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        self._require_evaluation_in_order()
+        if self.counts_only:
+            require_statistics_alone(self)
+        else:
+            self._require_evaluation_in_order()
         misfit = self.task.find_misfit(self.data)
         if misfit is not None:
             raise ValueError(f"task: {misfit}")
@@ -113,7 +124,8 @@ class Terms(Document):
             raise ValueError(f"training.augmentation: {misfit}")
         if self.evaluation.rounds and (cells := count_cells(self.cell_groups)) > MOST_CELLS:
             raise ValueError(
-                f"evaluation.bins: totals of {cells} cells, expected at most {MOST_CELLS}; write fewer bins"
+                f"{'task' if self.counts_only else 'evaluation'}.bins: totals of {cells} cells, expected at most "
+                f"{MOST_CELLS}; write fewer bins"
             )
         if self.privacy.unit is Unit.RECORD and self.data.records_per_patient > MOST_RECORDS:
             raise ValueError(
@@ -124,7 +136,7 @@ class Terms(Document):
             self._require_hidden_shares()
         if self.privacy.unit is Unit.SITE:
             self._require_whole_updates()
-        elif self.privacy.placement is Placement.DISTRIBUTED:
+        elif self.privacy.placement is Placement.DISTRIBUTED and not self.counts_only:
             self._require_one_global_step()
         if self.cohort.participation < 1 and self.privacy.unit is not Unit.SITE:
             raise ValueError(
@@ -136,6 +148,9 @@ class Terms(Document):
 
     def _require_evaluation_in_order(self) -> None:
         rounds = self.evaluation.rounds
+        if not self.training.rounds or 0 in rounds:
+            key = "evaluation.rounds" if self.training.rounds else "training.rounds"
+            raise ValueError(f"{key}: expected at least 1, got 0; only a study of statistics trains nothing")
         if any(number > self.training.rounds for number in rounds):
             raise ValueError(
                 f"evaluation.rounds names round {max(rounds)}, training.rounds is {self.training.rounds}"
@@ -211,9 +226,23 @@ class Terms(Document):
             )
 
     @property
+    def counts_only(self) -> bool:
+        """Whether the study counts what patients are like, in one exchange, and trains nothing."""
+        return isinstance(self.task, StatisticsTerms)
+
+    @property
+    def asked_epsilon(self) -> float | None:
+        """What training and evaluation ask for together; None without privacy."""
+        if self.privacy.epsilon is None:
+            return None
+        scored = (self.evaluation.epsilon or 0.0) if self.evaluation.rounds else 0.0
+        return scored if self.counts_only else self.privacy.epsilon + scored
+
+    @property
     def sums_patients(self) -> bool:
         """Whether sites add patients' gradients and noise; then a sum's range must have room for all patients."""
-        return self.privacy.placement is Placement.DISTRIBUTED and self.privacy.unit is not Unit.SITE
+        shared = self.privacy.placement is Placement.DISTRIBUTED and not self.counts_only
+        return shared and self.privacy.unit is not Unit.SITE
 
     @property
     def cell_groups(self) -> tuple[CellGroup, ...]:

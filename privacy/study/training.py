@@ -69,7 +69,7 @@ class Training(Document):
             may be left out.
     """
 
-    rounds: int = Field(ge=1, le=10_000)
+    rounds: int = Field(ge=0, le=10_000)
     local_steps: int = Field(ge=1, le=100_000)
     accumulate: int = Field(default=1, ge=1, le=1000)
     sampling_rate: float = Field(ge=1e-9, le=1)

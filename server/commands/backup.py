@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from privacy.backup import BackupRules, restore_backup, write_backup
+from privacy.backup import BackupRules, write_backup
 from privacy.command_line import say
 from privacy.errors import FederationError
+from privacy.passphrase import passphrase_option, take_new_passphrase, take_passphrase
+from privacy.restore import restore_backup
 from server.commands.connect import require_federation
 from server.federation.folder import Federation
 
@@ -26,32 +28,43 @@ COORDINATOR_BACKUP: Final = BackupRules(
 
 @click.command()
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--encrypt", is_flag=True, help="Encrypt FILE under a passphrase.")
+@passphrase_option
 @click.pass_obj
-def backup(place: "Federation | Profile", file: Path) -> None:
+def backup(place: "Federation | Profile", file: Path, encrypt: bool, passphrase_file: Path | None) -> None:
     """Write the whole federation into FILE, also while it runs: identity, authority, members, studies, log.
 
-    FILE holds the coordinator's keys: keep it as safe as the folder, and encrypt it before it leaves the machine.
+    FILE holds the coordinator's keys: keep it as safe as the folder, or encrypt it (--encrypt, --passphrase-file) and
+    keep the passphrase elsewhere. Without the passphrase nobody can restore it.
     """
     federation = require_federation(place, "a backup")
-    name = federation.config.federation
-    last = write_backup(
-        federation.folder, file, COORDINATOR_BACKUP, name, importlib.metadata.version("consilium"), FederationError
-    )
+    name, program = federation.config.federation, importlib.metadata.version("consilium")
+    passphrase = take_new_passphrase(encrypt, passphrase_file, FederationError)
+    last = write_backup(federation.folder, file, COORDINATOR_BACKUP, name, program, FederationError, passphrase)
     say(f"wrote {last.size} bytes to {file} (SHA-256 {last.sha256})")
-    say(
-        "it holds the coordinator's keys: keep it as safe as the folder, and encrypt it before it leaves this machine"
-    )
+    if passphrase is None:
+        say(
+            "it holds the coordinator's keys, and is not encrypted: keep it as safe as the folder, or write it with "
+            "--encrypt"
+        )
+    else:
+        say(
+            "it holds the coordinator's keys, encrypted: keep the passphrase elsewhere, since without it it is lost"
+        )
 
 
 @click.command()
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-def restore(file: Path, folder: Path) -> None:
+@passphrase_option
+def restore(file: Path, folder: Path, passphrase_file: Path | None) -> None:
     """Restore the federation in FILE into DIR, which is new or empty, and say what it needs before it runs.
 
     Never run two copies of one coordinator.
     """
-    manifest = restore_backup(file, folder, "coordinator", FederationError)
+    manifest = restore_backup(
+        file, folder, "coordinator", FederationError, lambda: take_passphrase(passphrase_file, FederationError)
+    )
     federation = Federation(folder)
     config = federation.config
     federation.load_identity()

@@ -14,7 +14,8 @@ from privacy.command_line import print_json
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="A folder with one folder for each hospital, with train and test files; or the four UCI heart files.",
+    help="A folder with one folder for each hospital, with train and test files, or its own data and mapping.yaml; or "
+    "the four UCI heart files.",
 )
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Make the federation here, not in /tmp.")
 @click.option("--keep", is_flag=True, help="Leave the folder for inspection.")

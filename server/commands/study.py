@@ -12,8 +12,10 @@ import click
 from privacy.command_line import Commands, print_json, say
 from privacy.errors import FederationError
 from privacy.study import read_terms
-from server.commands.connect import connect_to_coordinator, list_site_names, sign_launch
-from server.commands.study_check import check, count_known_patients, require_no_problem
+from server.commands.connect import connect_to_coordinator
+from server.commands.launching import launch
+from server.commands.study_check import check
+from server.commands.study_feasibility import feasibility, statistics
 from server.commands.study_new import new
 from server.commands.study_results import compare, list_studies, show, watch
 from server.commands.study_schema import schema
@@ -43,27 +45,19 @@ def study_launch(
     place: "Federation | Profile", file: Path, names: tuple[str, ...], despite: bool, as_json: bool
 ) -> None:
     """Sign STUDY.yaml and invite sites; they admit or refuse it."""
-    from server.study.check import check_study
-
-    terms = read_terms(file)
-    invited = sorted(set(names) or list_site_names(place))
-    found = check_study(terms, patients=count_known_patients(place, terms, names), sites=len(invited) or None)
-    if not despite:
-        require_no_problem(found, "sites would refuse it; --despite launches it all the same")
-    order = sign_launch(place, terms, found.parameters, invited)
-    launched = connect_to_coordinator(place).call(
-        "Launch", terms=terms.model_dump(mode="json"), parameters=found.parameters, sites=invited, order=order
-    )
+    launched = launch(place, read_terms(file), names, despite=despite)
     if as_json:
-        print_json(launched)
+        print_json({"study": launched})
     else:
-        click.echo(launched["study"])
+        click.echo(launched)
 
 
 study.add_command(list_studies)
 study.add_command(show)
 study.add_command(compare)
 study.add_command(watch)
+study.add_command(feasibility)
+study.add_command(statistics)
 
 
 @study.command("stop")

@@ -8,13 +8,21 @@ import click
 from privacy.command_line import print_json, print_table
 from privacy.errors import TermsError
 from privacy.study import Terms, read_terms
+from privacy.study.statistics_study import NO_MODEL
 from server.commands.connect import connect_to_coordinator
 from server.federation.config import CONFIG_FILE
 from server.federation.folder import Federation
 
 if TYPE_CHECKING:
     from server.federation.profile import Profile
-    from server.study.check_result import RunsCost, SharedNoiseCheck, SiteUnitCheck, StageCheck, StudyCheck
+    from server.study.check_result import (
+        PrivacyCheck,
+        RunsCost,
+        SharedNoiseCheck,
+        SiteUnitCheck,
+        StageCheck,
+        StudyCheck,
+    )
 
 
 @click.command()
@@ -77,15 +85,18 @@ def _print_findings(found: "StudyCheck", weights: Path | None) -> None:
         promise = [
             ("privacy", f"epsilon {privacy.epsilon:g}, delta {privacy.delta:g}, for each patient"),
             *_list_unit_rows(privacy.unit),
-            ("noise", f"{privacy.noise_multiplier:.3f} times the clipping norm, {privacy.steps} steps"),
+            _make_noise_row(privacy, counts_only=found.model == NO_MODEL),
             *_list_order_rows(privacy.orders_end_too_early),
             *_list_noise_rows(privacy.shares),
             *_list_range_rows(found),
-            ("first round", f"epsilon {privacy.epsilon_after_first_round:.3f} of it"),
+            *(
+                []
+                if found.model == NO_MODEL
+                else [("first round", f"epsilon {privacy.epsilon_after_first_round:.3f} of it")]
+            ),
             ("sites", f"with at most {privacy.smallest_population} patients each (1 / delta)"),
-            ("test patients", "protected" if privacy.test_patients_protected else "NOT protected"),
-            ("sites must allow", _format_allowance(privacy.epsilon_in_all, privacy.test_patients_protected)),
-            *_list_runs_rows(privacy.runs),
+            *_list_test_rows(found.model, privacy),
+            *_list_runs_rows(privacy.runs, counts_only=found.model == NO_MODEL),
         ]
     else:
         promise = [
@@ -101,6 +112,15 @@ def _print_findings(found: "StudyCheck", weights: Path | None) -> None:
         moved += "; NOT SEALED: the coordinator can read every site's update"
     elif found.values_per_slot == 1:
         moved += "; one value a slot, for so many bits and sites: at most 32 sites at 16 bits halve the bytes"
+    if found.model == NO_MODEL:
+        rows = [
+            ("study", f"{found.study}, SHA-256 {found.terms_sha256[:16]}..."),
+            ("counts", f"{found.cells:,} cells, in one exchange; trains nothing"),
+            ("site", moved),
+            *promise,
+        ]
+        print_table(("", ""), rows)
+        return
     rows = [
         ("study", f"{found.study}, SHA-256 {found.terms_sha256[:16]}..."),
         ("model", f"{found.model}: {found.parameters:,} parameters"),
@@ -113,6 +133,12 @@ def _print_findings(found: "StudyCheck", weights: Path | None) -> None:
         *promise,
     ]
     print_table(("", ""), rows, () if privacy.private else {len(rows) - 1})
+
+
+def _make_noise_row(privacy: "PrivacyCheck", *, counts_only: bool) -> tuple[str, str]:
+    if counts_only:
+        return "noise", f"multiplier {privacy.noise_multiplier:.3f}, added by all sites together"
+    return "noise", f"{privacy.noise_multiplier:.3f} times the clipping norm, {privacy.steps} steps"
 
 
 def _format_allowance(epsilon: float, protected: bool) -> str:
@@ -145,15 +171,24 @@ def _list_layer_rows(found: "StudyCheck", weights: Path | None) -> list[tuple[st
     return rows
 
 
-def _list_runs_rows(together: "RunsCost | None") -> list[tuple[str, str]]:
+def _list_test_rows(model: str, privacy: "PrivacyCheck") -> list[tuple[str, str]]:
+    """List the rows on test patients, and on what sites must allow."""
+    allowance = _format_allowance(privacy.epsilon_in_all, privacy.test_patients_protected)
+    if model == NO_MODEL:
+        return [("sites must allow", f"statistics, and {allowance}")]
+    protected = "protected" if privacy.test_patients_protected else "NOT protected"
+    return [("test patients", protected), ("sites must allow", allowance)]
+
+
+def _list_runs_rows(together: "RunsCost | None", *, counts_only: bool) -> list[tuple[str, str]]:
     """List the rows on the cost of several runs together; none without ``--runs``."""
     if together is None:
         return []
-    test = together.evaluation
+    test, runs = together.evaluation, together.runs
     held_out = "" if test is None else f", {test:.3f} for each test patient"
-    runs = together.runs
+    whom = f"{test:.3f} for each patient" if counts_only else f"{together.training:.3f} for each training patient"
     return [
-        (f"{runs} runs", f"together epsilon {together.training:.3f} for each training patient{held_out}"),
+        (f"{runs} runs", f"together epsilon {whom}{'' if counts_only else held_out}"),
         ("", f"the best of {runs} costs as much; each site's ledger charges every launch"),
     ]
 
@@ -192,6 +227,8 @@ def _list_range_rows(found: "StudyCheck") -> list[tuple[str, str]]:
     """List the rows on the range of values, and on every problem."""
     shares, written = found.shares, found.value_range
     problems = [("PROBLEM", problem) for problem in found.problems]
+    if found.model == NO_MODEL:
+        return problems
     if shares is None:
         said = f"values up to {found.first_range:g}, finer steps after the first round"
         return [("range", f"auto: {said}" if written == "auto" else said), *problems]

@@ -11,6 +11,7 @@ from server.federation.folder import Federation
 
 if TYPE_CHECKING:
     from server.federation.profile import Profile
+    from server.results.documents import StudyResults
 
 
 @click.command("list")
@@ -38,14 +39,7 @@ def show(place: "Federation | Profile", name: str, as_json: bool) -> None:
     Figures come from opened totals only; whatever noise they carry is named beside them. Works while the
     coordinator is stopped, too.
     """
-    from server.results.text import (
-        SITE_HEADINGS,
-        explain_evaluations,
-        format_evaluation_row,
-        list_evaluation_headings,
-        list_facts,
-        list_site_rows,
-    )
+    from server.results.text import SITE_HEADINGS, list_facts, list_site_rows, list_statistics_rows
 
     found = read_study_results(place, name)
     if as_json:
@@ -55,6 +49,18 @@ def show(place: "Federation | Profile", name: str, as_json: bool) -> None:
     bare = not (found.privacy.private and found.privacy.sealed)
     alarming = {place for place, (name, _) in enumerate(rows) if name == "NOTE" or (bare and name == "privacy")}
     print_table(("", ""), rows, alarming)
+    if found.statistics is not None:
+        click.echo("\non all sites' patients together")
+        print_table(("", ""), list_statistics_rows(found.statistics))
+    else:
+        _print_evaluations(found)
+    click.echo("")
+    print_table(SITE_HEADINGS, list_site_rows(found))
+
+
+def _print_evaluations(found: "StudyResults") -> None:
+    from server.results.text import explain_evaluations, format_evaluation_row, list_evaluation_headings
+
     click.echo("\non all sites' test patients")
     if found.evaluations:
         evaluations = [format_evaluation_row(each, found.figures) for each in found.evaluations]
@@ -62,8 +68,6 @@ def show(place: "Federation | Profile", name: str, as_json: bool) -> None:
         click.echo(explain_evaluations(found.evaluations, found.figures[:1]))
     else:
         click.echo("no totals are open yet" if found.rounds.evaluations_planned else "the terms evaluate nothing")
-    click.echo("")
-    print_table(SITE_HEADINGS, list_site_rows(found))
 
 
 @click.command()
@@ -93,11 +97,23 @@ def compare(place: "Federation | Profile", names: tuple[str, ...], as_json: bool
 @click.pass_obj
 def watch(place: "Federation | Profile", name: str, as_json: bool) -> None:
     """Follow STUDY until it is finished or stopped: rounds, figures as they open, and the time left."""
+    follow(place, name, as_json=as_json)
+    if not as_json:
+        say(f"results: consilium study show {name}")
+
+
+def follow(place: "Federation | Profile", name: str, *, as_json: bool = False, quiet: bool = False) -> None:
+    """Show the progress of a study until it is finished.
+
+    Raises:
+        StoppedError: it has stopped.
+        FederationError: there is no such study, or the coordinator does not answer.
+    """
     from server.study.events import StudyStatus
     from server.study.notes import Heartbeat, WatchEnded, read_watched_note
     from server.watch.progress import Progress
 
-    with Progress(quiet=as_json) as progress:
+    with Progress(quiet=as_json or quiet) as progress:
         for fields in connect_to_coordinator(place).stream("WatchStudy", study=name, after=0):
             note = read_watched_note(fields["document"])
             if as_json and not isinstance(note, Heartbeat):
@@ -105,8 +121,6 @@ def watch(place: "Federation | Profile", name: str, as_json: bool) -> None:
             progress.add_note(note)
             if isinstance(note, WatchEnded) and note.standing is StudyStatus.STOPPED:
                 raise StoppedError(f"the study '{name}' is stopped: {note.why}")
-    if not as_json:
-        say(f"results: consilium study show {name}")
 
 
 def _read_summaries(place: "Federation | Profile") -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import time
 from contextlib import AbstractContextManager
 from typing import Final
 
-from privacy.errors import FederationError, SuperLinkError
+from privacy.errors import SuperLinkError
 from privacy.metrics import serve_metrics
 from server.control.membership import Membership
 from server.control.message_calls import MessageCalls
@@ -71,9 +71,8 @@ class Coordinator:
 
     def _serve_metrics(self) -> AbstractContextManager[None]:
         metrics = CoordinatorMetrics(self._federation, self._superlink.control.list_nodes)
-        return serve_metrics(
-            self._federation.config.metrics_port, metrics.collect, FederationError, metrics.forget_studies
-        )
+        port = self._federation.config.metrics_port
+        return serve_metrics(port, metrics.collect, _log.warning, metrics.forget_studies)
 
     def _open_control(self) -> ControlServer:
         membership = Membership(self._federation, self._superlink)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -127,7 +127,7 @@ class ControlServer:
                 except Error as error:
                     record(f"refused: {error}")
                     raise
-                record("done")
+                record("done", found)
                 answered: bytes = to_message(CALLS[name].answer, found).SerializeToString()
                 return answered
             raise AssertionError  # an error has ended the call
@@ -182,20 +182,20 @@ class ControlServer:
 
     def _begin_record(
         self, name: str, fields: Fields, request: bytes, caller: Caller, context: grpc.ServicerContext
-    ) -> Callable[[str], None]:
+    ) -> "Record":
         """Write that a call was asked for; return a function that writes its outcome."""
         if not CALLS[name].changes:
-            return lambda outcome: None
+            return lambda outcome, found=None: None
         log, order = self._federation.open_audit_log(), read_order(context)
 
-        def record(outcome: str) -> None:
+        def record(outcome: str, found: Fields | None = None) -> None:
             log.append(
                 time=time.time(),
                 role=str(caller.role or ""),
                 name=caller.name,
                 account=getpass.getuser() if caller.is_local else "",
                 call=name,
-                about=str(fields.get("study") or fields.get("name") or ""),
+                about=_find_subject(fields, found or {}),
                 request=compute_sha256(request),
                 outcome=outcome[:500],
                 order="" if order is None else order.decode("utf-8"),
@@ -203,6 +203,20 @@ class ControlServer:
 
         record("asked")
         return record
+
+
+class Record(Protocol):
+    """Writes the outcome of a call into the audit log, with what was answered if it succeeded."""
+
+    def __call__(self, outcome: str, found: Fields | None = None) -> None:
+        """Write it."""
+
+
+def _find_subject(fields: Fields, found: Fields) -> str:
+    """Find what a call is about: a study or a name; of a launch the study that it made, before that its terms' name."""
+    terms = fields.get("terms")
+    named = terms.get("name") if isinstance(terms, dict) else None
+    return str(fields.get("study") or fields.get("name") or found.get("study") or named or "")[:100]
 
 
 @contextlib.contextmanager

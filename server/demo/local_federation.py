@@ -135,14 +135,27 @@ class LocalFederation:
         for peer, key in keys.items():
             if peer != name:
                 self._run_site_command(name, "peer", "trust", peer, key)
-        train, test = (shutil.copy(path, self.folder / name) for path in self.tables[name])
-        files = ("--train", str(train), "--test", str(test), "--despite")  # no person is here to answer a warning
-        self._run_site_command(name, "data", "add", str(self.study_file), *files)
+        self._register_data(name, self.tables[name])
         privacy = self.terms.privacy
         if privacy.epsilon is not None:
             granted = ("--epsilon", f"{2 * privacy.epsilon:g}", "--delta", f"{privacy.delta:g}")
             typical = ("--typical", str(self.study_file))
             self._run_site_command(name, "budget", "grant", self.terms.data.name, *granted, *typical)
+
+    def _register_data(self, name: str, files: tuple[Path, ...]) -> None:
+        """Register a training and a test file; or convert the hospital's own data by their mapping."""
+        home = self.folder / name
+        words: tuple[str, ...]
+        if len(files) == 1:
+            words = ("--mapping", str(files[0]))
+        else:
+            train, test = (shutil.copy(path, home) for path in files)
+            words = ("--train", str(train), "--test", str(test))
+        # no person is here to answer a warning
+        self._run_site_command(name, "data", "add", str(self.study_file), *words, "--despite")
+        if len(files) == 1:
+            (made,) = home.glob("data/*/train.npz")
+            self.tables[name] = (made, made.with_name("test.npz"))
 
     def _run_site_command(self, name: str, *words: str) -> str:
         return run_to_end([find_program("consilium-site"), "--dir", str(self.folder / name), *words])
@@ -164,7 +177,7 @@ def _set_policy(home: Path, terms: Terms) -> None:
     path = home / "policy.yaml"
     policy = yaml.safe_load(path.read_text(encoding="utf-8"))
     evaluation, epsilon = terms.evaluation, terms.privacy.epsilon
-    asked = policy["epsilon_per_study"] if epsilon is None else epsilon + (evaluation.epsilon or 0.0)
+    asked = policy["epsilon_per_study"] if terms.asked_epsilon is None else terms.asked_epsilon
     policy["epsilon_per_study"] = asked
     policy["unprotected_test_patients"] = evaluation.epsilon is None
     policy["without_privacy"] = [terms.data.name] if epsilon is None else []
@@ -174,7 +187,10 @@ def _set_policy(home: Path, terms: Terms) -> None:
         "studies": [terms.name],
         "epsilon_at_most": asked,
         "without_privacy": epsilon is None,
+        "statistics": terms.counts_only,
     }
+    if terms.counts_only:
+        policy["statistics"] = "anybody"
     policy["automatic"] = [rule]
     path.write_text(yaml.safe_dump(policy, sort_keys=False), encoding="utf-8")
 

@@ -10,7 +10,8 @@ none                              ``examples/breast_cancer.yaml``         the Wi
 ``--data DIR --study FILE``       ``FILE``                                one for each folder of ``DIR``
 ================================  ======================================  =========================================
 
-A hospital's folder holds ``train`` and ``test``, both ``.csv`` or ``.npz``, as the study's contract says.
+A hospital's folder holds ``train`` and ``test``, both ``.csv`` or ``.npz``, as the study's contract says; or its own
+data, and ``mapping.yaml``, which leads from them to the contract.
 """
 
 import shutil
@@ -30,6 +31,7 @@ from privacy.study import TableContract, Terms, parse_terms
 from privacy.study.data.contract import DataContract
 from server.demo.hospitals import has_heart_files, make_specialised_hospitals, read_heart_hospitals
 
+MAPPING_FILE: Final = "mapping.yaml"
 _EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
 _SEED: Final = 0
 _GENERATED: Final = {"north": 120, "east": 90, "south": 70, "west": 60}  # training patients
@@ -59,8 +61,8 @@ class DemoHospital(Protocol):
         """The name of its site."""
         ...
 
-    def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write its training and its test file into ``folder``; return their paths."""
+    def write(self, folder: Path) -> tuple[Path, ...]:
+        """Write its data into ``folder``; return the paths of its training and its test file, or of its mapping."""
         ...
 
 
@@ -96,6 +98,19 @@ class FolderHospital:
         folder.mkdir(parents=True, exist_ok=True)
         train, test = (Path(shutil.copy(path, folder)) for path in (self.train, self.test))
         return train, test
+
+
+@dataclass(frozen=True)
+class MappedHospital:
+    """A hospital with its own data in a folder, and a mapping."""
+
+    name: str
+    source: Path
+
+    def write(self, folder: Path) -> tuple[Path]:
+        """Copy the data into ``folder``; return the path of the mapping there."""
+        shutil.copytree(self.source, folder)
+        return (folder / MAPPING_FILE,)
 
 
 def choose_study(choice: DemoChoice) -> tuple[Terms, tuple[DemoHospital, ...]]:
@@ -169,10 +184,18 @@ def _list_folders(data: Path, ending: str) -> tuple[DemoHospital, ...]:
         raise FederationError(f"{data}: not a folder; expected one with a folder for each hospital")
     names = [f"train.{ending}", f"test.{ending}"]
     found: Sequence[Path] = sorted(path for path in data.iterdir() if path.is_dir())
+    mapped = {folder for folder in found if (folder / MAPPING_FILE).is_file()}
     for folder in found:
+        if folder in mapped:
+            continue
         lacking = [name for name in names if not (folder / name).is_file()]
         if lacking:
-            raise FederationError(f"{folder}: lacks {' and '.join(lacking)}")
+            raise FederationError(f"{folder}: lacks {' and '.join(lacking)}, and {MAPPING_FILE}")
     if not found:
         raise FederationError(f"{data}: has no folders; expected one for each hospital, with {' and '.join(names)}")
-    return tuple(FolderHospital(folder.name, folder / names[0], folder / names[1]) for folder in found)
+    return tuple(
+        MappedHospital(folder.name, folder)
+        if folder in mapped
+        else FolderHospital(folder.name, folder / names[0], folder / names[1])
+        for folder in found
+    )

@@ -68,7 +68,7 @@ def check_process(federation: Federation) -> Iterator[Line]:
     client = ControlClient.local(federation.folder)
     try:
         sites = client.call("ListSites")["items"]
-        requests = client.call("ListRequests")["items"]
+        requests = [each for each in client.call("ListRequests")["items"] if each["fingerprint"]]
     except NotRunningError:
         yield red("service", "the coordinator does not run", "start it: consilium up")
         return
@@ -78,7 +78,8 @@ def check_process(federation: Federation) -> Iterator[Line]:
     offline = [each["name"] for each in sites if not each["online"]]
     found = f"{len(sites) - len(offline)} of {len(sites)} sites are online"
     if requests:
-        yield amber("members", f"{found}; {len(requests)} join requests wait", "look at them: consilium requests")
+        waiting = ", ".join(each["name"] for each in requests)
+        yield amber("members", f"{found}; requests wait: {waiting}", "look at them: consilium requests")
     elif offline:
         yield amber("members", f"{found}; not {', '.join(offline)}", "call them, if they should be")
     elif not sites:

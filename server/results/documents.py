@@ -9,6 +9,7 @@ Rules:
 
 from pydantic import JsonValue
 
+from models.tasks.statistics_document import Statistics
 from privacy.document import Shown
 from privacy.study import Choice, Placement, Unit
 from privacy.study.tasks.figures import FigureFacts, FigureName, FigureTitle
@@ -131,6 +132,8 @@ class StudyResults(Shown):
     figures: tuple[FigureFacts, ...]
     """What the figures of evaluations are called, in their order; the first one chooses the best model."""
     evaluations: tuple[EvaluationResult, ...]
+    statistics: Statistics | None
+    """What a study of statistics has found; null before, and for a study that trains."""
     remarks: tuple[str, ...]
     """Warnings that belong to the figures."""
     released: ReleasedSummary

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from models.federated.early_stopping import find_best_evaluation, rank_evaluations
 from models.tasks.registry import list_figures
+from models.tasks.statistics_document import Statistics, describe_statistics
 from privacy import study
 from privacy.protocol.headers import Evaluated
 from privacy.secure_aggregation.schemes.registry import SCHEMES
@@ -64,6 +65,7 @@ def read_results(folder: Path) -> StudyResults:
         rounds=rounds,
         figures=list_figures(launch.terms.task, launch.terms.data),
         evaluations=tuple(compute_evaluation_result(launch.terms, history, each) for each in totals),
+        statistics=_describe_statistics(launch, history, totals),
         remarks=(*tally.warnings, *remarks),
         released=_build_released(launch.terms, history, totals),
         sites=tuple(_build_site_result(name, history, tally) for name in launch.names),
@@ -139,6 +141,13 @@ def _build_terms(launch: Launch) -> TermsSummary:
         cohort_minimum=terms.cohort.minimum,
         cohort_maximum=terms.cohort.maximum,
     )
+
+
+def _describe_statistics(launch: Launch, history: History, totals: Sequence[Evaluated]) -> Statistics | None:
+    if not launch.terms.counts_only or not totals:
+        return None
+    cohort = history.committed[totals[-1].opened_in].committed.cohort
+    return describe_statistics(launch.study, launch.terms, totals[-1].counts, cohort)
 
 
 def _build_promise(terms: study.Terms) -> Promise:

@@ -8,7 +8,10 @@ Rules:
 
 from collections.abc import Sequence
 
+from models.tasks.statistics_document import Figure as Counted
+from models.tasks.statistics_document import Statistics
 from privacy.study import Choice, Unit
+from privacy.study.statistics_study import NO_MODEL
 from privacy.study.tasks.figures import FigureFacts
 from server.results.documents import RoundsSummary, SiteResult, StudyResults, StudySummary
 from server.results.tally import WITHOUT_PRIVACY
@@ -28,6 +31,27 @@ def list_facts(found: StudyResults) -> Rows:
         ("study", f"{found.study}: {found.standing}" + (f" ({found.why})" if found.why else "")),
         ("purpose", terms.purpose),
         ("terms", f"SHA-256 {terms.sha256}"),
+    ]
+    if terms.model == NO_MODEL:
+        rows += [
+            ("predicts", f"{terms.predicts}: {_format_names(tuple(terms.inputs))}"),
+            ("privacy", f"epsilon {promise.epsilon:g}, delta {promise.delta:g} for each patient"),
+            ("page", f"consilium study statistics {found.study}"),
+        ]
+    else:
+        rows += _list_training_facts(found)
+    if moved.bytes_up is not None and moved.seconds_per_round is not None:
+        took = format_seconds(moved.seconds_per_round)
+        rows.append(("a round", f"{moved.bytes_up:,} bytes up and {moved.bytes_down:,} down at a site, {took}"))
+    if moved.seconds is not None:
+        left = "" if moved.seconds_left is None else f"; about {format_seconds(moved.seconds_left)} left"
+        rows.append(("time", f"begun {found.began} UTC, {format_seconds(moved.seconds)} so far{left}"))
+    return [*rows, *(("NOTE", remark) for remark in found.remarks)]
+
+
+def _list_training_facts(found: StudyResults) -> Rows:
+    terms, promise = found.terms, found.privacy
+    return [
         ("predicts", f"{terms.predicts}; from {len(terms.inputs)} inputs: {_format_names(tuple(terms.inputs))}"),
         ("model", f"{terms.model}, {terms.parameters:,} parameters trained together"),
         (
@@ -43,13 +67,6 @@ def list_facts(found: StudyResults) -> Rows:
         ("rounds", format_rounds(found.rounds)),
         ("released", _format_released(found)),
     ]
-    if moved.bytes_up is not None and moved.seconds_per_round is not None:
-        took = format_seconds(moved.seconds_per_round)
-        rows.append(("a round", f"{moved.bytes_up:,} bytes up and {moved.bytes_down:,} down at a site, {took}"))
-    if moved.seconds is not None:
-        left = "" if moved.seconds_left is None else f"; about {format_seconds(moved.seconds_left)} left"
-        rows.append(("time", f"begun {found.began} UTC, {format_seconds(moved.seconds)} so far{left}"))
-    return [*rows, *(("NOTE", remark) for remark in found.remarks)]
 
 
 def list_evaluation_headings(figures: Sequence[FigureFacts]) -> tuple[str, ...]:
@@ -78,6 +95,18 @@ def explain_evaluations(evaluations: Sequence[EvaluationResult], firsts: Sequenc
     positive = f"a score of {scores} or more counts as positive; " if scores else ""
     names = " or ".join(dict.fromkeys(each.title for each in firsts))
     return f"{positive}{how}; by chance: how far other test patients, as many, would move the {names}"
+
+
+def list_statistics_rows(found: Statistics) -> Rows:
+    """List how many patients a study of statistics has counted, and how far noise may change it."""
+    rows: Rows = [("would qualify", _format_count(found.patients))]
+    if found.complete is not None:
+        rows.append(("without a missing value", _format_count(found.complete)))
+    return rows
+
+
+def _format_count(each: Counted) -> str:
+    return "hidden by the noise" if each.value is None else f"{each.value:,.0f} ± {each.error or 0:,.0f} patients"
 
 
 def list_site_rows(found: StudyResults) -> Rows:
@@ -156,7 +185,8 @@ def format_figure(each: Figure) -> str:
     """Format a figure with the effect of noise."""
     if each.value is None:
         return "-"
-    return f"{each.value:.3f}" + (f" ± {each.noise:.3f}" if each.noise else "")
+    digits = 0 if each.value >= 100 and float(each.value).is_integer() else 3  # a number of patients
+    return f"{each.value:.{digits}f}" + (f" ± {each.noise:.{digits}f}" if each.noise else "")
 
 
 def format_seconds(count: float) -> str:

@@ -18,6 +18,7 @@ from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.round_layout import compute_update_range, count_sealed_values, make_shared_noise
 from privacy.study import Placement, Terms
 from privacy.study.cost import compute_price_of_runs, compute_study_noise, make_private_event
+from privacy.study.statistics_study import PARAMETERS
 from privacy.study.tasks.task import count_cells
 from server.study.check_result import (
     NoPrivacyCheck,
@@ -28,6 +29,7 @@ from server.study.check_result import (
     StageCheck,
     StudyCheck,
 )
+from server.study.check_statistics import check_statistics
 
 FLOAT32_BYTES = 4
 
@@ -39,7 +41,7 @@ def count_parameters(terms: Terms) -> int:
         TermsError: the catalogue does not have the model, or not with these options, or the model lacks a named
             layer.
     """
-    return count_by_kind(_build_model(terms)).shared
+    return PARAMETERS if terms.counts_only else count_by_kind(_build_model(terms)).shared
 
 
 def require_weights(terms: Terms, file: Path) -> None:
@@ -81,6 +83,8 @@ def check_study(
         TermsError: the model cannot be built.
         BudgetError: no noise reaches the wanted epsilon.
     """
+    if terms.counts_only:
+        return check_statistics(terms, runs, sites)
     module = _build_model(terms)
     layers = count_by_kind(module)
     cells = count_cells(terms.cell_groups) if terms.evaluation.rounds else 0
@@ -161,7 +165,7 @@ def _check_privacy(
         smallest_population=round(1 / promise.delta),
         runs=None if runs is None else RunsCost(**compute_price_of_runs(terms, runs)._asdict()),
         test_patients_protected=not terms.evaluation.rounds or terms.evaluation.epsilon is not None,
-        epsilon_in_all=promise.epsilon + (terms.evaluation.epsilon or 0.0),
+        epsilon_in_all=terms.asked_epsilon or 0.0,
     )
 
 

@@ -10,8 +10,9 @@ from models.tasks.uncertainty import (
 from privacy import study
 from privacy.document import Shown
 from privacy.protocol.headers import Evaluated
-from privacy.study.cost import compute_evaluation_noise
+from privacy.study.cost import compute_evaluation_noise, compute_totals_deviation
 from privacy.study.tasks.figures import FigureName
+from privacy.study.tasks.statistics import UNIT
 from privacy.study.tasks.task import count_cells
 from server.study.events import History
 
@@ -83,8 +84,7 @@ def compute_evaluation_result(terms: study.Terms, history: History, totals: Eval
     """Compute the figures of opened totals, with the effect of noise and chance."""
     sites = history.committed[totals.opened_in].committed.cohort
     noise = compute_evaluation_noise(terms)
-    # Every site of the cohort adds its own noise, so that the variances add up.
-    deviation = 0.0 if noise is None else noise * len(sites) ** 0.5
+    deviation = compute_totals_deviation(terms, noise, len(sites))
     task, groups, bins = make_task(terms.task, terms.data), terms.cell_groups, terms.evaluation.bins
     by_noise = estimate_noise_errors(task, groups, totals.counts, bins, deviation)
     by_chance = estimate_chance_errors(task, groups, totals.counts, bins)
@@ -98,7 +98,7 @@ def compute_evaluation_result(terms: study.Terms, history: History, totals: Eval
         sites=sites,
         patients=task.count_patients(totals.counts, bins),
         threshold=find_threshold(terms.task),
-        noise_deviation=compute_first_deviation(groups, deviation),
+        noise_deviation=compute_first_deviation(groups, deviation) / (UNIT if terms.counts_only else 1),
         mostly_noise=is_mostly_noise(groups, totals.counts, deviation),
         figures=figures,
     )

@@ -352,7 +352,7 @@ def test_site_that_shouts_makes_the_scale_no_coarser_than_the_terms(found: Found
     simulator = found(without_privacy(training={"rounds": 3}, evaluation={"rounds": []}))
     simulator.sites["ash"].close()
     simulator.sites["ash"] = RequestHandler(
-        simulator.homes["ash"], lambda terms, files: ShoutingTrainer(terms, files, "ash", simulator)
+        simulator.homes["ash"], lambda launch, files: ShoutingTrainer(launch.terms, files, "ash", simulator)
     )
     simulator.run(lambda: simulator.all_have(2), seconds=5)
     assert {simulator.state(name).halvings for name in FOUR} == {0}

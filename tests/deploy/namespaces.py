@@ -1,4 +1,4 @@
-"""Network namespaces for a coordinator, its gateway and three sites (``ip netns``, as root)."""
+"""Network namespaces for a coordinator, its gateway and sites (``ip netns``, as root)."""
 
 import os
 import subprocess
@@ -33,13 +33,13 @@ def ip(*words: str) -> None:
 class Net:
     """The namespaces, until closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, sites: tuple[str, ...] = SITES) -> None:
         self._prefix = f"cons{os.getpid() % 10000}"
-        self.names = ("coordinator", "gateway", *SITES)
+        self.names = ("coordinator", "gateway", *sites)
         for name in self.names:
             ip("netns", "add", self.get(name))
             ip("-n", self.get(name), "link", "set", "lo", "up")
-        for number, name in enumerate(("coordinator", *SITES)):
+        for number, name in enumerate(("coordinator", *sites)):
             near, far = f"{self._prefix}g{number}", f"{self._prefix}x{number}"
             ip(
                 "link",

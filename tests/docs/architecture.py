@@ -15,30 +15,49 @@ PACKAGES: Final = ("privacy", "models", "client", "server")
 
 ROOMS: Final = {
     "client": "cli",
-    "client/commands": "join key peer consortium policy data objections approve decision_table release budget "
-    "study_table weights ledger status check evidence doctor backup withdraw predict simulate confirm",
-    "client/health": "evidence machine network records shown site",
+    "client/commands": "join key peer consortium policy data data_sources data_show mapped_data objections approve "
+    "decision_table release budget study_table weights ledger status check evidence doctor backup withdraw predict "
+    "explain report export release_data simulate confirm",
+    "client/health": "evidence machine network records shown site sources",
     "client/connection": "service agent link message_listener node_memory renewal tls_trust client_app metrics",
     "client/site": "folder config policy policy_file launcher proxy hooks peers consortium_folder registry "
     "register_data public_weights running key_rotation",
-    "client/data": "dataset site_data contents table encoding label_encoding named_arrays scaling lazy_array "
+    "client/data": "dataset site_data contents table encoding label_encoding letter_encoding interval_sets "
+    "named_arrays scaling lazy_array "
     "identifiers examples inspection mistakes plausibility patient_register objections",
-    "client/data/adapters": "csv arrays",
-    "client/data/conversion": "convert mapping converters batch findings snapshot",
+    "client/data/adapters": "rows csv delimited excel parquet sql arrays lines fasta bed expression "
+    "scratch_matrix classes hdf5_file hdf5_matrix molecules fhir code_maps",
+    "client/data/adapters/imaging": "image image_file pictures dicom dicom_file dicom_pixels "
+    "decoder_process decoder_worker dicom_volume nifti",
+    "client/data/conversion": "kept_snapshots convert mapping converters batch findings report snapshot sources "
+    "numbers dates units table_mapping mapped_columns table "
+    "batches record_words joined_table label_words sequences_mapping sequences expression_mapping expression "
+    "pairs_mapping pairs",
+    "client/data/showing": "gather page charts measure views bars thumbnails",
+    "client/data/conversion/events": "converter mapping tables omop fhir raw times units resolve store history moments "
+    "inputs targets",
+    "client/data/conversion/images": "mapping find_files convert feature_words image_tensors resampling",
     "client/admission": "rules policy_bounds decisions quotas explain budget_forecast",
     "client/ledger": "entry_text summary recovery",
-    "client/study": "request_handler waiting_studies context participation problem key_epochs kept_secrets "
+    "client/study": "request_handler policy_in_force waiting_studies used_data context participation problem "
+    "key_epochs kept_secrets "
     "witness_check peer_heads witness_peers peer_testimony "
-    "local_round room_check noise_modes control_variates personal_layers cut_values noiseless_sums seal_round "
-    "apply_aggregate state store round_files held_models released_model release_folder release model_card "
+    "local_round room_check noise_modes control_variates personal_layers cut_values noiseless_sums "
+    "shared_counts seal_round "
+    "apply_aggregate state store round_files held_models released_model release_folder release "
+    "statistics_file model_card "
     "card_document papers held_budget activity_log",
     "client/training": "jobs interface job_format answer_format frames worker child confinement session device "
     "device_records study_model local_steps global_step "
-    "site_update scoring simulate",
+    "site_update scoring statistics statistics_session simulate",
     "client/training/launchers": "choose queue queued job_folder slurm kubernetes manifests batch_job",
-    "client/prediction": "release_contract predict",
+    "client/prediction": "release_contract columns predict prediction_file figures calibration watch",
+    "client/prediction/explanation": "explain score attributions explanation_file picture",
+    "client/prediction/export": "formats exported_model scores description onnx_file onnx_operators monai_bundle quiet",
+    "client/release_report": "make_report subgroups reliability page in_words privacy_section plots",
     "server": "cli",
-    "server/commands": "members sites study study_new study_check study_results study_schema model testimony log "
+    "server/commands": "members sites study study_new study_check launching "
+    "study_feasibility study_results study_schema model testimony log "
     "check doctor backup demo connect",
     "server/health": "coordinator network records",
     "server/control": "coordinator runs server caller rate_limit membership study_calls message_calls metrics",
@@ -47,19 +66,23 @@ ROOMS: Final = {
     "server/superlink": "process program gate fleet_callers database control_api process_tags output_log bundle "
     "server_app run grid message_marks",
     "server/study": "runner machine transitions state sites timeouts key_epochs rounds evaluation closing actions "
-    "events notes journal witness crash_marks figures draft_file check check_result",
+    "events notes journal witness crash_marks figures draft_file check check_statistics check_result",
     "server/results": "tally read documents text",
     "server/watch": "progress",
+    "server/feasibility": "derive page charts",
     "server/demo": "demo sources hospitals local_federation processes result report",
-    "privacy/study": "terms model training stage augmentation guarantee aggregation evaluation cost launch "
+    "privacy/study": "terms model training stage augmentation guarantee aggregation evaluation "
+    "statistics_study cost launch "
     "summary schema",
-    "privacy/study/data": "kinds contract tensors table columns labels arrays",
+    "privacy/study/data": "kinds contract tensors table columns labels arrays letters sequences pairs expression "
+    "images events event_criteria event_labels code_systems",
     "privacy/study/tasks": "kinds task figures binary classes multiclass ordinal multilabel number_target "
-    "regression pairs survival segmentation reconstruction neighbouring_visits next_event embedding",
-    "privacy/study/guide": "guidance training data tasks augmentation",
+    "regression pairs survival segmentation reconstruction neighbouring_visits next_event embedding "
+    "measures statistics",
+    "privacy/study/guide": "guidance training data tasks augmentation images sequences events",
     "privacy/accounting": "events renyi records_per_patient epsilon pld calibration plan grant_order renyi_filter "
     "account figures",
-    "privacy/mechanisms": "value_range discrete_gaussian distributed_noise site_clipping",
+    "privacy/mechanisms": "value_range discrete_gaussian distributed_noise shared_totals site_clipping",
     "privacy/dpsgd": "engine records named_tensors mechanism torch_randomness batching loss trainable activations "
     "record_axes ghost_clipping norms layer_checks self_test example opacus_reference",
     "privacy/dpsgd/grad_sample": "registry patient_gradients outer_products linear embedding normalisation "
@@ -77,9 +100,9 @@ ROOMS: Final = {
     "privacy/audit/report": "timeline findings page population_section study_section study_facts charts "
     "formatting html",
     "privacy": "errors refusal_codes labels canonical document fields sentence base64url keys typed_keys signed "
-    "signed_lines client_certificate consortium key_derivation randomness files sqlite_file exchanged_files backup "
-    "address proxy reachability health machine_checks metrics support_file secret_search sbom program logs "
-    "process_lifetime command_line",
+    "signed_lines client_certificate consortium key_derivation randomness files sqlite_file exchanged_files "
+    "encrypted_file passphrase backup restore address proxy reachability health machine_checks metrics support_file "
+    "secret_search sbom program logs process_lifetime command_line",
     "models": "catalogue entry fit task outputs describe errors",
     "models/tabular": "logistic mlp",
     "models/imaging": "chest_xray_cnn lung_pattern_cnn unet ternausnet11 image_table",
@@ -90,7 +113,7 @@ ROOMS: Final = {
     "models/layers": "heads sigmoid image_blocks segmentation fusion recurrent masked_softmax visit_outputs",
     "models/tasks": "registry binary multiclass ordinal multilabel regression pairs survival segmentation "
     "reconstruction next_event embedding histograms confusion two_way_counts visit_recall group_counts "
-    "number_losses precision uncertainty",
+    "number_losses precision uncertainty exact_figures statistics statistics_document",
     "models/augment": "augmentation draws flips resampling translation intensity sequences words",
     "models/generated": "study records",
     "models/parameters": "trainable flatten vector initial pretrained weights_file lora",

@@ -24,7 +24,8 @@ _HEAD: Final = """\
 # Commands
 
 What each program says of itself. Every command ends with a code of [exit-codes.md](exit-codes.md); data go to stdout,
-talk to stderr. Tutorials: [site](tutorials/site.md), [coordinator](tutorials/coordinator.md),
+talk to stderr. Tutorials: [site](tutorials/site.md), [data protection
+officer](tutorials/data-protection-officer.md), [coordinator](tutorials/coordinator.md),
 [auditor](tutorials/auditor.md).
 """
 

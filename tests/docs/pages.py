@@ -1,6 +1,7 @@
 """The documents as their tests see them: pages, links, blocks of code, and what a person types."""
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -59,4 +60,11 @@ def rows(page: Path, heading: str) -> list[list[str]]:
 def typed(page: Path) -> list[Typed]:
     """What a person types in the page's console blocks."""
     lines = [line for block in blocks(page, "console") for line in block.splitlines()]
-    return [Typed(page, tuple(line[2:].split())) for line in lines if line.startswith("$ ")]
+    return [Typed(page, tuple(shlex.split(line[2:]))) for line in lines if line.startswith("$ ")]
+
+
+def lines_below(page: Path, heading: str) -> list[str]:
+    """The lines, as a shell takes them, of the first console block below the heading ``heading``."""
+    section = page.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    (block,) = [body for found, body in _FENCE.findall(section) if found == "console"]
+    return [line[2:] for line in block.splitlines() if line.startswith("$ ")]

@@ -19,7 +19,7 @@ PAGE: Final = ROOT / "docs" / "policy.md"
 _EVENTS: Final = {
     EventKind.APPROVAL_WANTED: "a study, or the release of its model, waits for this site's people",
     EventKind.STUDY_FINISHED: "a study has ended here",
-    EventKind.INCIDENT: "something is in the ledger as an incident: training failed, a round took too long",
+    EventKind.INCIDENT: "an incident is in the ledger: training failed, a round void or too long, a ledger put back",
     EventKind.BUDGET_LOW: "an admission has left a population less epsilon than `budget_below`",
     EventKind.CERTIFICATE_ENDS: "a certificate of this site runs out soon",
 }
@@ -54,6 +54,8 @@ automatic:
 
 A rule names at least an epsilon. What else it names narrows it. A study without privacy is meant only where the
 rule says `without_privacy: true`, and the population must be listed under the policy's `without_privacy` as well.
+[Statistics](feasibility.md) are meant only where it says `statistics: true`, and the policy's own `statistics` must
+not be `nobody`.
 
 A decision is about exactly one launch: other terms, another site on the roster, or the same terms launched again
 need another decision. To agree ahead of a launch: `consilium-site approve STUDY.yaml --by NAME`, for one launch or

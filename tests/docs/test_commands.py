@@ -16,7 +16,8 @@ MANUALS = [
     *(ROOT / "docs" / "security").glob("*.md"),
 ]
 MANUALS += [
-    ROOT / "docs" / f"{name}.md" for name in ("control-plane", "deployment", "operations", "policy", "consortium")
+    ROOT / "docs" / f"{name}.md"
+    for name in ("control-plane", "deployment", "operations", "policy", "consortium", "snapshots")
 ]
 COMMANDS = [context for program in PROGRAMS for context in leaves(program)]
 
@@ -66,7 +67,8 @@ def test_make_target_that_is_named_exists() -> None:
 
 def test_typed_word_is_a_program_we_have_or_a_debian_one() -> None:
     scripts = {f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir()}
-    known = {*PROGRAMS, *scripts, "make", "export", "sudo", "sqlite3", "docker", "kubectl", "sha256sum"}
+    known = {*PROGRAMS, *scripts, "make", "export", "nohup", "sudo", "sqlite3", "docker", "kubectl", "sha256sum"}
+    known.add("bundle/install")  # what scripts/make-offline-bundle makes of scripts/install-from-bundle
     assert {line.words[0] for line in TYPED if "=" not in line.words[0]} <= known
 
 

@@ -92,7 +92,13 @@ def wood(tmp_path_factory: pytest.TempPathFactory, ports: dict[str, int]) -> Ite
             file = "site.yaml" if name == "ash" else "coordinator.yaml"
             ports[name] = set_metrics_port(folder / name / file)
             federation.start(name)
-        wait_until_online(federation)
+        with socket.socket() as taken:
+            federation.stop("birch")
+            ports["birch"] = set_metrics_port(folder / "birch" / "site.yaml")
+            taken.bind(("127.0.0.1", ports["birch"]))
+            taken.listen()
+            federation.start("birch")
+            wait_until_online(federation)
         yield federation
 
 
@@ -113,6 +119,14 @@ def test_check_of_a_running_federation_is_not_red(wood: Running) -> None:
     coordinator = ok(wood.consilium("check", "--json"))
     assert lights(coordinator)["service"] == lights(coordinator)["members"] == "green"
     assert "Traceback" not in site.err + coordinator.err
+
+
+def test_site_whose_metrics_port_is_taken_warns_and_runs_without_metrics(
+    wood: Running, ports: dict[str, int]
+) -> None:
+    log = (wood.folder / "birch" / "log" / "site.log").read_text()
+    assert f"there are no metrics: metrics_port {ports['birch']} cannot be listened on" in log
+    assert lights(ok(wood.site("birch", "check", "--json")))["service"] == "green"
 
 
 def test_site_moves_to_another_machine_in_the_middle_of_a_study(wood: Running, study: str) -> None:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from privacy.backup import MANIFEST, NOTE, BackupRules, read_last_backup, restore_backup, write_backup
+from privacy.backup import MANIFEST, NOTE, BackupRules, read_last_backup, write_backup
 from privacy.errors import SiteConfigError
+from privacy.restore import restore_backup
 
 RULES = BackupRules(kind="site", leave_out=("log", "draw-*.key"), last=("ledger.sqlite",))
 
@@ -56,7 +57,7 @@ def write(folder: Path, archive: Path) -> Path:
 
 
 def restore(archive: Path, target: Path) -> None:
-    restore_backup(archive, target, "site", SiteConfigError)
+    restore_backup(archive, target, "site", SiteConfigError, ask=str)
 
 
 def forge(archive: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from privacy.errors import LedgerError, SiteConfigError
+from privacy.errors import LedgerError
 from privacy.metrics import CONTENT_TYPE, Family, format_families, make_gauge, serve_metrics
 
 AWKWARD = Family("odd_total", "counter", "A back\\slash\nand a line.", [({"name": 'a"b\\c\nd'}, 2.5)])
@@ -21,6 +21,10 @@ def port() -> int:
         probe.bind(("127.0.0.1", 0))
         found: int = probe.getsockname()[1]
     return found
+
+
+def refuse_warning(sentence: str) -> None:
+    raise AssertionError(sentence)
 
 
 def get(port: int, path: str = "/metrics", host: str | None = None) -> tuple[int, str]:
@@ -50,7 +54,7 @@ def test_text_is_what_prometheus_reads() -> None:
 
 
 def test_metrics_are_served_on_the_loopback_interface_under_its_names_alone(port: int) -> None:
-    with serve_metrics(port, lambda: [make_gauge("up", "U.", 1)], SiteConfigError, lambda: None):
+    with serve_metrics(port, lambda: [make_gauge("up", "U.", 1)], refuse_warning, lambda: None):
         assert get(port) == (200, "# HELP up U.\n# TYPE up gauge\nup 1\n")
         assert get(port, host=f"localhost:{port}")[0] == 200
         assert get(port, host="evil.example")[0] == 403
@@ -73,25 +77,31 @@ def test_metrics_that_fail_are_503_and_the_program_goes_on(port: int) -> None:
         yield make_gauge("up", "U.", 1)
         raise LedgerError("damaged")
 
-    with serve_metrics(port, collect, SiteConfigError, lambda: None):
+    with serve_metrics(port, collect, refuse_warning, lambda: None):
         assert get(port)[0] == 503
         assert get(port)[0] == 503
 
 
 def test_client_that_says_nothing_keeps_nobody_waiting_for_long(port: int) -> None:
-    served = serve_metrics(port, lambda: [make_gauge("up", "U.", 1)], SiteConfigError, lambda: None)
+    served = serve_metrics(port, lambda: [make_gauge("up", "U.", 1)], refuse_warning, lambda: None)
     with served, socket.create_connection(("127.0.0.1", port)):
         assert get(port)[0] == 200
 
 
-def test_port_in_use_is_a_sentence_and_no_port_serves_nothing(port: int) -> None:
+def test_port_in_use_is_a_warning_and_the_program_runs_without_metrics(port: int) -> None:
+    warnings: list[str] = []
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))
         taken.listen()
-        served = serve_metrics(port, list, SiteConfigError, lambda: None)
-        with pytest.raises(SiteConfigError, match=rf"metrics_port {port} cannot be listened on"), served:
-            pass
-    with serve_metrics(None, list, SiteConfigError, lambda: None):
+        with serve_metrics(port, list, warnings.append, lambda: None):
+            assert "metrics" not in [each.name for each in threading.enumerate()]
+    (sentence,) = warnings
+    assert f"metrics_port {port} cannot be listened on (Address already in use)" in sentence
+    assert sentence.endswith("free that port or name another one, then restart")
+
+
+def test_no_port_serves_nothing_and_warns_of_nothing() -> None:
+    with serve_metrics(None, list, refuse_warning, lambda: None):
         assert "metrics" not in [each.name for each in threading.enumerate()]
 
 
@@ -100,7 +110,7 @@ def test_collector_is_closed_in_the_thread_that_collected(port: int) -> None:
     with serve_metrics(
         port,
         lambda: threads.append(threading.get_ident()) or [],  # type: ignore[func-returns-value]
-        SiteConfigError,
+        refuse_warning,
         lambda: threads.append(threading.get_ident()),
     ):
         get(port)

@@ -7,8 +7,9 @@ import pytest
 
 from benchmarks.small_study import small_terms
 from client.commands.backup import SITE_BACKUP
-from privacy.backup import restore_backup, write_backup
+from privacy.backup import write_backup
 from privacy.errors import FederationError, SiteConfigError
+from privacy.restore import restore_backup
 from server.commands.backup import COORDINATOR_BACKUP
 from tests.protocol.conftest import Found
 from tests.simulator import Simulator
@@ -34,7 +35,7 @@ def restore_site(simulator: Simulator, name: str, archive: Path) -> None:
     """The site's machine is another one, with the folder of the backup."""
     simulator.sites[name].close()
     shutil.rmtree(simulator.homes[name].folder)
-    restore_backup(archive, simulator.homes[name].folder, "site", SiteConfigError)
+    restore_backup(archive, simulator.homes[name].folder, "site", SiteConfigError, ask=str)
     simulator.sites[name] = simulator._start(name)
     simulator.transport.restarted.append(name)
 
@@ -84,7 +85,7 @@ def test_study_of_a_coordinator_restored_behind_its_sites_waits_and_the_next_one
     simulator.run(lambda: 3 in committed(simulator))
     simulator.journal.close()
     shutil.rmtree(folder)
-    restore_backup(tmp_path / "c.tar", folder, "coordinator", FederationError)
+    restore_backup(tmp_path / "c.tar", folder, "coordinator", FederationError, ask=str)
     simulator.transport.forget()
     simulator.start_coordinator()
     assert 2 not in committed(simulator)

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from client.data.adapters.csv import simplify_spelling
+from client.data.adapters.rows import simplify_spelling
 from client.data.mistakes import Mistake
 from privacy.errors import DataError, DataUnavailableError
 

@@ -1,97 +1,57 @@
-"""Convert a hospital's data to a snapshot: two ``.npz`` files that keep the contract, and a report.
-
-::
-
-    data/CONTRACT-DIGEST/      one snapshot, 0700; never changed once it is there
-        train.npz, test.npz      the records, as tensors (snapshot.py)
-        snapshot.json            what was read and found (SnapshotReport)
-        quarantine.csv           the places of what was left out
+"""Convert a hospital's data to ``.npz`` files that keep the contract, in bounded memory.
 
 Rules:
 
-* training uses a snapshot, never the source: what was registered cannot change while a study runs. The source may
-  change; a new snapshot is then made and registered;
-* it is made in a folder of another name and renamed when it is complete; Ctrl-C or a crash leaves no half snapshot;
-* the same source, mapping and contract give the same snapshot;
+* the same source, mapping, contract and program give the same files;
+* everything that is wrong is found in one pass, whatever else is wrong; only then is it decided whether the sources can
+  be used (:class:`~client.data.conversion.report.ConversionError`);
 * memory does not grow with the number of records, except for patients' identifiers.
+
+Snapshots, which last, are in ``kept_snapshots.py``; :func:`convert_for_prediction` makes files for one command.
 """
 
 import contextlib
+import hashlib
+import importlib.metadata
+import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, NamedTuple
 
 from client.data.conversion.batch import Batch
 from client.data.conversion.converters import Converter, Request, find_converter
 from client.data.conversion.findings import Findings, Progress
-from client.data.conversion.mapping import DataMapping, Splitter
+from client.data.conversion.mapping import DataMapping, SplitByFraction, Splitter
+from client.data.conversion.report import (
+    ConversionError,
+    SnapshotReport,
+    describe_left_out,
+    list_columns,
+    list_left_out,
+)
 from client.data.conversion.snapshot import SnapshotWriter
-from privacy.canonical import compute_digest, compute_sha256
-from privacy.document import Document, read_document, read_yaml
-from privacy.errors import DataError, DataUnavailableError, SiteConfigError
-from privacy.files import hold_lock, replace_file
-from privacy.study import AnyContract, Sha256
+from privacy.canonical import compute_sha256
+from privacy.document import read_yaml
+from privacy.errors import DataError, DataUnavailableError, SiteConfigError, StorageError
+from privacy.files import hold_lock, replace_file, take_lock
+from privacy.study import AnyContract
 
 REPORT_FILE: Final = "snapshot.json"
 QUARANTINE_FILE: Final = "quarantine.csv"
-_MAKING: Final = ".making-"
+_PREFIX: Final = "consilium-records-"
+_LOCK: Final = ".lock"
+_JUST_MADE_S: Final = 60.0  # of a folder whose process may not hold it yet
 
 
-class SnapshotReport(Document):
-    """What a snapshot was made of, and what was found; it stays at the site.
+class Converted(NamedTuple):
+    """Files of one conversion for prediction: the ``records``, and what was found."""
 
-    Attributes:
-        contract_sha256: of the contract that the records keep.
-        mapping_file: its path, and ``mapping_sha256`` the SHA-256 of its bytes.
-        sources: the SHA-256 of everything that was read, by its name.
-        training: records for training; ``test``: held-out ones.
-        quarantined: items that were left out, by reason.
-        notes: what the owner may want to know.
-    """
-
-    snapshot: Literal[1] = 1
-    contract: str
-    contract_sha256: Sha256
-    mapping_file: str
-    mapping_sha256: Sha256
-    sources: dict[str, Sha256]
-    training: int
-    test: int
-    quarantined: dict[str, int]
-    notes: tuple[str, ...]
-
-    @property
-    def digest(self) -> str:
-        """Of contract, mapping and sources: it names the snapshot's folder."""
-        return compute_digest(
-            {"contract": self.contract_sha256, "mapping": self.mapping_sha256, "sources": self.sources}
-        )
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A snapshot that is complete."""
-
-    folder: Path
+    records: Path
     report: SnapshotReport
-
-    @property
-    def train(self) -> Path:
-        """The file of the training records."""
-        return self.folder / "train.npz"
-
-    @property
-    def test(self) -> Path:
-        """The file of the held-out records."""
-        return self.folder / "test.npz"
-
-    @property
-    def quarantine(self) -> Path:
-        """The list of what was left out."""
-        return self.folder / QUARANTINE_FILE
 
 
 def read_mapping(contract: AnyContract, path: Path) -> tuple[Converter, DataMapping]:
@@ -110,40 +70,29 @@ def read_mapping(contract: AnyContract, path: Path) -> tuple[Converter, DataMapp
     return converter, mapping
 
 
-def make_snapshot(
+@contextlib.contextmanager
+def convert_for_prediction(
     contract: AnyContract,
     mapping_path: Path,
-    data: Path,
-    most_quarantined: float,
     report_progress: Progress | None = None,
-) -> Snapshot:
-    """Convert what ``mapping_path`` names and keep it under ``data``, the site's folder of snapshots.
+    *,
+    with_targets: bool = False,
+) -> Iterator[Converted]:
+    """Convert all records into one file, whatever the mapping's split; it is removed at the end of the block.
 
-    Args:
-        contract: what the records must be.
-        mapping_path: the mapping file.
-        data: made if need be.
-        most_quarantined: the largest share of items that may be left out, in [0, 1].
-        report_progress: told how far it is.
+    No share of items that are left out is too large: what is left out gets no prediction, and the report says so.
+    Targets are for figures of the predictions.
 
     Raises:
-        DataUnavailableError: a source cannot be read now.
-        DataError: it cannot be converted; every mistake is named.
-        SiteConfigError: the mapping cannot be used.
+        DataUnavailableError, DataError, SiteConfigError, StorageError: as of :func:`convert_to`.
     """
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with hold_lock(data / ".lock"):  # one conversion at a time
-        for left in data.glob(f"{_MAKING}*"):  # of a process that was killed
-            shutil.rmtree(left)
-        making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=data))
-        try:
-            report = convert_to(contract, mapping_path, making, most_quarantined, report_progress)
-            folder = data / f"{contract.name}-{report.digest[:16]}"
-            if not folder.exists():
-                making.rename(folder)
-            return Snapshot(folder, report)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
+    _remove_left_folders()
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, hold_lock(Path(name) / _LOCK):  # 0700
+        folder = Path(name)
+        report = convert_to(
+            contract, mapping_path, folder, 1.0, report_progress, with_targets=with_targets, divided=False
+        )
+        yield Converted(folder / "train.npz", report)
 
 
 def convert_to(
@@ -154,77 +103,118 @@ def convert_to(
     report_progress: Progress | None = None,
     *,
     with_targets: bool = True,
+    divided: bool = True,
 ) -> SnapshotReport:
-    """Convert into the empty private ``folder``; arguments and errors as of :func:`make_snapshot`.
+    """Convert what ``mapping_path`` names into the empty private ``folder``.
 
-    Without targets all records go to ``train.npz``, held out or not: they are for prediction.
+    Args:
+        contract: what the records must be.
+        mapping_path: the mapping file.
+        folder: gets ``train.npz``, ``test.npz``, the report and the places of what was left out; these two also where
+            the sources cannot be used.
+        most_quarantined: the largest share of items that may be left out, in [0, 1].
+        report_progress: told how far it is.
+        with_targets: whether the targets are wanted too.
+        divided: whether the mapping's split is followed; otherwise all records go to ``train.npz``.
+
+    Raises:
+        DataUnavailableError: a source cannot be read now.
+        ConversionError: the sources cannot be used; it has every mistake.
+        SiteConfigError: the mapping cannot be used.
+        StorageError: the folder cannot be written.
     """
     converter, mapping = read_mapping(contract, mapping_path)
+    mapping_sha256 = compute_sha256(mapping_path.read_bytes())
     findings = Findings(report_progress)
     scratch = folder / "scratch"
     scratch.mkdir(mode=0o700)
-    request = Request(
-        contract,
-        mapping,
-        mapping_path.parent,
-        scratch,
-        Splitter(mapping.split, mapping_path.parent),
-        findings,
-        with_targets,
-    )
-    with _open_writers(contract, folder, with_targets) as writers:
-        for batch in converter.convert(request):
-            _append(batch, writers, with_targets)
-        shutil.rmtree(scratch)
-        records = {part: writer.records for part, writer in writers.items()}
-        _require_usable(findings, sum(records.values()), most_quarantined, mapping_path)
-    replace_file(folder / QUARANTINE_FILE, findings.write_quarantine(), SiteConfigError)
+    splitter = Splitter(mapping.split if divided else SplitByFraction(by="fraction", test=0.5), mapping_path.parent)
+    request = Request(contract, mapping, mapping_path.parent, scratch, splitter, findings, with_targets)
+    records, files = dict[str, int](), dict[str, str]()
+    try:
+        with _open_writers(contract, folder, ("train", "test") if divided else ("train",), with_targets) as writers:
+            for batch in converter.convert(request):
+                _append(batch, writers)
+            records = {part: writer.records for part, writer in writers.items()}
+        files = {f"{part}.npz": _compute_file_digest(folder / f"{part}.npz") for part in records}
+    except DataUnavailableError:
+        raise
+    except DataError as error:  # nothing more can be read: what was found until then is told too
+        findings.add_mistake(str(error))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    findings.sources.update(splitter.sources)
+    if unmet := splitter.count_unmet():
+        findings.add_note(f"split: {unmet} patients of the list of held-out ones have no record that can be used")
+    _judge(findings, sum(records.values()), most_quarantined)
     report = SnapshotReport(
+        program=importlib.metadata.version("consilium"),
         contract=contract.name,
         contract_sha256=contract.digest,
         mapping_file=str(mapping_path.resolve()),
-        mapping_sha256=compute_sha256(mapping_path.read_bytes()),
-        sources=findings.sources,
-        training=records["train"],
+        mapping_sha256=mapping_sha256,
+        sources=dict(sorted(findings.sources.items())),
+        files={} if findings.mistakes else files,
+        training=records.get("train", 0),
         test=records.get("test", 0),
-        quarantined=dict(findings.counts),
+        mistakes=tuple(findings.mistakes),
+        quarantined=list_left_out(findings),
+        months=dict(sorted(findings.months.items())),
+        columns=list_columns(findings),
+        warnings=tuple(findings.warnings),
         notes=tuple(findings.notes),
     )
-    replace_file(folder / REPORT_FILE, report.to_bytes(), SiteConfigError)
+    replace_file(folder / QUARANTINE_FILE, findings.write_quarantine(), StorageError)
+    replace_file(folder / REPORT_FILE, report.to_bytes(), StorageError)
+    if findings.mistakes:
+        raise ConversionError(report)
     return report
 
 
-def read_report(folder: Path) -> SnapshotReport:
-    """Read the report of the snapshot in ``folder``.
-
-    Raises:
-        SiteConfigError: it cannot be read.
-    """
-    return read_document(folder / REPORT_FILE, SnapshotReport, SiteConfigError, "make the snapshot again: data add")
+def _remove_left_folders() -> None:
+    """Remove what killed processes of this user have left: folders that nobody holds, and that are not just made."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another process removes it too
+            status = left.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+                continue
+            if time.time() - status.st_mtime > _JUST_MADE_S and (lock := take_lock(left / _LOCK)) is not None:
+                shutil.rmtree(left)
+                os.close(lock)
 
 
 @contextlib.contextmanager
 def _open_writers(
-    contract: AnyContract, folder: Path, with_targets: bool
+    contract: AnyContract, folder: Path, parts: Sequence[str], with_targets: bool
 ) -> Iterator[Mapping[str, SnapshotWriter]]:
+    """Open a writer for each part; if the block raises, nothing of them is left.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
     tensors = (*contract.list_inputs(), *(contract.list_targets() if with_targets else ()))
-    parts = ("train", "test") if with_targets else ("train",)
-    writers = {part: SnapshotWriter(folder / f"{part}.npz", contract.patient, tensors) for part in parts}
+    writers = dict[str, SnapshotWriter]()
     try:
+        for part in parts:
+            writers[part] = SnapshotWriter(folder / f"{part}.npz", contract.patient, tensors)
         yield writers
         for writer in writers.values():
             writer.finish()
-    except OSError as cause:
-        raise DataUnavailableError(f"{folder.parent}: cannot be written: {cause.strerror}") from None
-    except BaseException:
+    except BaseException as cause:
         for writer in writers.values():
             writer.discard()
+        if isinstance(cause, OSError):
+            raise StorageError(
+                f"{folder.parent}: the converted records cannot be written: {cause.strerror}; make room, then "
+                "convert again"
+            ) from None
         raise
 
 
-def _append(batch: Batch, writers: Mapping[str, SnapshotWriter], with_targets: bool) -> None:
+def _append(batch: Batch, writers: Mapping[str, SnapshotWriter]) -> None:
+    """Append records to the part that they belong to, if there are two."""
     chosen = {"train": [not held for held in batch.held_out], "test": list(batch.held_out)}
-    if not with_targets:
+    if "test" not in writers:
         chosen = {"train": [True] * len(batch.patients)}
     for part, writer in writers.items():
         if any(chosen[part]):
@@ -232,15 +222,21 @@ def _append(batch: Batch, writers: Mapping[str, SnapshotWriter], with_targets: b
             writer.append(kept, {name: values[chosen[part]] for name, values in batch.tensors.items()})
 
 
-def _require_usable(findings: Findings, records: int, most_quarantined: float, path: Path) -> None:
-    if findings.mistakes:
-        raise DataError(f"{path}: cannot be converted: {'; '.join(findings.mistakes)}")
-    reasons = "; ".join(f"{count} {reason}" for reason, count in findings.counts.most_common())
-    if not records:
-        raise DataError(f"{path}: gives no record" + (f": {reasons}" if reasons else ""))
-    share = findings.quarantined / (records + findings.quarantined)
-    if share > most_quarantined:
-        raise DataError(
-            f"{path}: {findings.quarantined} of {records + findings.quarantined} items ({share:.2%}) cannot be used, "
-            f"the policy's most_quarantined allows {most_quarantined:.2%}: {reasons}"
+def _judge(findings: Findings, records: int, most_quarantined: float) -> None:
+    """Add the mistakes that concern all items together: none is left, or too many were left out."""
+    reasons = describe_left_out(list_left_out(findings))
+    if not records and not findings.mistakes:
+        findings.add_mistake("gives no record" + (f": {reasons}" if reasons else ""))
+    items = records + findings.quarantined
+    if records and findings.quarantined > most_quarantined * items:
+        findings.add_mistake(
+            f"{findings.quarantined} of {items} items ({findings.quarantined / items:.2%}) cannot be used, the "
+            f"policy's most_quarantined allows {most_quarantined:.2%}: {reasons}; mend them, or the mapping"
         )
+
+
+def _compute_file_digest(path: Path) -> str:
+    """Compute the SHA-256 of a file, and make its bytes durable."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()

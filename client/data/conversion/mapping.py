@@ -11,7 +11,6 @@ Rules:
 """
 
 import hashlib
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -82,7 +81,13 @@ class Splitter:
             DataUnavailableError: the list of patients cannot be read.
         """
         self._split = split
-        self._held_out = _read_patients(folder / split.test) if isinstance(split, SplitByPatients) else frozenset()
+        self._held_out, self._met = frozenset[str](), set[str]()
+        self.sources: dict[str, str] = {}
+        """The SHA-256 of the list of patients, by its name, if there is one."""
+        if isinstance(split, SplitByPatients):
+            data = _read_bytes(folder / split.test)
+            self._held_out = _list_patients(data, folder / split.test)
+            self.sources[str(split.test)] = hashlib.sha256(data).hexdigest()
 
     @property
     def column(self) -> str | None:
@@ -100,6 +105,8 @@ class Splitter:
             digest = hashlib.sha256(f"{split.salt}\x00{patient}".encode()).digest()
             return int.from_bytes(digest[:4], "big") < split.test * _STEPS
         if isinstance(split, SplitByPatients):
+            if patient in self._held_out:
+                self._met.add(patient)
             return patient in self._held_out
         if word is None:
             raise SiteConfigError(
@@ -107,12 +114,23 @@ class Splitter:
             )
         return None if word not in (*split.training, *split.test) else word in split.test
 
+    def count_unmet(self) -> int:
+        """Count the patients of the list that :meth:`is_held_out` has not been asked about."""
+        return len(self._held_out - self._met)
 
-def _read_patients(path: Path) -> Collection[str]:
+
+def _read_bytes(path: Path) -> bytes:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise SiteConfigError(f"{path}: expected a text file in UTF-8, one identifier a line") from None
+        return path.read_bytes()
     except OSError as cause:
         raise DataUnavailableError(f"{path}: cannot be read: {cause.strerror}") from None
-    return frozenset(normalise(line) for line in text.splitlines() if line.strip())
+
+
+def _list_patients(data: bytes, path: Path) -> frozenset[str]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SiteConfigError(f"{path}: expected a text file in UTF-8, one identifier a line") from None
+    if patients := frozenset(normalise(line) for line in text.splitlines() if line.strip()):
+        return patients
+    raise SiteConfigError(f"{path}: names no patient; write the identifiers of held-out patients, one a line")

@@ -87,7 +87,8 @@ class SnapshotWriter:
 
     def discard(self) -> None:
         """Remove what was written."""
-        self._stack.close()
+        with contextlib.suppress(OSError):  # a full disk does not take what is still in memory
+            self._stack.close()
         self._remove_parts()
         self._path.unlink(missing_ok=True)
 

@@ -63,13 +63,14 @@ def describe_launcher(launcher: Launcher) -> str:
 
 
 def make_training(
-    launcher: Launcher, place: Place, terms: Terms, files: StudyFiles, stop: threading.Event
+    launcher: Launcher, place: Place, study: str, terms: Terms, files: StudyFiles, stop: threading.Event
 ) -> TrainingInterface:
     """Make the trainer of one study.
 
     Args:
         launcher: of ``site.yaml``.
         place: what every training of the site shares.
+        study: this launch of the study; another one of the same terms shares nothing with it.
         terms: the study.
         files: the site's registered data.
         stop: set when the site is being stopped; a job in a queue is then cancelled.
@@ -95,7 +96,7 @@ def make_training(
         place.device,
         place.precision,
         place.log_file,
-        folder=SharedFolder(Path(launcher.folder), place.site, terms.digest),
+        folder=SharedFolder(Path(launcher.folder), place.site, study),
         queue=queue,
         local=local,
         poll_s=launcher.poll_s,

@@ -2,7 +2,7 @@
 
 ::
 
-    FOLDER/SITE/TERMS/                0700; TERMS: the first digits of the terms' digest
+    FOLDER/SITE/STUDY/                0700; STUDY: this launch, so that another one of the same terms is apart
         data/train-*, data/test-*     copies of the registered files, read-only, and weights.safetensors, if any
         jobs/NAME/
             job                       a JobDocument and the job's arrays (client/training/job_format.py)
@@ -143,12 +143,12 @@ class SharedFolder:
     Args:
         root: the folder of ``site.yaml``.
         site: the site's name.
-        terms_digest: of the study.
+        study: its launch.
     """
 
-    def __init__(self, root: Path, site: str, terms_digest: str) -> None:
+    def __init__(self, root: Path, site: str, study: str) -> None:
         self._root = root
-        self.path = root / site / terms_digest[:_DIGITS]
+        self.path = root / site / study
         self.data = self.path / "data"
         self._jobs = self.path / "jobs"
 

@@ -15,7 +15,7 @@ from html import escape
 from typing import Final
 
 _INVISIBLE: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_VOID: Final = {"meta", "br"}
+_VOID: Final = {"meta", "br", "img"}
 
 
 class Markup(str):

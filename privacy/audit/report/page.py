@@ -32,11 +32,20 @@ from privacy.audit.report.formatting import (
 from privacy.audit.report.html import Content, Markup, join_content, render_element
 from privacy.audit.report.population_section import render_population
 from privacy.audit.report.study_section import SecondFigure, render_notes_table
-from privacy.audit.report.timeline import Approval, KeyInUse, PopulationTimeline, WitnessedHeads
+from privacy.audit.report.timeline import (
+    Approval,
+    Decision,
+    KeyInUse,
+    PopulationTimeline,
+    Timeline,
+    WitnessedHeads,
+)
 from privacy.keys import PublicKey
-from privacy.ledger.entries import BODIES
+from privacy.ledger.entries import BODIES, About, Choice
 
 POPULATIONS: Final = 50
+_CHOICES: Final = {Choice.APPROVE: "agreed to", Choice.REFUSE: "refused"}
+_SUBJECTS: Final = {About.ADMISSION: "launch", About.RELEASE: "release of its model"}
 _PROMISE: Final = (
     "Epsilon and delta limit what anybody can learn from one patient’s having taken part, from all models and results "
     "of these studies together: any conclusion about this patient becomes at most ",
@@ -233,8 +242,10 @@ def _render_rest(reading: Reading) -> Markup:
         else None,
         render_element("p", "No refusal is recorded.") if not timeline.refusals else None,
         render_element("h2", "Approvals", id="approvals"),
-        _render_approvals(reading)
-        if timeline.approvals
+        _render_decisions(timeline) if timeline.decisions else None,
+        _render_approvals(reading) if timeline.approvals else None,
+        None
+        if timeline.approvals or timeline.decisions
         else render_element("p", "No approval by a person is recorded."),
         render_element("h2", "Keys and witnesses", id="keys"),
         render_table(
@@ -250,6 +261,22 @@ def _render_rest(reading: Reading) -> Markup:
             "p", ", ".join(f"{kind} {timeline.entries[kind]:,}" for kind in BODIES if timeline.entries[kind])
         ),
     )
+
+
+def _render_decisions(timeline: Timeline) -> Markup:
+    def row(decided: tuple[str, Decision]) -> Sequence[Content]:
+        study, decision = decided
+        return (
+            render_entry(decision.at),
+            render_quote(decision.by),
+            f"{_CHOICES[decision.choice]} the {_SUBJECTS[decision.about]}",
+            study,
+            NONE if decision.why is None else render_quote(decision.why),
+        )
+
+    columns = [Column("When"), Column("By"), Column("Decision"), Column("Study"), Column("Why")]
+    decided = [(study, each) for study, decisions in timeline.decisions.items() for each in decisions]
+    return render_table("What people have decided about a launch or a model", columns, decided, row)
 
 
 def _render_approvals(reading: Reading) -> Markup:

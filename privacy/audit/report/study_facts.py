@@ -76,6 +76,8 @@ def _render_promise(terms: Terms) -> Content:
     privacy = terms.privacy
     if privacy.epsilon is None or privacy.delta is None:
         return render_element("b", "nothing: trained without privacy", class_="alarm")
+    if terms.counts_only:
+        return f"epsilon {privacy.epsilon:g} at delta {format_delta(privacy.delta)} for each patient counted"
     test = terms.evaluation.epsilon
     held_out = "" if test is None else f"; epsilon {test:g} for each test patient"
     return f"epsilon {privacy.epsilon:g} at delta {format_delta(privacy.delta)} for each training patient{held_out}"
@@ -105,10 +107,11 @@ def _render_results(study: Study, paper: Paper) -> Content:
         if paper.said.terms.evaluation.epsilon is None
         else "with noise, which these figures contain"
     )
+    whom = "patients" if paper.said.terms.counts_only else "test patients"
     thresholds = sorted({f"{each.threshold:g}" for each in paper.scores if each.threshold is not None})
     positive = f"; a score of {' or '.join(thresholds)} or more counts as positive" if thresholds else ""
     caption = (
-        f"Results of {study.name} on the test patients of all its sites, by totals opened {noise}{positive}. "
+        f"Results of {study.name} on the {whom} of all its sites, by totals opened {noise}{positive}. "
         "The site’s word: the ledger does not hold results."
     )
     return render_table(caption, columns, paper.scores, row, 6, 100, cards=True)

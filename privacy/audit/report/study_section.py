@@ -38,7 +38,7 @@ from privacy.audit.report.formatting import (
 )
 from privacy.audit.report.html import Content, Markup, join_content, render_element
 from privacy.audit.report.study_facts import render_study_facts
-from privacy.audit.report.timeline import Approval, LedgerNote, PopulationTimeline, ReleasedModel, Study
+from privacy.audit.report.timeline import Approver, LedgerNote, PopulationTimeline, ReleasedModel, Study
 from privacy.errors import BudgetError
 from privacy.ledger.launches import launches_of
 
@@ -80,7 +80,7 @@ def _render_sheet(
 ) -> Markup:
     said = study.said
     incidents, refusals = reading.incidents.get(study.name), reading.refusals.get(study.name)
-    approvals = [each for each in reading.timeline.approvals if each.at.entry == said.approval]
+    approvers = reading.timeline.list_approvers(study)
     unsettled = len(study.reserved) - len(study.settled)
     remarks = [format_count(len(incidents), "incident")] if incidents else []
     return render_element(
@@ -102,7 +102,7 @@ def _render_sheet(
             ("Launches of it", _describe_launches(reading, study)),
             (
                 "Approved by a person",
-                [_render_approval(each) for each in approvals] or "not asked for: admitted by the site's policy",
+                [_render_approver(each) for each in approvers] or "not asked for: admitted by the site's policy",
             ),
             ("Paid from", NONE if said.grant is None else f"grant {said.grant}"),
             ("Training rounds paid", _format_rounds(study.reserved)),
@@ -157,8 +157,8 @@ def _format_rounds(numbers: Sequence[int]) -> str:
     return f"{len(numbers):,} ({'round' if len(numbers) == 1 else 'rounds'} {format_ranges(numbers)})"
 
 
-def _render_approval(approval: Approval) -> Markup:
-    return render_element("div", render_entry(approval.at), ": ", render_quote(approval.by))
+def _render_approver(approver: Approver) -> Markup:
+    return render_element("div", render_entry(approver.at), ": ", render_quote(approver.by))
 
 
 def _render_release(release: ReleasedModel) -> Markup:

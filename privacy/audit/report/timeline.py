@@ -23,10 +23,13 @@ from privacy.accounting.plan import Purpose
 from privacy.accounting.renyi_filter import BudgetGrant as RenyiGrant
 from privacy.keys import PublicKey
 from privacy.ledger.entries import (
+    About,
     Allow,
     Approve,
     Checkpoint,
+    Choice,
     Clock,
+    Decide,
     Ending,
     Entry,
     Evaluate,
@@ -94,6 +97,23 @@ class Approval(NamedTuple):
     terms: str
     by: str
     runs: int
+
+
+class Decision(NamedTuple):
+    """A person has agreed to one launch of a study or to the release of its model, or refused it."""
+
+    at: Moment
+    about: About
+    choice: Choice
+    by: str
+    why: str | None
+
+
+class Approver(NamedTuple):
+    """Who has agreed to a study's admission, and in which entry."""
+
+    at: Moment
+    by: str
 
 
 class SetBack(NamedTuple):
@@ -192,6 +212,7 @@ class Timeline:
         self.histories: dict[str, PopulationTimeline] = {}
         self.studies: dict[str, Study] = {}
         self.approvals: list[Approval] = []
+        self.decisions: dict[str, list[Decision]] = {}
         self.refusals: list[LedgerNote] = []
         self.incidents: list[LedgerNote] = []
         self.keys: list[KeyInUse] = []
@@ -218,6 +239,9 @@ class Timeline:
                 self._record_point(ledger_state, at, body.population)
             case Approve() as body:
                 self.approvals.append(Approval(at, body.terms, body.by, body.runs))
+            case Decide() as body:
+                decision = Decision(at, body.about, body.choice, body.by, body.why)
+                self.decisions.setdefault(body.study, []).append(decision)
             case Allow() as body:
                 self.studies[body.study] = study = Study(at, body, set_aside=body.charge)
                 self._find_or_make_history(body.population).studies.append(study)
@@ -246,6 +270,16 @@ class Timeline:
                 self.clocks.append(SetBack(at, before, body.by))
             case Recover() as body:
                 self._record_recovery(ledger_state, at, body)
+
+    def list_approvers(self, study: Study) -> list[Approver]:
+        """List who has agreed to a study's admission: to its terms ahead of the launch, or to this launch."""
+        ahead = [Approver(each.at, each.by) for each in self.approvals if each.at.entry == study.said.approval]
+        return ahead + [
+            Approver(each.at, each.by)
+            for each in self.decisions.get(study.name, ())
+            if (each.about, each.choice) == (About.ADMISSION, Choice.APPROVE)
+            and each.at.entry < study.admitted.entry
+        ]
 
     def _find_or_make_history(self, population: str) -> PopulationTimeline:
         return self.histories.setdefault(population, PopulationTimeline(population))

@@ -6,6 +6,11 @@ from pydantic import Discriminator, Tag
 
 from privacy.document import Document
 from privacy.study.data.arrays import ArraysContract
+from privacy.study.data.events import EventsContract
+from privacy.study.data.expression import ExpressionContract
+from privacy.study.data.images import ImagesContract
+from privacy.study.data.pairs import PairsContract
+from privacy.study.data.sequences import SequencesContract
 from privacy.study.data.table import TableContract
 
 
@@ -14,7 +19,14 @@ def _read_kind(value: Any) -> Any:
 
 
 AnyContract = Annotated[
-    Annotated[TableContract, Tag("table")] | Annotated[ArraysContract, Tag("arrays")], Discriminator(_read_kind)
+    Annotated[TableContract, Tag("table")]
+    | Annotated[ArraysContract, Tag("arrays")]
+    | Annotated[EventsContract, Tag("events")]
+    | Annotated[ExpressionContract, Tag("expression")]
+    | Annotated[ImagesContract, Tag("images")]
+    | Annotated[PairsContract, Tag("pairs")]
+    | Annotated[SequencesContract, Tag("sequences")],
+    Discriminator(_read_kind),
 ]
 
 

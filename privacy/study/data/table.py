@@ -1,15 +1,15 @@
 """A contract of kind ``table``: columns, public ranges and vocabularies, and a label.
 
-Its records become two or more tensors: ``features``, one number for each numeric column, each vocabulary word and each
-column's missing-indicator; and the targets of its label (``labels.py``).
+Its records become two or more tensors: ``features``, the numbers that each column becomes (``columns.py``) and its
+missing-indicator; and the targets of its label (``labels.py``).
 """
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from privacy.fields import Column, Word
-from privacy.study.data.columns import Category, Number
+from privacy.study.data.columns import Feature, count_encoded
 from privacy.study.data.contract import DataContract, Tensors
 from privacy.study.data.labels import Label
 from privacy.study.data.tensors import Numbers
@@ -18,12 +18,12 @@ from privacy.study.data.tensors import Numbers
 class TableContract(DataContract):
     """The table every site must have.
 
-    A missing number counts as the middle of its range, a missing category as no value. Both set the column's
-    missing-indicator.
+    A missing number or date counts as the middle of its range, a missing category or text as no value. All set the
+    column's missing-indicator.
     """
 
     kind: Literal["table"] = "table"
-    features: tuple[Annotated[Number | Category, Field(discriminator="kind")], ...] = Field(min_length=1)
+    features: tuple[Feature, ...] = Field(min_length=1)
     scaled: Literal["signed", "unit"] = "signed"
     label: Label
     missing: tuple[Word, ...] = ("", "?")
@@ -38,8 +38,8 @@ class TableContract(DataContract):
 
     @property
     def width(self) -> int:
-        """Numbers per record: one for each numeric column, each vocabulary word, and each column's indicator."""
-        return sum(2 if feature.kind == "number" else 1 + len(feature.values) for feature in self.features)
+        """Numbers per record: those that each column becomes, and each column's indicator."""
+        return count_encoded(self.features)
 
     def list_inputs(self) -> Tensors:
         """List ``features``, the only input."""

@@ -6,11 +6,27 @@ for an entry without a key.
 
 from typing import Final
 
-from privacy.study.guide import augmentation, data, tasks, training
+from privacy.study.guide import augmentation, data, events, images, sequences, tasks, training
 from privacy.study.guide.guidance import Guidance
 
-PARTS: Final[dict[str, str]] = {**training.PARTS, **data.PARTS, **tasks.PARTS, **augmentation.PARTS}
-KEYS: Final[dict[str, Guidance]] = {**training.KEYS, **data.KEYS, **tasks.KEYS, **augmentation.KEYS}
+PARTS: Final[dict[str, str]] = {
+    **training.PARTS,
+    **data.PARTS,
+    **tasks.PARTS,
+    **augmentation.PARTS,
+    **images.PARTS,
+    **events.PARTS,
+    **sequences.PARTS,
+}
+KEYS: Final[dict[str, Guidance]] = {
+    **training.KEYS,
+    **data.KEYS,
+    **tasks.KEYS,
+    **augmentation.KEYS,
+    **images.KEYS,
+    **events.KEYS,
+    **sequences.KEYS,
+}
 THRESHOLD: Final = training.THRESHOLD
 
 __all__ = ["KEYS", "PARTS", "THRESHOLD", "Guidance"]

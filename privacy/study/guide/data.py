@@ -6,11 +6,14 @@ from privacy.study.guide.guidance import Guidance
 
 PARTS: Final[dict[str, str]] = {
     "TableContract": "`data` without `kind`, or with `kind: table`: the table that every site must have, as a CSV "
-    "file. "
+    "file or by [a mapping of its own tables](data-formats.md#tables). "
     "Everything in it is public and chosen by the author; "
     "nothing may be measured on patients.",
     "Number": "An entry of `data.features` with `kind: number`: scaled from its public range to [-1, 1].",
     "Category": "An entry of `data.features` with `kind: category`: one-hot encoded.",
+    "Date": "An entry of `data.features` with `kind: date`: days in a public range, or the place in the year.",
+    "Text": "An entry of `data.features` with `kind: text`: the set of its words. A word is a run of letters or "
+    "digits, without letter case.",
     "BinaryLabel": "`data.label` without `kind`, or with `kind: binary`: a column of yes and no.",
     "ClassLabel": "`data.label` with `kind: class`: a column whose words belong to classes.",
     "NumberLabel": "`data.label` with `kind: number`: a column of numbers.",
@@ -41,7 +44,7 @@ KEYS: Final[dict[str, Guidance]] = {
         "Name the publication, guideline or device; `our patients` would be a leak without a price.",
     ),
     "TableContract.features": Guidance(
-        "The columns that are learned from, each with `kind: number` or `kind: category`.",
+        "The columns that are learned from, each with `kind: number`, `category`, `date` or `text`.",
         "Fewer are better with privacy: each numeric column costs two inputs, one of them for being missing.",
     ),
     "TableContract.label": Guidance("The column that is predicted."),
@@ -72,6 +75,29 @@ KEYS: Final[dict[str, Guidance]] = {
         "Its public vocabulary. Any other word breaks the contract.",
         "Quote what YAML would read as a number, yes or no. Each word is an input: group rare ones at the sites "
         "first.",
+    ),
+    "Date.kind": Guidance("Always `date`."),
+    "Date.name": Guidance(
+        "The column's name; its dates are written `2024-03-01`, or converted by the site's mapping."
+    ),
+    "Date.taken": Guidance(
+        "What is taken of it: `days` in the range, or its place in the year by `month` or by `day_of_year`.",
+        "A place in the year for seasons; `days` for how practice changes over years.",
+    ),
+    "Date.earliest": Guidance(
+        "The first date of the public range of `days`; an earlier one counts as this.",
+        "When the study's period begins; not the first date that anybody has.",
+    ),
+    "Date.latest": Guidance("The last date; a later one counts as this."),
+    "Text.kind": Guidance("Always `text`."),
+    "Text.name": Guidance("The column's name."),
+    "Text.buckets": Guidance(
+        "How many buckets words are put into, by a hash (SHA-256) that is the same everywhere.",
+        "A few hundred: each bucket is an input. Words that share one cannot be told apart.",
+    ),
+    "Text.words": Guidance(
+        "Instead of buckets: a public list of words in small letters; other words are ignored.",
+        "A list that was published, or written by hand; never one that was counted from patients' texts.",
     ),
     "BinaryLabel.name": Guidance("The column that holds it."),
     "BinaryLabel.positive": Guidance("The words that mean yes.", 'Quote numbers: `["1"]`.'),

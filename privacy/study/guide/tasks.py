@@ -52,6 +52,8 @@ PARTS: Final[dict[str, str]] = {
     "NextEventTerms": "`task` with `kind: next-event`: predict the codes of the next visit.",
     "EmbeddingTerms": "`task` with `kind: embedding`: learn vectors of codes and visits, by predicting the visits "
     "nearby.",
+    "StatisticsTerms": "`task` with `kind: statistics`: count what patients are like, and train nothing "
+    "([feasibility.md](feasibility.md)). `model`, `training`, `evaluation` and `release` are left out.",
 }
 
 KEYS: Final[dict[str, Guidance]] = {
@@ -172,5 +174,24 @@ KEYS: Final[dict[str, Guidance]] = {
     "EmbeddingTerms.window": Guidance(
         "How many visits before, and how many after a visit are predicted from it.",
         "1 to 5, as far as visits have to do with each other.",
+    ),
+    "StatisticsTerms.kind": Guidance("Always `statistics`."),
+    "StatisticsTerms.columns": Guidance(
+        "What is counted: columns of a table, tensors of arrays; left out: all of them.",
+        "Those that decide whether the study is worth while. Noise in a count grows with the root of the number of "
+        "columns, twice for numbers.",
+    ),
+    "StatisticsTerms.bins": Guidance(
+        "Into how many equal bins the public range of a number is divided.",
+        "10. Each bin has the same noise, however many there are: fewer bins hold more patients each.",
+    ),
+    "StatisticsTerms.pairs": Guidance(
+        "Pairs of counted columns whose correlation is wanted: numbers, or columns of two words, never missing.",
+        "Few. The sums of a pair have 2.4 times the noise of a count.",
+    ),
+    "StatisticsTerms.differences": Guidance(
+        "Counted columns of which it is wanted how much of their spread is between sites; as for `pairs`. The least "
+        "cohort must be three sites more than `colluders`.",
+        "One or two. The noise is 3 times that of a count, so that a thousand patients hardly show a difference.",
     ),
 }

@@ -14,6 +14,7 @@ from privacy.study.tasks.pairs import PairsTerms
 from privacy.study.tasks.reconstruction import ReconstructionTerms
 from privacy.study.tasks.regression import RegressionTerms
 from privacy.study.tasks.segmentation import SegmentationTerms
+from privacy.study.tasks.statistics import StatisticsTerms
 from privacy.study.tasks.survival import SurvivalTerms
 
 AnyTask = Annotated[
@@ -27,6 +28,7 @@ AnyTask = Annotated[
     | NextEventTerms
     | PairsTerms
     | RegressionTerms
-    | SurvivalTerms,
+    | SurvivalTerms
+    | StatisticsTerms,
     Field(discriminator="kind"),
 ]

@@ -14,7 +14,9 @@ from click.testing import CliRunner
 from client.cli import cli
 from client.site.folder import SiteFolder
 from privacy.backup import NOTE, LastBackup
+from privacy.consortium import Revocation, SignedRevocation
 from privacy.errors import SiteHealthError
+from privacy.keys import SigningKey
 from tests.client.commands.terminal import script, site, with_data
 
 
@@ -30,7 +32,7 @@ def test_new_site_is_told_what_it_needs_and_the_command_ends_with_34(folder: Pat
     assert said.returncode == 34
     assert "Traceback" not in said.stderr
     assert "the site has not joined a coordinator yet" in said.stdout
-    assert said.stderr == "consilium-site: 1 of 12 checks are red: network; each names its next step\n"
+    assert said.stderr == "consilium-site: 1 of 13 checks are red: network; each names its next step\n"
 
 
 def test_check_changes_nothing(folder: Path) -> None:
@@ -56,6 +58,34 @@ def test_registered_data_are_green_until_they_change_or_go(folder: Path) -> None
     assert (line["light"], "changed since it was registered" in line["found"]) == ("red", True)
     train.unlink()
     assert check(folder)["data"]["light"] == "red"
+
+
+def test_peers_are_amber_until_a_whole_cohort_is_believed_and_when_one_is_revoked(folder: Path) -> None:
+    assert "believed: none; a study has at least 3 sites" in check(folder)["peers"]["found"]
+    for name in ("birch", "cedar"):
+        assert check(folder)["peers"]["light"] == "amber"
+        site(folder, "peer", "trust", name, SigningKey.generate().public.typed)
+    assert check(folder)["peers"] == {
+        "check": "peers",
+        "light": "green",
+        "found": "believed: birch, cedar",
+        "step": "",
+    }
+    consortium, gone = SigningKey.generate(), SigningKey.generate()
+    site(folder, "peer", "trust", "dogwood", gone.public.typed)
+    site(folder, "peer", "trust-consortium", "trees", consortium.public.typed)
+    revocation = Revocation(
+        consortium="trees",
+        identity=gone.public.text,
+        name="dogwood",
+        day="2026-01-02",
+        reason="its machine was stolen",
+    )
+    file = folder.parent / "revoked.json"
+    file.write_bytes(SignedRevocation.sign(consortium, revocation).to_bytes())
+    site(folder, "peer", "import", str(file))
+    line = check(folder)["peers"]
+    assert (line["light"], "its machine was stolen" in line["found"]) == ("amber", True)
 
 
 def test_ledger_that_was_altered_or_is_of_a_newer_program_is_red(folder: Path) -> None:

@@ -94,7 +94,9 @@ def with_a_real_trainer(simulator: Simulator, name: str) -> None:
     """Restart a site as it is in a hospital: data are read by a child process."""
     home = simulator.homes[name]
     simulator.sites[name].close()
-    simulator.sites[name] = RequestHandler(home, lambda terms, files: Worker(terms, files, "cpu", home.log_path))
+    simulator.sites[name] = RequestHandler(
+        home, lambda launch, files: Worker(launch.terms, files, "cpu", home.log_path)
+    )
 
 
 def test_study_on_a_changed_file_is_refused_and_admitted_once_it_is_registered_again(tmp_path: Path) -> None:

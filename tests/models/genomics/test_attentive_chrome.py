@@ -43,13 +43,13 @@ def network() -> AttentiveChrome:
 
 
 def test_attention_over_bins_and_over_marks_sums_to_one(network: AttentiveChrome) -> None:
-    found = network.explain({"signals": 5 * torch.rand(3, 5, 12)})
-    assert found.bins.shape == (3, 5, 12)
-    assert found.marks.shape == (3, 5)
-    torch.testing.assert_close(found.bins.sum(2), torch.ones(3, 5))
-    torch.testing.assert_close(found.marks.sum(1), torch.ones(3))
-    assert float(found.bins.min()) > 0
-    assert float(found.bins.std()) > 1e-3
+    found = network.read_attention({"signals": 5 * torch.rand(3, 5, 12)})
+    assert found["bins"].shape == (3, 5, 12)
+    assert found["marks"].shape == (3, 5)
+    torch.testing.assert_close(found["bins"].sum(2), torch.ones(3, 5))
+    torch.testing.assert_close(found["marks"].sum(1), torch.ones(3))
+    assert float(found["bins"].min()) > 0
+    assert float(found["bins"].std()) > 1e-3
 
 
 def test_output_is_the_head_of_the_marks_by_their_attention(network: AttentiveChrome) -> None:
@@ -60,7 +60,7 @@ def test_output_is_the_head_of_the_marks_by_their_attention(network: AttentiveCh
     network(inputs := {"signals": signals})
     with torch.no_grad():
         network.mark_scores.weight.mul_(1e4)
-    chosen = network.explain(inputs).marks.argmax(1)
+    chosen = network.read_attention(inputs)["marks"].argmax(1)
     marks = seen[0][:, 0]  # (records, marks, units)
     want = network.head(marks[torch.arange(3), chosen]).flatten()
     torch.testing.assert_close(network(inputs), want, rtol=1e-4, atol=1e-5)
@@ -71,8 +71,8 @@ def test_each_mark_has_weights_of_its_own(network: AttentiveChrome) -> None:
     signals = torch.rand(2, 5, 12)
     changed = signals.clone()
     changed[:, 3] = torch.rand(2, 12)
-    before, after = (network.explain({"signals": each}).bins for each in (signals, changed))
+    before, after = (network.read_attention({"signals": each})["bins"] for each in (signals, changed))
     same = [torch.equal(before[:, mark], after[:, mark]) for mark in range(5)]
     assert same == [True, True, True, False, True]
-    alike = network.explain({"signals": signals[:, :1].expand(2, 5, 12)}).bins
+    alike = network.read_attention({"signals": signals[:, :1].expand(2, 5, 12)})["bins"]
     assert not torch.allclose(alike[:, 0], alike[:, 1], atol=1e-4)

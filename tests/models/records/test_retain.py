@@ -9,7 +9,7 @@ SIZES = {"visits": 5, "codes": 12}
 @pytest.mark.parametrize("outputs", [(), (3,)])
 def test_contributions_of_codes_and_the_bias_add_up_to_the_output(outputs: tuple[int, ...]) -> None:
     module, inputs = build_model("retain", SIZES, outputs), draw_inputs("retain", SIZES, [5, 3, 1, 0])
-    contributions = module.explain(inputs)
+    contributions = module.read_contributions(inputs)["visits"]
     assert contributions.shape == (4, 5, 12, *outputs)
     bias = module.head.bias.detach().reshape(outputs)
     torch.testing.assert_close(contributions.sum((1, 2)) + bias, module(inputs).detach(), rtol=1e-5, atol=1e-5)
@@ -18,7 +18,7 @@ def test_contributions_of_codes_and_the_bias_add_up_to_the_output(outputs: tuple
 def test_codes_that_are_not_there_contribute_nothing() -> None:
     module, inputs = build_model("retain", SIZES, ()), draw_inputs("retain", SIZES, [5, 3])
     there = inputs["visits"] & inputs["present"].unsqueeze(2)
-    contributions = module.explain(inputs)
+    contributions = module.read_contributions(inputs)["visits"]
     assert not contributions[~there].any()
     assert contributions[there].all()
 

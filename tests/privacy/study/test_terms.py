@@ -77,7 +77,7 @@ def test_terms_written_down_are_the_golden_bytes() -> None:
         ("rounds: [2, 4]", "rounds: [2, 5]", "evaluation.rounds names round 5, training.rounds is 4"),
         ("rounds: [2, 4]", "rounds: [4, 2]", "evaluation.rounds: expected rising round numbers, each once"),
         ("rounds: [2, 4]", "rounds: [2, 2]", "evaluation.rounds: expected rising round numbers, each once"),
-        ("rounds: [2, 4]", "rounds: [0]", "evaluation.rounds.0: expected at least 1"),
+        ("rounds: [2, 4]", "rounds: [0]", "evaluation.rounds: expected at least 1, got 0"),
         ("bins: 10", "bins: 7", "evaluation.bins: expected a multiple of 2"),
         ("  bins: 10\n  epsilon: none\n", "", "evaluation.epsilon: missing; write none if test patients are not"),
         ("low: 20, high: 80", "low: 80, high: 20", "expected low < high, got 80 and 20"),

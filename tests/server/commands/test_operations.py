@@ -118,6 +118,19 @@ def test_backup_restores_a_federation_with_the_same_keys(behind_gateway: Federat
         command(behind_gateway, "restore", tmp_path / "b.tar", tmp_path / "new")
 
 
+def test_encrypted_backup_of_a_federation_is_restored_with_its_passphrase_alone(
+    federation: Federation, tmp_path: Path
+) -> None:
+    secret = tmp_path / "passphrase"
+    secret.write_text("correct horse battery staple")
+    secret.chmod(0o600)
+    assert "encrypted" in command(federation, "backup", tmp_path / "b", "--passphrase-file", secret)
+    with pytest.raises(FederationError, match="nobody is here to be asked"):
+        command(federation, "restore", tmp_path / "b", tmp_path / "new")
+    command(federation, "restore", tmp_path / "b", tmp_path / "new", "--passphrase-file", secret)
+    assert (tmp_path / "new" / "ca.key").read_bytes() == (federation.folder / "ca.key").read_bytes()
+
+
 def test_backup_of_a_site_is_not_restored_as_a_coordinator(federation: Federation, tmp_path: Path) -> None:
     from client.commands.backup import SITE_BACKUP
     from privacy.backup import write_backup

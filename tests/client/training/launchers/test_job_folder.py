@@ -23,6 +23,7 @@ from privacy.errors import DataError, DataUnavailableError, StorageError, Traini
 TERMS = small_terms()
 MODEL = np.zeros(6)
 KEY = bytes(range(32))
+STUDY = "small-00000001"
 JOB_OF_ROUND_1 = TrainRound(MODEL, 1, 1.0, KEY)
 
 
@@ -30,7 +31,7 @@ JOB_OF_ROUND_1 = TrainRound(MODEL, 1, 1.0, KEY)
 def shared(tmp_path: Path) -> SharedFolder:
     root = tmp_path / "shared"
     root.mkdir(mode=0o700)
-    folder = SharedFolder(root, "ash", TERMS.digest)
+    folder = SharedFolder(root, "ash", STUDY)
     folder.create()
     return folder
 
@@ -58,7 +59,20 @@ def test_job_is_named_by_its_draw_and_everything_else(tmp_path: Path, shared: Sh
     assert names[0].startswith("consilium-train1-")
     assert max(map(len, names)) <= 63  # of Kubernetes
     shared.find_job(names[0]).remove()
-    assert write_job(SharedFolder(tmp_path / "shared", "ash", TERMS.digest), files).name == names[0]
+    assert write_job(SharedFolder(tmp_path / "shared", "ash", STUDY), files).name == names[0]
+
+
+def test_other_launch_of_the_same_terms_has_a_folder_of_its_own(tmp_path: Path, shared: SharedFolder) -> None:
+    files = small_files(tmp_path, TERMS)
+    job = write_job(shared, files)
+    other = SharedFolder(tmp_path / "shared", "ash", "small-00000002")
+    other.create()
+    assert write_job(other, files).name == job.name
+    other.remove()
+    assert not other.path.exists()
+    assert job.exists
+    assert [each.name for each in shared.list_jobs()] == [job.name]
+    assert {path.name.partition("-")[0] for path in shared.data.iterdir()} == {"train", "test"}
 
 
 def test_batch_job_writes_a_result_once_and_repeats_the_draw(tmp_path: Path, shared: SharedFolder) -> None:
@@ -197,9 +211,9 @@ def test_shared_folder_that_others_may_change_is_refused(tmp_path: Path) -> None
     root.mkdir()
     root.chmod(0o777)
     with pytest.raises(StorageError, match="others may change what is in this folder"):
-        SharedFolder(root, "ash", TERMS.digest).create()
+        SharedFolder(root, "ash", STUDY).create()
     with pytest.raises(StorageError, match="the shared folder cannot be used"):
-        SharedFolder(tmp_path / "missing", "ash", TERMS.digest).create()
+        SharedFolder(tmp_path / "missing", "ash", STUDY).create()
 
 
 def test_first_model_has_no_draw() -> None:

@@ -77,7 +77,7 @@ def kubectl(tmp_path: Path) -> Path:
 @pytest.fixture
 def shared(tmp_path: Path) -> SharedFolder:
     (tmp_path / "shared").mkdir(mode=0o700)
-    return SharedFolder(tmp_path / "shared", "ash", "0" * 64)
+    return SharedFolder(tmp_path / "shared", "ash", "small-1")
 
 
 def options(shared: SharedFolder, **more: Any) -> KubernetesLauncher:
@@ -198,7 +198,7 @@ def test_round_through_a_recorded_cluster(kubectl: Path, tmp_path: Path) -> None
     files = small_files(tmp_path, terms)
     root = tmp_path / "volume"
     root.mkdir(mode=0o700)
-    shared = SharedFolder(root, "ash", terms.digest)
+    shared = SharedFolder(root, "ash", "small-1")
     round_1 = TrainRound(np.zeros(6), 1, 1.0, DRAWN)
     local = Worker(terms, files, "cpu", tmp_path / "log")
     training = QueuedTraining(

@@ -55,11 +55,16 @@ def shared(tmp_path: Path) -> Path:
 
 
 def train_in_slurm(
-    terms: Terms, files: StudyFiles, shared: Path, stop: threading.Event | None = None, queue_hours: float = 1.0
+    terms: Terms,
+    files: StudyFiles,
+    shared: Path,
+    stop: threading.Event | None = None,
+    queue_hours: float = 1.0,
+    study: str = "small-1",
 ) -> TrainingInterface:
     launcher = SlurmLauncher(kind="slurm", folder=str(shared), poll_s=0.2, queue_hours=queue_hours)
     place = Place("ash", shared.parent / "site", shared.parent / "log" / "training.log", "cpu", "float32")
-    return make_training(launcher, place, terms, files, stop or threading.Event())
+    return make_training(launcher, place, study, terms, files, stop or threading.Event())
 
 
 def list_jobs(conf: Path) -> list[tuple[int, str, str]]:
@@ -188,6 +193,61 @@ def test_job_that_is_put_back_repeats_the_same_draw(conf: Path, tmp_path: Path, 
     training.close()
 
 
+def set_node(conf: Path, state: str) -> None:
+    """Say that the machine has failed, or works again."""
+    tell(conf, "scontrol", "update", "NodeName=localhost", f"State={state}", "Reason=test")
+
+
+def test_job_whose_node_fails_is_put_back_and_repeats_the_same_draw(
+    conf: Path, tmp_path: Path, shared: Path
+) -> None:
+    files = small_files(tmp_path, SLOW)
+    here = TrainingSession(SLOW, files, "cpu")
+    start = here.run(FirstModel())
+    before = last_job(conf)
+    training = train_in_slurm(SLOW, files, shared)
+    thread, answers = in_background(lambda: training.run(TrainRound(start, 1, 1.0, KEY)))
+    number = find_running(conf, before)
+    try:
+        set_node(conf, "DOWN")
+        wait_for(lambda: "Restarts=1" in tell(conf, "scontrol", "show", "job", str(number)))
+        assert not answers, "the site waits for the job that was put back"
+        time.sleep(4)  # the old start's credential is revoked for so long
+    finally:
+        set_node(conf, "RESUME")
+    tell(conf, "scontrol", "update", f"JobId={number}", "StartTime=now")
+    thread.join()
+    assert isinstance(answers[0], TrainedRound), answers
+    np.testing.assert_allclose(answers[0].update, here.run(TrainRound(start, 1, 1.0, KEY))[0], atol=1e-7)
+    assert last_job(conf) == number, "nothing was submitted a second time"
+    training.close()
+
+
+def test_job_that_a_failed_node_takes_along_is_repeated_from_the_same_draw_when_asked_again(
+    conf: Path, tmp_path: Path, shared: Path
+) -> None:
+    """A cluster that puts no job back."""
+    files = small_files(tmp_path, SLOW)
+    here = TrainingSession(SLOW, files, "cpu")
+    start = here.run(FirstModel())
+    before = last_job(conf)
+    training = train_in_slurm(SLOW, files, shared)
+    thread, answers = in_background(lambda: training.run(TrainRound(start, 1, 1.0, KEY)))
+    number = find_running(conf, before)
+    try:
+        tell(conf, "scontrol", "update", f"JobId={number}", "Requeue=0")
+        set_node(conf, "DOWN")
+        thread.join()
+    finally:
+        set_node(conf, "RESUME")
+    assert isinstance(answers[0], TrainingError)
+    assert "ended without a result (NODE_FAIL)" in str(answers[0])
+    update, _ = training.run(TrainRound(start, 1, 1.0, KEY))
+    np.testing.assert_allclose(update, here.run(TrainRound(start, 1, 1.0, KEY))[0], atol=1e-7)
+    assert last_job(conf) > number
+    training.close()
+
+
 def test_site_that_was_killed_finds_its_job_again(conf: Path, tmp_path: Path, shared: Path) -> None:
     files = small_files(tmp_path, SLOW)
     here = TrainingSession(SLOW, files, "cpu")
@@ -231,6 +291,28 @@ def test_job_of_another_draw_that_was_left_behind_is_cancelled(conf: Path, tmp_p
     assert isinstance(answers[0], TrainingError)
     assert "CANCELLED" in tell(conf, "squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={left}")
     second.close()
+
+
+def test_two_launches_of_the_same_terms_neither_cancel_nor_remove_each_others_jobs(
+    conf: Path, tmp_path: Path, shared: Path
+) -> None:
+    files = small_files(tmp_path, SLOW)
+    here = TrainingSession(SLOW, files, "cpu")
+    start = here.run(FirstModel())
+    before = last_job(conf)
+    first = train_in_slurm(SLOW, files, shared, study="small-1")
+    second = train_in_slurm(SLOW, files, shared, study="small-2")
+    thread, answers = in_background(lambda: first.run(TrainRound(start, 1, 1.0, KEY)))
+    number = find_running(conf, before)
+    other, _ = in_background(lambda: second.run(TrainRound(start, 1, 1.0, bytes(32))))
+    wait_for(lambda: last_job(conf) > number)
+    tell(conf, "scancel", str(last_job(conf)))
+    other.join()
+    second.close()
+    thread.join()
+    assert isinstance(answers[0], TrainedRound), answers
+    np.testing.assert_allclose(answers[0].update, here.run(TrainRound(start, 1, 1.0, KEY))[0], atol=1e-7)
+    first.close()
 
 
 def test_site_that_is_stopped_cancels_its_job(conf: Path, tmp_path: Path, shared: Path) -> None:
@@ -303,7 +385,8 @@ def test_study_whose_job_is_put_back_pays_each_round_once(conf: Path, tmp_path: 
     place = Place("ash", home.folder, home.log_path, "cpu", "float32")
     launcher = SlurmLauncher(kind="slurm", folder=str(shared), poll_s=0.2)
     simulator.sites["ash"] = RequestHandler(
-        home, lambda terms, files: make_training(launcher, place, terms, files, threading.Event())
+        home,
+        lambda launch, files: make_training(launcher, place, launch.study, launch.terms, files, threading.Event()),
     )
     before = last_job(conf)
 
@@ -318,7 +401,7 @@ def test_study_whose_job_is_put_back_pays_each_round_once(conf: Path, tmp_path: 
 
 def test_script_quotes_what_site_yaml_says(tmp_path: Path) -> None:
     launcher = SlurmLauncher(kind="slurm", folder=str(tmp_path), python="/opt/a b/$(reboot)/python")
-    folder = SharedFolder(tmp_path, "ash", "0" * 64)
+    folder = SharedFolder(tmp_path, "ash", "small-1")
     script = make_script(launcher, folder, folder.find_job("consilium-train1-0"))
     assert "exec '/opt/a b/$(reboot)/python' -m client.training.launchers.batch_job" in script
     assert "confined by bubblewrap" not in describe_launcher(launcher)

@@ -217,6 +217,14 @@ def test_report_of_every_kind_of_entry_counts_each(tmp_path: Path) -> None:
     assert all(re.search(rf"\b{kind} \d", text) for kind in BODIES)
 
 
+def test_report_names_who_decided_about_a_launch(tmp_path: Path) -> None:
+    write_every_kind(tmp_path / "ledger.sqlite")
+    text = words(render_page(read_timeline(tmp_path / "ledger.sqlite", None)).decode())
+    assert "entry 19 Ada agreed to the launch third" in text
+    assert "Approved by a person 2 Mar 2026, 08:19 entry 19 : Ada" in text
+    assert "not asked for" not in text
+
+
 def test_report_with_pld_stands_beside_the_filter_and_is_labelled(tmp_path: Path) -> None:
     ledger_state, output = tmp_path / "ledger.sqlite", tmp_path / "report.html"
     write_story(ledger_state)

@@ -11,8 +11,20 @@ from privacy.accounting.renyi_filter import RenyiFilter
 from privacy.audit.commands.report import read_timeline
 from privacy.audit.report.findings import Gravity, Reading, list_findings
 from privacy.audit.report.timeline import Timeline
+from privacy.ledger.entries import About, Choice
 from tests.privacy.audit.report_makers import EXPOSED, GENTLE, long_ledger, write_year
-from tests.privacy.ledger_makers import KEY, OTHER_KEY, POPULATION, STEP, TOTALS, granted_ledger, write_every_kind
+from tests.privacy.ledger_makers import (
+    KEY,
+    OTHER_KEY,
+    POPULATION,
+    STEP,
+    TERMS,
+    TOTALS,
+    granted_ledger,
+    plan,
+    requirement,
+    write_every_kind,
+)
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +148,29 @@ def test_story_tells_keys_witnesses_approvals_and_counts(year: Reading) -> None:
     assert (witness.times, witness.newest) == (2, year.ledger.head.number - 1)
     assert timeline.approvals[0].at.entry == 4
     assert timeline.entries.total() == year.ledger.head.number
+
+
+def test_approvers_of_a_study_are_who_agreed_to_its_terms_or_to_its_launch(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    write_every_kind(path)
+    timeline = read_timeline(path, OTHER_KEY.public).timeline
+    agreed = {
+        name: [each.by for each in timeline.list_approvers(study)] for name, study in timeline.studies.items()
+    }
+    assert agreed == {"first": ["data protection"], "third": ["Ada"]}
+
+
+def test_decision_to_refuse_and_one_about_a_release_are_no_approval_of_the_study(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with granted_ledger(path) as ledger:
+        ledger.require(requirement("a", persons=2))
+        ledger.decide("a", About.ADMISSION, Choice.REFUSE, "Bob", why="too many columns")
+        ledger.decide("a", About.ADMISSION, Choice.APPROVE, "Bob")
+        ledger.decide("a", About.ADMISSION, Choice.APPROVE, "Ada")
+        ledger.allow("a", POPULATION, plan(), TERMS)
+    timeline = read_timeline(path, None).timeline
+    assert [each.by for each in timeline.list_approvers(timeline.studies["a"])] == ["Bob", "Ada"]
+    assert [each.choice for each in timeline.decisions["a"]] == [Choice.REFUSE, Choice.APPROVE, Choice.APPROVE]
 
 
 def test_story_of_a_long_ledger_counts_every_round() -> None:

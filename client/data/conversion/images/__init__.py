@@ -1,0 +1,1 @@
+"""From image files to the tensors of a contract of kind ``images``."""

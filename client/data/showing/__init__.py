@@ -1,0 +1,1 @@
+"""Show a site's own people what their data are: counts on public bins, a few images, one page that stays here."""

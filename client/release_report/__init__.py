@@ -1,0 +1,1 @@
+"""One page on a released model, for the clinicians of a site."""

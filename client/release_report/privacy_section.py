@@ -1,0 +1,82 @@
+"""Say what privacy did to a model: its promise, the noise that it was trained with, and what that costs in accuracy."""
+
+from client.study.card_document import ModelCard
+from privacy.audit.report.formatting import render_facts
+from privacy.audit.report.html import Content, Markup, join_content, render_element
+
+_MEANING = (
+    "Every patient’s part in the training was limited and hidden in random noise, so that the model is nearly the same "
+    "whether a patient was in it or not. The smaller epsilon is, the less the model can tell of anybody."
+)
+_COST = (
+    "The noise makes the model a little worse than one that was trained on the same patients without a promise, and "
+    "more so for groups with few patients, of whom less can be learned."
+)
+
+
+def render_privacy(card: ModelCard | None) -> Markup:
+    """Render the section; without a card it says where to find one."""
+    heading = render_element("h2", "What privacy did to it")
+    if card is None:
+        return join_content(
+            heading,
+            render_element("p", "The release has no card.json, so that nothing is known here about its promise."),
+        )
+    privacy = card.privacy
+    if not privacy.private:
+        return join_content(
+            heading,
+            render_element(
+                "p",
+                "Nothing: the model was trained without a promise to patients, and may reveal them. Treat its file as "
+                "patients’ data.",
+                class_="alarm",
+            ),
+            render_facts(*_list_rounds(card)),
+        )
+    promise = f"epsilon {privacy.epsilon:g}, delta {privacy.delta:g}, for each {privacy.unit}"
+    return join_content(
+        heading,
+        [render_element("p", each) for each in (_MEANING, _COST)],
+        render_facts(
+            ("Promise to training patients", promise),
+            ("Noise", _describe_noise(card)),
+            ("Test patients", _describe_test_patients(card)),
+            ("Sums of sites", "sealed: nobody saw a single site’s" if privacy.updates_sealed else _not_sealed()),
+            *_list_rounds(card),
+        ),
+    )
+
+
+def _describe_noise(card: ModelCard) -> str | None:
+    privacy = card.privacy
+    if privacy.noise_multiplier is None or privacy.clipping_norm is None:
+        return None
+    norm = privacy.last_clipping_norm or privacy.clipping_norm
+    return (
+        f"{privacy.noise_multiplier:.3g} times the most that one patient may move a step (clipping norm {norm:g}), "
+        f"{'added by the sites together' if privacy.placement == 'distributed' else 'added by each site'}"
+    )
+
+
+def _describe_test_patients(card: ModelCard) -> Content:
+    if card.privacy.evaluation_epsilon:
+        return f"epsilon {card.privacy.evaluation_epsilon:g}: the figures of all sites have noise"
+    if card.privacy.test_patients_protected:
+        return "not used by the study"
+    return render_element("span", "no promise: their totals were opened without noise", class_="caution")
+
+
+def _not_sealed() -> Markup:
+    return render_element("span", "not sealed: the coordinator could read every site’s", class_="alarm")
+
+
+def _list_rounds(card: ModelCard) -> tuple[tuple[str, str], ...]:
+    seen = card.launches.seen
+    return (
+        ("Rounds", f"{card.rounds.applied} of {card.rounds.planned} planned"),
+        (
+            "Launches",
+            f"one of {seen} that this site has seen" if seen > 1 else "the only one that this site has seen",
+        ),
+    )

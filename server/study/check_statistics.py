@@ -1,0 +1,78 @@
+"""Compute what a study of statistics would cost and transfer, before it is launched."""
+
+from privacy.accounting.epsilon import epsilon_of, is_cut_short
+from privacy.secure_aggregation.layout import Layout
+from privacy.study import Terms
+from privacy.study.cost import compute_evaluation_noise, compute_price_of_runs, make_evaluation_event
+from privacy.study.statistics_study import NO_MODEL, PARAMETERS
+from privacy.study.tasks.task import count_cells
+from server.study.check_result import PrivacyCheck, RunsCost, StudyCheck
+
+
+def check_statistics(terms: Terms, runs: int | None = None, sites: int | None = None) -> StudyCheck:
+    """Compute bytes and price of a study of statistics from public numbers.
+
+    Args:
+        terms: the study.
+        runs: compute also the price of this many runs together.
+        sites: how many are invited; None means as many as the terms allow.
+
+    Raises:
+        BudgetError: no noise reaches the wanted epsilon.
+    """
+    invited, cells = terms.cohort.maximum if sites is None else sites, count_cells(terms.cell_groups)
+    layout = Layout(
+        0, cells, terms.secure_aggregation.bits, terms.cohort.maximum, scheme=terms.secure_aggregation.scheme
+    )
+    problem = None
+    if invited < terms.cohort.minimum:
+        problem = f"{invited} sites are invited, the terms need {terms.cohort.minimum} (cohort.minimum)"
+    return StudyCheck(
+        study=terms.name,
+        terms_sha256=terms.digest,
+        parameters=PARAMETERS,
+        personal=0,
+        frozen=0,
+        start=None,
+        model=NO_MODEL,
+        inputs={},
+        task=terms.task.kind,
+        outputs=(),
+        cells=cells,
+        stages=(),
+        rounds=0,
+        exchanges=terms.last_round,
+        bytes_up=layout.sealed_bytes,
+        bytes_down=layout.aggregate_bytes,
+        float32_bytes=4 * cells,
+        ciphertexts=layout.parts,
+        values_per_slot=layout.per_slot,
+        sealed=layout.cipher.masked,
+        value_range="auto",
+        first_range=None,
+        privacy=_check_privacy(terms, runs),
+        problems=() if problem is None else (problem,),
+    )
+
+
+def _check_privacy(terms: Terms, runs: int | None) -> PrivacyCheck:
+    promise, noise = terms.privacy, compute_evaluation_noise(terms)
+    assert promise.epsilon is not None, "statistics always have noise"
+    assert promise.delta is not None, "and an epsilon comes with a delta"
+    assert noise is not None, "so that there is a multiplier"
+    event = make_evaluation_event(terms, noise)
+    return PrivacyCheck(
+        placement=promise.placement,
+        shares=None,
+        epsilon=promise.epsilon,
+        delta=promise.delta,
+        unit=promise.unit,
+        steps=1,
+        noise_multiplier=noise,
+        orders_end_too_early=is_cut_short([event], promise.delta),
+        epsilon_after_first_round=epsilon_of([event], promise.delta),
+        smallest_population=round(1 / promise.delta),
+        runs=None if runs is None else RunsCost(**compute_price_of_runs(terms, runs)._asdict()),
+        test_patients_protected=True,
+        epsilon_in_all=promise.epsilon,
+    )

@@ -1,0 +1,135 @@
+"""The scripts that keep public images at hospitals: what their mappings read are the pixels of the source."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+
+from client.data.conversion.kept_snapshots import make_snapshot
+from privacy.study import ImagesContract, read_terms
+from tests.simulator import Simulator
+
+HOSPITALS = ("archive", "folders", "table")
+
+
+def write_published(path: Path, train: int = 174, test: int = 30) -> None:
+    """Write a file as MedMNIST publishes it: ill lungs are brighter in the middle."""
+    random = np.random.default_rng(0)
+    arrays = dict[str, Any]()
+    for part, count in (("train", train), ("val", 6), ("test", test)):
+        labels = random.integers(0, 2, count)
+        pixels = random.integers(0, 120, (count, 28, 28))
+        pixels[:, 8:20, 8:20] += 120 * labels[:, None, None]
+        arrays[f"{part}_images"], arrays[f"{part}_labels"] = pixels.astype(np.uint8), labels[:, None]
+    np.savez(path, **arrays)
+
+
+@pytest.fixture(scope="module")
+def chest(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the published file, and a folder for each hospital."""
+    folder = tmp_path_factory.mktemp("chest")
+    write_published(folder / "published.npz")
+    script = repository / "examples" / "imaging" / "prepare_chest_hospitals.py"
+    command = [sys.executable, str(script), str(folder / "published.npz"), str(folder / "hospitals")]
+    subprocess.run(command, check=True)
+    return folder
+
+
+def test_every_hospital_s_form_gives_the_pixels_of_the_source(
+    repository: Path, chest: Path, tmp_path: Path
+) -> None:
+    contract = read_terms(repository / "examples" / "imaging" / "chest_pictures.yaml").data
+    with np.load(chest / "published.npz") as published:
+        images = np.concatenate([published[f"{part}_images"] for part in ("train", "val", "test")])
+        labels = np.concatenate([published[f"{part}_labels"] for part in ("train", "val", "test")])[:, 0]
+    found = 0
+    for hospital in HOSPITALS:
+        snapshot = make_snapshot(
+            contract, chest / "hospitals" / hospital / "mapping.yaml", tmp_path / hospital, 0.0
+        )
+        for path, are_test in ((snapshot.train, False), (snapshot.test, True)):
+            with np.load(path) as records:
+                numbers = records["patient"].astype(int)
+                assert ((numbers >= 180) == are_test).all()
+                np.testing.assert_allclose(records["image"][:, 0], images[numbers] / 255, atol=1.3e-4)  # of 12 bits
+                np.testing.assert_array_equal(records["label"], labels[numbers])
+                found += len(numbers)
+    assert found == 210
+
+
+def test_study_of_png_tiff_and_dicom_files_is_carried_by_the_federation(
+    repository: Path, chest: Path, tmp_path: Path
+) -> None:
+    terms = read_terms(repository / "examples" / "imaging" / "chest_pictures.yaml")
+    training = terms.training.model_copy(update={"rounds": 2, "local_steps": 2, "sampling_rate": 0.5})
+    terms = terms.model_copy(
+        update={
+            "training": training,
+            "evaluation": terms.evaluation.model_copy(update={"every": None, "rounds": (2,)}),
+        }
+    )
+
+    def convert(folder: Path, name: str, _: int) -> tuple[Path, Path]:
+        snapshot = make_snapshot(terms.data, chest / "hospitals" / name / "mapping.yaml", folder / "data", 0.0)
+        return snapshot.train, snapshot.test
+
+    simulator = Simulator(tmp_path / "wood", terms, HOSPITALS, convert)
+    try:
+        simulator.launch()
+        simulator.run()
+        models = {simulator.released_model(name) for name in HOSPITALS}
+        assert len(models) == 1
+        assert simulator.trained == {(name, number): 1 for name in HOSPITALS for number in (1, 2)}
+    finally:
+        simulator.close()
+
+
+def test_hippocampus_in_three_forms_has_the_voxels_that_nibabel_turns(repository: Path, tmp_path: Path) -> None:
+    source = repository.parent / "shared" / "data" / "hippocampus"
+    if not source.is_dir():
+        pytest.skip("shared/data/hippocampus is not here")
+    study = read_terms(repository / "examples" / "imaging" / "hippocampus.yaml").data.model_dump()
+    (image,) = study["images"]
+    image |= {"depth": 64, "height": 48, "width": 48, "spacing_mm": (1, 1, 1)}  # nothing is interpolated
+    contract = ImagesContract.model_validate(study | {"images": [image], "records_per_patient": 64})
+    script = str(repository / "examples" / "imaging" / "prepare_hippocampus.py")
+    for name in ("images", "labels"):  # six volumes: two for each hospital
+        (tmp_path / "six" / name).mkdir(parents=True)
+        for path in sorted((source / name).glob("*.nii.gz"))[:6]:
+            (tmp_path / "six" / name / path.name).symlink_to(path)
+    before = sys.argv
+    try:
+        sys.argv = [script, str(tmp_path / "six"), str(tmp_path / "out")]
+        runpy.run_path(script, run_name="__main__")
+    finally:
+        sys.argv = before
+    seen = set[str]()
+    for hospital in ("north", "east", "south"):
+        snapshot = make_snapshot(contract, tmp_path / "out" / hospital / "mapping.yaml", tmp_path / hospital, 0.0)
+        for path in (snapshot.train, snapshot.test):
+            with np.load(path) as records:
+                for patient in np.unique(records["patient"]):
+                    rows = records["patient"] == patient
+                    check_slices(source, patient.decode(), records["image"][rows, 0], records["mask"][rows])
+                    seen.add(patient.decode())
+    assert len(seen) == 6
+
+
+def check_slices(source: Path, patient: str, image: np.ndarray, mask: np.ndarray) -> None:
+    """Compare with the published volume: slices go to the front, rows to the feet, columns to the left."""
+    values = nibabel.load(source / "images" / f"{patient}.nii.gz").get_fdata()  # towards right, front and head
+    labels = nibabel.load(source / "labels" / f"{patient}.nii.gz").get_fdata()
+    low, high = np.percentile(values, [1, 99])
+    shares = np.clip((values - low) / (high - low), 0, 1)
+    for found, stored in ((image, shares), (mask, labels > 0)):
+        turned = stored.transpose(1, 2, 0)[:, ::-1, ::-1]  # front, feet, left
+        slices, height, width = turned.shape
+        assert len(found) == slices
+        top, left = (48 - height) // 2, (48 - width) // 2
+        np.testing.assert_allclose(found[:, top : top + height, left : left + width], turned, atol=1e-5)
+        assert np.isclose(found.sum(), turned.sum(), rtol=1e-4)  # nothing beside it

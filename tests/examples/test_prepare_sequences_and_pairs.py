@@ -1,0 +1,123 @@
+"""The scripts that keep public data at hospitals in several forms: each mapping leads to its site's own part."""
+
+import gzip
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+
+from client.data.conversion.kept_snapshots import Snapshot, make_snapshot
+from client.data.site_data import read_data
+from privacy.study import Terms, read_terms
+
+SOURCES = {
+    "genomics/prepare_open_chromatin.py": ("accessibility", "genomics/open_chromatin.yaml"),
+    "genomics/prepare_leukaemia.py": ("adapters/genomics", "genomics/leukaemia.yaml"),
+    "drugs/prepare_davis_companies.py": ("dta", "drugs/deepdta_pairs.yaml"),
+}
+Prepare = Callable[[str], dict[str, Snapshot]]
+
+
+def find_source(repository: Path, script: str) -> Path:
+    folder = repository.parent / "shared" / "data" / SOURCES[script][0]
+    if not folder.exists():
+        pytest.skip(f"shared/data/{SOURCES[script][0]} is not here")
+    return folder
+
+
+def read_study(repository: Path, script: str) -> Terms:
+    return read_terms(repository / "examples" / SOURCES[script][1])
+
+
+@pytest.fixture(scope="module")
+def prepare(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepare:
+    """Runs a script once, converts what it wrote, and returns the snapshot of each site."""
+
+    @cache
+    def run(script: str) -> dict[str, Snapshot]:
+        source, target = find_source(repository, script), tmp_path_factory.mktemp("sites")
+        program = [sys.executable, str(repository / "examples" / script), str(source), str(target)]
+        subprocess.run(program, check=True, capture_output=True)
+        contract = read_study(repository, script).data
+        return {
+            site.name: make_snapshot(contract, site / "mapping.yaml", tmp_path_factory.mktemp("data"), 0.0)
+            for site in sorted(target.iterdir())
+        }
+
+    return run
+
+
+def load(snapshot: Snapshot, name: str) -> NDArray[np.generic]:
+    """One array of a snapshot, training records first."""
+    parts = [np.load(path)[name] for path in (snapshot.train, snapshot.test)]
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("script", SOURCES)
+def test_converted_files_keep_the_contract_and_no_patient_is_in_two_of_them(
+    script: str, repository: Path, prepare: Prepare
+) -> None:
+    if "leukaemia" in script:
+        pytest.importorskip("h5py", reason="needs the extra genomics")
+    contract, snapshots = read_study(repository, script).data, prepare(script)
+    files = [path for each in snapshots.values() for path in (each.train, each.test)]
+    ids = [set(np.load(path)[contract.patient].tolist()) for path in files]
+    assert sum(map(len, ids)) == len(set.union(*ids))
+    assert [read_data(contract, path).patients.patients for path in files] == [len(each) for each in ids]
+    assert all(each.report.quarantined == () for each in snapshots.values())
+
+
+def test_open_chromatin_windows_are_one_hot_letters_whatever_the_form(repository: Path, prepare: Prepare) -> None:
+    script = "genomics/prepare_open_chromatin.py"
+    snapshots, source = prepare(script), find_source(repository, script)
+    text = gzip.decompress((source / "intervals.10k.fasta.gz").read_bytes()).decode()
+    letters = {part.partition("\n")[0]: part.partition("\n")[2].replace("\n", "") for part in text.split(">")[1:]}
+    assert sum(load(each, "label").sum() for each in snapshots.values()) == 554
+    assert sum(len(load(each, "patient")) for each in snapshots.values()) == 10_000
+    for each in snapshots.values():
+        names, signals = load(each, "patient"), load(each, "signals")
+        for place in range(0, len(names), 97):
+            word = letters[names[place].decode()].upper()
+            expected = np.array([[letter == base for letter in word] for base in "ACGT"])
+            np.testing.assert_array_equal(signals[place], expected)
+
+
+def test_leukaemia_arrays_are_pandas_numbers_whatever_the_form(repository: Path, prepare: Prepare) -> None:
+    pytest.importorskip("h5py", reason="needs the extra genomics")
+    script = "genomics/prepare_leukaemia.py"
+    snapshots, source = prepare(script), find_source(repository, script)
+    table = pd.read_csv(source / "leukemia_u95.gct.gz", sep="\t", skiprows=2, index_col=0)
+    genes = list(read_study(repository, script).data.genes)  # type: ignore[union-attr]
+    seen = set()
+    for each in snapshots.values():
+        for name, values, label in zip(
+            load(each, "patient"), load(each, "features"), load(each, "label"), strict=True
+        ):
+            patient = name.decode()
+            np.testing.assert_array_equal(values, table.loc[genes, patient].to_numpy(dtype=np.float32))
+            assert label == patient.startswith("AML")
+            seen.add(patient)
+    assert seen == set(table.columns[1:])
+
+
+def test_davis_pairs_are_those_of_prepare_davis_whatever_the_form(
+    repository: Path, prepare: Prepare, tmp_path: Path
+) -> None:
+    script = "drugs/prepare_davis_companies.py"
+    snapshots, source = prepare(script), find_source(repository, script)
+    program = [sys.executable, str(repository / "examples/drugs/prepare_davis.py"), str(source), str(tmp_path)]
+    subprocess.run(program, check=True, capture_output=True)
+    for number, company in enumerate(("ash", "birch", "cedar"), 1):
+        for part in ("train", "test"):
+            found = np.load(getattr(snapshots[company], part))
+            with np.load(tmp_path / f"site-{number}" / f"{part}.npz") as expected:
+                for name in ("compound", "protein"):
+                    np.testing.assert_array_equal(found[name], expected[name])
+                np.testing.assert_allclose(found["affinity"], expected["affinity"], rtol=1e-6)
+                assert [name.decode() for name in found["patient"]] == expected["patient"].tolist()
