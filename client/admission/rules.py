@@ -20,7 +20,8 @@ data               data are registered under exactly the study's contract, with 
 delta              delta is at most one in the patients (a larger one would allow publishing one patient's record)
 budget             the whole study, priced as the ledger will charge it, fits into what is left
 noise              distributed noise: the range holds the noise and this site's own patients, and one site's
-                   share is at least three grid units (the others' patients: ``client/study/room_check.py``)
+                   share is at least three grid units (the others' patients: ``client/study/room_check.py``); a
+                   share of statistics fits the 32 bits of a total
 =================  ====================================================================================
 
 Whether people must agree as well is decided after these rules (``client/admission/decisions.py``): a study waits for
@@ -45,6 +46,7 @@ from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Planned, Purpose
 from privacy.errors import BudgetError, RefusedError, WireError
 from privacy.keys import PublicKey
+from privacy.mechanisms.shared_totals import compute_share_variances, fits_total
 from privacy.program import Program, read_program
 from privacy.protocol.enrolment import Admission
 from privacy.refusal_codes import RefusalCode
@@ -56,6 +58,8 @@ from privacy.study.cost import (
     make_training_event,
 )
 from privacy.study.launch import Launch, SignedLaunch, verify_order
+from privacy.study.tasks.statistics import UNIT
+from privacy.study.tasks.task import compute_squared_scales
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,8 @@ def _require_usable_shares(launch: Launch, price: Price, patients: int) -> None:
     (``client/study/room_check.py``).
     """
     terms = launch.terms
+    if terms.counts_only:
+        _require_whole_shares(terms, price.evaluation_noise_multiplier, patients)
     if terms.privacy.placement is not Placement.DISTRIBUTED or price.noise_multiplier is None:
         return
     # imported late: it loads tenseal, without which a command that only shows a budget starts in half the time
@@ -150,6 +156,19 @@ def _require_usable_shares(launch: Launch, price: Price, patients: int) -> None:
         raise RefusedError(RefusalCode.NOISE, problem)
     if (problem := own.describe_problem(len(launch.roster))) is not None:
         raise RefusedError(RefusalCode.NOISE, f"for this site's patients alone, others come on top: {problem}")
+
+
+def _require_whole_shares(terms: Terms, noise: float | None, patients: int) -> None:
+    """Check that a share of statistics is sealed whole, with twice the ``patients`` that train: some only test."""
+    assert noise is not None, "statistics always have noise, which the terms check"
+    fewest = terms.cohort.minimum - terms.cohort.colluders  # their shares are the largest
+    variances = compute_share_variances(compute_squared_scales(terms.cell_groups), noise, fewest)
+    if not fits_total(2 * UNIT * patients, variances):
+        raise RefusedError(
+            RefusalCode.NOISE,
+            f"counts of {patients} patients, with noise, may not fit the 32 bits of a total; a count that is cut hides "
+            "less than promised; people here may register fewer patients for studies that count",
+        )
 
 
 def list_refusal_reasons(

@@ -29,6 +29,7 @@ from client.data.inspection import CheckReport, Inspected, TableFinding, TableRe
 from client.site.folder import SiteFolder
 from client.site.register_data import register_files, require_distinct_patients, require_name
 from client.site.registry import Registration
+from privacy.audit.report.formatting import format_count
 from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import Error, RefusedError
 from privacy.refusal_codes import RefusalCode
@@ -98,8 +99,8 @@ def data_add(
     if report.warnings and not despite and not _ask_for_agreement("register the files despite the warnings?"):
         raise RefusedError(
             RefusalCode.WARNINGS,
-            f"nothing was registered: {len(report.warnings)} warnings; mend the files, or register them despite the "
-            "warnings: --despite",
+            f"nothing was registered: {format_count(len(report.warnings), 'warning')}; mend the files, or register "
+            "them despite the warnings: --despite",
         )
     registration = register_files(
         home, contract, files.train, files.test, population, different_from, files.mapping
@@ -168,7 +169,7 @@ def data_check(
     inspected.report.require_no_mistakes()
     if refusal is not None:
         raise refusal
-    asked = f"; {len(report.warnings)} warnings, which 'data add' asks about" if report.warnings else ""
+    asked = f"; {format_count(len(report.warnings), 'warning')}: 'data add' asks first" if report.warnings else ""
     say(
         f"both files keep the contract '{report.contract}'; the public patient count would be "
         f"{report.public_patients}{asked}"

@@ -144,8 +144,10 @@ class Watcher:
             self._remember(path, Seen(size=size, changed_ns=changed_ns, outcome="begun"))
             suffix, data = self._predict(path)
         except Error as error:
-            # one line: what a file's name or header holds must not look like a sentence of this program
-            sentence = " ".join(f"{path.name} cannot be used: {error}".split())
+            # one line, without control characters: what a file's name or header holds must not look like a sentence
+            # of this program, nor steer a terminal
+            words = " ".join(f"{path.name} cannot be used: {error}".split())
+            sentence = "".join(each if each.isprintable() else "?" for each in words)
             self._remember(path, Seen(size=size, changed_ns=changed_ns, outcome="refused"))
             self._write_log(sentence)
             self.refused += 1
@@ -203,7 +205,9 @@ class Watcher:
     def _write_log(self, sentence: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
-            descriptor = os.open(self._folder / LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            # others may write into the folder: a link there must not lead to a file of this user
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+            descriptor = os.open(self._folder / LOG_FILE, flags, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as log:
                 log.write(f"{now} {sentence}\n")
         except OSError as cause:

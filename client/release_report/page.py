@@ -4,8 +4,6 @@ Order: what the model is; for whom it is; how good it is on this site's patients
 groups of patients; what privacy did to it; its limits. It prints on paper with the style of the ledger's report.
 """
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -20,7 +18,7 @@ from client.release_report.reliability import Point
 from client.study.card_document import EvaluationFacts, ModelCard
 from models.catalogue import find_model
 from privacy.audit.report.formatting import NONE, Column, format_count, render_digest, render_facts, render_table
-from privacy.audit.report.html import Content, Markup, join_content, render_element
+from privacy.audit.report.html import Content, Markup, join_content, render_element, render_head
 from privacy.audit.report.page import read_style_sheet
 
 _UNDER_NOTE: Final = "not defined"
@@ -95,7 +93,7 @@ def render_page(facts: Facts) -> bytes:
         ),
         render_element("footer", render_element("p", _describe_how_made(facts))),
     )
-    page = render_element("html", _render_head(contract.study), body, lang="en")
+    page = render_element("html", render_head(f"The model of {contract.study}", _read_styles()), body, lang="en")
     return b"<!DOCTYPE html>\n" + page.encode("utf-8") + b"\n"
 
 
@@ -103,21 +101,6 @@ def render_page(facts: Facts) -> bytes:
 def _read_styles() -> str:
     own = files("client.release_report").joinpath("report.css").read_text(encoding="utf-8")
     return read_style_sheet() + own
-
-
-def _render_head(study: str) -> Markup:
-    digest = base64.b64encode(hashlib.sha256(_read_styles().encode("utf-8")).digest()).decode("ascii")
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return render_element(
-        "head",
-        render_element("meta", charset="utf-8"),
-        render_element("meta", http_equiv="Content-Security-Policy", content=policy),
-        render_element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        render_element("meta", name="color-scheme", content="light dark"),
-        render_element("meta", name="referrer", content="no-referrer"),
-        render_element("title", f"The model of {study}"),
-        render_element("style", Markup(_read_styles())),
-    )
 
 
 def _render_model(contract: ReleaseContract) -> Markup:

@@ -6,9 +6,10 @@ cohort gets the same counts with more noise.
 **Who is asked with whom.** The difference of two sums over cohorts that differ by one site is the statistics of that
 site alone, with the noise of both sums. Patients are protected against that, and paid for; the site is not. So a site
 seals statistics only with a cohort that is either the same as in its earlier studies of statistics on the same
-population, or differs from each of them, on every side on which it differs, by at least as many sites as a cohort needs
-(``cohort.minimum``). Sums of several studies that are combined in another way are not looked at: each of them is paid
-for, and adds its own noise (``docs/feasibility.md``).
+population, or differs from each of them, on every side on which it differs, by at least as many sites as a cohort of
+either study needs (``cohort.minimum``): a site that agreed to the earlier one with a larger minimum is not asked again
+by a later one that leaves it out. Sums of several studies that are combined in another way are not looked at: each of
+them is paid for, and adds its own noise (``docs/feasibility.md``).
 """
 
 from collections.abc import Iterable
@@ -89,33 +90,44 @@ def require_distant_cohort(studies: Path, study: str, population: str, cohort: I
         study: the one that is asked for.
         population: whose patients are counted.
         cohort: the sites that would be counted together.
-        minimum: by how many sites cohorts must differ at least.
+        minimum: by how many sites cohorts must differ at least; by more, where the earlier study needs more.
 
     Raises:
-        RefusedError: ``release-refused``; the message names the earlier study.
+        RefusedError: ``release-refused``; the message names the earlier study. Also where the state of any study
+            here cannot be read.
     """
     asked = frozenset(cohort)
-    for earlier, before in _list_earlier_cohorts(studies, study, population):
+    for earlier, before, needed in _list_earlier_cohorts(studies, study, population):
+        least = max(minimum, needed)
         for some in (asked - before, before - asked):
-            if 0 < len(some) < minimum:
+            if 0 < len(some) < least:
                 raise RefusedError(
                     RefusalCode.RELEASE_REFUSED,
                     f"this site has counted the same patients in '{earlier}' with a cohort that differs by {len(some)} "
                     f"sites ({', '.join(sorted(some))}): both together would tell the statistics of these few sites; "
-                    f"ask the same sites again, or a cohort that differs by at least {minimum}",
+                    f"ask the same sites again, or a cohort that differs by at least {least}",
                 )
 
 
-def _list_earlier_cohorts(studies: Path, study: str, population: str) -> list[tuple[str, frozenset[str]]]:
-    """List the cohorts with which this site has released statistics of ``population``, by study."""
+def _list_earlier_cohorts(studies: Path, study: str, population: str) -> list[tuple[str, frozenset[str], int]]:
+    """List by study the cohorts with which this site has released statistics of ``population``, and their minimum.
+
+    Raises:
+        RefusedError: the state of a study cannot be read.
+    """
     found = []
     for path in sorted(studies.glob("*/state.json")):
         try:
             store = StudyStore(path.parent)
-        except Error:  # damage is reported when that study continues
-            continue
+        except Error:  # a study that has ended never continues: nobody else would look at its folder again
+            raise RefusedError(
+                RefusalCode.RELEASE_REFUSED,
+                f"with whom this site has counted before cannot be told, since its state of '{path.parent.name}' is "
+                "damaged; its people restore that folder from their backup",
+            ) from None
         released = store.state.released
         same = store.launch.study != study and store.state.registration.population == population
         if same and store.launch.terms.counts_only and released is not None:
-            found.append((store.launch.study, frozenset(released.cohort)))
+            terms = store.launch.terms
+            found.append((store.launch.study, frozenset(released.cohort), terms.cohort.minimum))
     return found

@@ -11,14 +11,11 @@ from client.data.dataset import StudyFiles, read_study
 from client.training.jobs import FirstModel, Job, R, ScoreModel
 from client.training.statistics import count_statistics
 from privacy.errors import TrainingError
-from privacy.mechanisms.shared_totals import add_noise_to_totals, compute_share_variances
+from privacy.mechanisms.shared_totals import LARGEST_TOTAL, add_noise_to_totals, compute_share_variances
 from privacy.randomness import KeyStream, from_os
 from privacy.study import Terms
 from privacy.study.statistics_study import PARAMETERS
 from privacy.study.tasks.task import compute_squared_scales
-
-_LEAST_TOTAL, _LARGEST_TOTAL = -(1 << 31), (1 << 31) - 1
-"""The range of a sealed total (``privacy/secure_aggregation/layout.py``)."""
 
 
 class StatisticsSession:
@@ -54,7 +51,8 @@ class StatisticsSession:
     def _count(self, job: ScoreModel) -> tuple[int, ...]:
         """Count, and add this site's share of the noise.
 
-        Values beyond a sealed total's 32 bits are cut after the noise: post-processing, so nothing is charged for it.
+        Values beyond a sealed total's 32 bits are cut, so that counting never fails. A site whose shares would be cut,
+        but with negligible probability, has not admitted the study (``client/admission/rules.py``).
         """
         training, testing = read_study(self._files)
         counts = count_statistics((training.patients, testing.patients), self._terms)
@@ -63,4 +61,4 @@ class StatisticsSession:
             variances = compute_share_variances(scales, job.noise_multiplier, job.honest or 1)
             stream = from_os() if job.key is None else KeyStream(job.key)
             counts = add_noise_to_totals(counts, variances, stream)
-        return tuple(max(_LEAST_TOTAL, min(_LARGEST_TOTAL, each)) for each in counts)
+        return tuple(max(-LARGEST_TOTAL - 1, min(LARGEST_TOTAL, each)) for each in counts)

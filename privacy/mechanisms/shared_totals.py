@@ -10,7 +10,10 @@ Rules:
   sites in the cohort less the colluders;
 * a share has at least 3 units of standard deviation in each cell, so that a sum of discrete Gaussians is a discrete
   Gaussian to within 1e-30;
-* a smaller cohort needs larger shares: noise is added to what was counted, and never taken away.
+* a smaller cohort needs larger shares: noise is added to what was counted, and never taken away;
+* a share is sealed whole. One that is cut to the range of a total has lost a part of its noise, which the other shares
+  then lack: the sum of cut shares is not made of the sum of whole ones. So the range must hold each share
+  (:func:`fits_total`).
 
 **Guarantee.** Against an observer who knows ``colluders`` of the shares, opened totals cost a patient what one Gaussian
 with noise multiplier sigma costs. The unit is the patient.
@@ -22,10 +25,15 @@ Sources: Kairouz, Liu and Steinke 2021 (arXiv 2102.06387) for sums of discrete G
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Final
 
 from privacy.mechanisms.discrete_gaussian import sample
 from privacy.mechanisms.distributed_noise import LEAST_VARIANCE
 from privacy.randomness import KeyStream
+
+LARGEST_TOTAL: Final = (1 << 31) - 1
+"""Of one site (``privacy/secure_aggregation/layout.py``); the least is one less than its negative."""
+_DEVIATIONS: Final = 12  # of a Gaussian beyond which lies less than 1e-32
 
 
 def compute_share_variances(squared_scales: Sequence[int], noise_multiplier: float, honest: int) -> tuple[int, ...]:
@@ -43,6 +51,11 @@ def compute_share_variances(squared_scales: Sequence[int], noise_multiplier: flo
         raise ValueError(f"expected at least one honest site, got {honest}")
     squared = Fraction(noise_multiplier) ** 2
     return tuple(max(LEAST_VARIANCE, math.ceil(squared * scale / honest)) for scale in squared_scales)
+
+
+def fits_total(largest: int, variances: Sequence[int]) -> bool:
+    """Return whether a sealed total holds a share: counts up to ``largest``, with noise of these variances."""
+    return largest + _DEVIATIONS * (math.isqrt(max(variances)) + 1) <= LARGEST_TOTAL
 
 
 def add_noise_to_totals(totals: Sequence[int], variances: Sequence[int], stream: KeyStream) -> tuple[int, ...]:

@@ -8,15 +8,14 @@ Rules:
 * names from a study file are text, never markup (``privacy/audit/report/html.py``).
 """
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 
 from models.tasks.statistics import format_day
 from models.tasks.statistics_document import ColumnStatistics, Counted, Difference, Figure, Statistics
-from privacy.audit.report.html import Content, Markup, render_element
+from privacy.audit.report.formatting import render_facts
+from privacy.audit.report.html import Content, Markup, render_element, render_head
 from server.feasibility.charts import render_bar
 
 _HIDDEN = "hidden by the noise"
@@ -61,27 +60,13 @@ def render_page(found: Statistics) -> bytes:
             "footer", render_element("p", f"Study {found.study}, terms SHA-256 {found.terms}. Made by Consilium.")
         ),
     )
-    page = render_element("html", _render_head(found.study), body, lang="en")
+    page = render_element("html", render_head(f"Feasibility: {found.study}", _read_style_sheet()), body, lang="en")
     return b"<!DOCTYPE html>\n" + page.encode("utf-8") + b"\n"
 
 
 @cache
 def _read_style_sheet() -> str:
     return files("server.feasibility").joinpath("page.css").read_text(encoding="utf-8")
-
-
-def _render_head(study: str) -> Markup:
-    digest = base64.b64encode(hashlib.sha256(_read_style_sheet().encode("utf-8")).digest()).decode("ascii")
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return render_element(
-        "head",
-        render_element("meta", charset="utf-8"),
-        render_element("meta", http_equiv="Content-Security-Policy", content=policy),
-        render_element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        render_element("meta", name="referrer", content="no-referrer"),
-        render_element("title", f"Feasibility: {study}"),
-        render_element("style", Markup(_read_style_sheet())),
-    )
 
 
 def _render_lead(found: Statistics) -> Markup:
@@ -95,7 +80,7 @@ def _render_lead(found: Statistics) -> Markup:
 
 
 def _render_facts(found: Statistics) -> Markup:
-    facts = [
+    return render_facts(
         ("data", found.population),
         ("sites", f"{', '.join(found.sites)}, counted together"),
         ("promise", f"epsilon {found.epsilon:g}, delta {found.delta:g} for each patient, of these figures alone"),
@@ -105,18 +90,13 @@ def _render_facts(found: Statistics) -> Markup:
             f"patients has a standard deviation of {found.noise_deviation:.1f}",
         ),
         ("holds against", f"{_count_sites(found.colluders)} together with the coordinator"),
-    ]
-    return render_element("dl", [_render_fact(name, value) for name, value in facts])
-
-
-def _render_fact(name: str, value: Content) -> Markup:
-    return render_element("div", render_element("dt", name), render_element("dd", value))
+    )
 
 
 def _render_qualifying(found: Statistics) -> Content:
     cards: list[Content] = []
     if found.complete is not None:
-        facts = render_element("dl", _render_fact("without a missing value", _format_count(found.complete)))
+        facts = render_facts(("without a missing value", _format_count(found.complete)))
         cards.append(_render_card("Missing columns of a patient", facts, _render_counts(found.lacking)))
     if found.records:
         cards.append(_render_card("Records of a patient", None, _render_counts(found.records)))
@@ -130,20 +110,16 @@ def _render_card(title: str, facts: Content, chart: Content) -> Markup:
 
 
 def _render_column(column: ColumnStatistics) -> Markup:
-    facts: list[Content] = []
-    if column.stands_for:
-        facts.append(_render_fact("counted is", column.stands_for))
+    facts: list[tuple[str, Content]] = [("counted is", column.stands_for)] if column.stands_for else []
     if column.mean is not None and column.deviation is not None:
-        facts.append(_render_fact("mean", _format_figure(column.mean, days=column.days)))
-        facts.append(_render_fact("standard deviation", _format_figure(column.deviation)))
+        facts.append(("mean", _format_figure(column.mean, days=column.days)))
+        facts.append(("standard deviation", _format_figure(column.deviation)))
     if column.missing is not None:
-        facts.append(_render_fact("missing", _format_share(column.missing)))
-    return _render_card(
-        column.name, render_element("dl", facts) if facts else None, _render_counts(column.counts, "patients")
-    )
+        facts.append(("missing", _format_share(column.missing)))
+    return _render_card(column.name, render_facts(*facts) if facts else None, _render_counts(column.counts))
 
 
-def _render_counts(counts: Sequence[Counted], caption: str = "patients") -> Markup:
+def _render_counts(counts: Sequence[Counted]) -> Markup:
     high = max((each.patients + each.error for each in counts), default=1.0)
     low = min(0.0, *(each.patients - each.error for each in counts))
     rows = [
@@ -155,7 +131,7 @@ def _render_counts(counts: Sequence[Counted], caption: str = "patients") -> Mark
         )
         for each in counts
     ]
-    return render_element("table", render_element("caption", caption), render_element("tbody", rows))
+    return render_element("table", render_element("caption", "patients"), render_element("tbody", rows))
 
 
 def _render_correlations(found: Statistics) -> Content:

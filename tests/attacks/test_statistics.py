@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.small_study import CONTRACT, make_patients
+from client.study.shared_counts import require_distant_cohort
 from client.training.statistics import count_statistics
-from privacy.errors import TermsError
+from privacy.errors import RefusedError, TermsError
 from privacy.mechanisms.shared_totals import add_noise_to_totals, compute_share_variances
 from privacy.randomness import KeyStream
 from privacy.study import Terms
@@ -140,3 +141,22 @@ def test_insider_who_knows_all_other_patients_hardly_guesses_whether_one_was_the
         bool((each - middle) @ direction > 0) is there for each, there in ((without, False), (with_them, True))
     )
     assert bare == 2  # without noise the same test is always right
+
+
+def test_sites_of_a_study_with_a_larger_minimum_are_not_told_by_one_with_a_smaller(found: Found) -> None:
+    """Three sites agreed to be counted among four at least; a later study without them may not single them out."""
+    simulator = found(statistics_terms(**{**MAY_BE_THREE, "cohort": {"minimum": 4}}))
+    simulator.run()
+    home, later = simulator.homes["ash"], ("ash", "box", "fir", "oak", "yew")
+    population = simulator.state("ash").registration.population
+    studies = home.find_study_folder(simulator.study).parent
+    with pytest.raises(RefusedError, match=r"differs by 3 sites .birch, cedar, elm.*differs by at least 4"):
+        require_distant_cohort(studies, "later", population, later, 3)
+    require_distant_cohort(studies, "later", "other patients", later, 3)
+    odd = studies / "earlier-0000" / "state.json"
+    odd.parent.mkdir()
+    odd.write_text("{")  # what was counted there cannot be told any more
+    with pytest.raises(RefusedError, match="its state of 'earlier-0000' is damaged"):
+        require_distant_cohort(studies, "later", "other patients", later, 3)
+    odd.unlink()
+    require_distant_cohort(studies, "later", population, ("box", "fir", "oak", "yew"), 4)

@@ -25,13 +25,13 @@ ROOMS: Final = {
     "client/data": "dataset site_data contents table encoding label_encoding letter_encoding interval_sets "
     "named_arrays scaling lazy_array "
     "identifiers examples inspection mistakes plausibility patient_register objections",
-    "client/data/adapters": "rows csv delimited excel parquet sql arrays lines fasta bed expression "
+    "client/data/adapters": "rows csv delimited hashed_file excel parquet sql arrays lines fasta bed expression "
     "scratch_matrix classes hdf5_file hdf5_matrix molecules fhir code_maps",
     "client/data/adapters/imaging": "image image_file pictures dicom dicom_file dicom_pixels "
     "decoder_process decoder_worker dicom_volume nifti",
     "client/data/conversion": "kept_snapshots convert mapping converters batch findings report snapshot sources "
     "numbers dates units table_mapping mapped_columns table "
-    "batches record_words joined_table label_words sequences_mapping sequences expression_mapping expression "
+    "record_words joined_table label_words sequences_mapping sequences expression_mapping expression "
     "pairs_mapping pairs",
     "client/data/showing": "gather page charts measure views bars thumbnails",
     "client/data/conversion/events": "converter mapping tables omop fhir raw times units resolve store history moments "

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from privacy.errors import FederationError, SiteConfigError
-from privacy.files import replace_file
+from privacy.files import hold_lock, replace_file, take_lock
 
 
 def test_replaced_file_is_whole_and_private(tmp_path: Path) -> None:
@@ -24,3 +24,12 @@ def test_file_that_cannot_be_replaced_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(FederationError, match="cannot be written: No such file"):
         replace_file(tmp_path / "none" / "a", b"one", FederationError)
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        take_lock(tmp_path / "lock")
+    with pytest.raises(OSError, match="symbolic links"), hold_lock(tmp_path / "lock"):
+        pass
+    assert not (tmp_path / "elsewhere").exists()

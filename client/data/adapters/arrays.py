@@ -19,7 +19,6 @@ pages around those that were used count as its memory.
 import hashlib
 import math
 import os
-import stat
 import weakref
 import zipfile
 import zlib
@@ -32,6 +31,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from client.data.adapters.hashed_file import require_regular_file
 from client.data.adapters.rows import simplify_spelling
 from client.data.mistakes import Mistake
 from privacy.errors import DataError, DataUnavailableError
@@ -192,7 +192,9 @@ def read_arrays(path: Path, names: Sequence[str]) -> ArrayFile:
         DataError: it is not such a file, or has none of the arrays.
     """
     try:
-        _require_regular_file(path)
+        require_regular_file(path, if_empty="expected a .npz file, as numpy.savez writes it")
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            raise DataError(f"expected at most {MAX_FILE_BYTES} bytes, got {size}; leave out records")
         file = _OpenFile(path)
         with open(file.descriptor, "rb", closefd=False) as opened:
             return _read_members(file, opened, names)
@@ -200,17 +202,6 @@ def read_arrays(path: Path, names: Sequence[str]) -> ArrayFile:
         raise DataUnavailableError(f"{path}: cannot be read: {cause.strerror}") from None
     except DataError as error:
         raise DataError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
-
-
-def _require_regular_file(path: Path) -> None:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
-        raise DataError(f"cannot be read: expected a file, got {kind}")
-    if status.st_size > MAX_FILE_BYTES:
-        raise DataError(f"expected at most {MAX_FILE_BYTES} bytes, got {status.st_size}; leave out records")
-    if status.st_size == 0:
-        raise DataError("is empty; expected a .npz file, as numpy.savez writes it")
 
 
 def _read_members(file: _OpenFile, opened: IO[bytes], names: Sequence[str]) -> ArrayFile:

@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import io
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
@@ -65,7 +66,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
-    except (EOFError, gzip.BadGzipFile):
+    except (EOFError, gzip.BadGzipFile, zlib.error):
         raise DataError(f"{path}: is no whole gzip file") from None
     except OSError as cause:
         raise DataUnavailableError(f"{path}: cannot be read: {cause.strerror}") from None

@@ -21,12 +21,12 @@ from typing import Final
 
 from client.data.adapters.delimited import (
     DELIMITERS,
+    EMPTY,
     MAX_FIELD,
     DelimitedRows,
-    HashedFile,
     read_lines,
-    require_regular_file,
 )
+from client.data.adapters.hashed_file import HashedFile, require_regular_file
 from client.data.adapters.rows import clean_text, describe_absent_columns, simplify_spelling
 from client.data.mistakes import MAX_PLACES, Mistake, Place
 from privacy.errors import DataError, DataUnavailableError
@@ -89,7 +89,7 @@ def read_words(path: Path, names: Sequence[str]) -> Words:
 
 def _require_table_file(path: Path) -> None:
     """Refuse, before it is opened, what has no end or would fill the memory."""
-    require_regular_file(path)
+    require_regular_file(path, if_empty=EMPTY)
     if (size := path.stat().st_size) > MAX_TABLE_BYTES:
         raise DataError(f"expected at most {MAX_TABLE_BYTES} bytes, got {size}; leave out columns or rows")
 
@@ -111,11 +111,7 @@ def _read_columns(lines: Iterator[str], names: Sequence[str], hashed: HashedFile
     header = [clean_text(name) for name in header]
     present = [name for name in names if name in header]
     if not present:
-        why = (
-            _describe_separator(names, first)
-            or _describe_late_header(names, rows)
-            or "; the first line must name the columns"
-        )
+        why = _describe_separator(names, first) or _describe_late_header(names, rows) or f"; {EMPTY}"
         lacking = describe_absent_columns(names, names, header, _CONTRACT)
         raise DataError(lacking if "did you mean" in lacking else lacking + why)
     mistakes = []

@@ -16,9 +16,7 @@ import codecs
 import contextlib
 import csv
 import gzip
-import hashlib
 import io
-import stat
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,10 +25,12 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from client.data.adapters.hashed_file import HashedFile, require_regular_file
 from client.data.adapters.rows import CHUNK_ROWS, ReportRow, RowChunk, Wanted, clean_text, describe_absent_columns
 from privacy.errors import DataError, DataUnavailableError
 
 MAX_FIELD: Final = 16 << 20  # characters: a discharge letter fits; the text after an unclosed quote need not fit
+EMPTY: Final = "the first line must name the columns"
 DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _IS_UTF8: Final = (
     "its bytes are UTF-8, and the mapping names another encoding, with which its letters would become others; write "
@@ -82,7 +82,7 @@ def read_delimited(
         DataError: it is no such file, or lacks a column.
     """
     try:
-        require_regular_file(path)
+        require_regular_file(path, if_empty=EMPTY)
         with path.open("rb", buffering=0) as raw:
             hashed = HashedFile(raw)
             source = io.BufferedReader(hashed, 1 << 18)
@@ -101,48 +101,6 @@ def read_delimited(
         raise DataUnavailableError(f"{path}: cannot be read: {cause.strerror}") from None
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-
-
-class HashedFile(io.RawIOBase):
-    """A file that computes the SHA-256 of what is read from it."""
-
-    def __init__(self, raw: BinaryIO | io.FileIO) -> None:
-        """Begin with the file ``raw``."""
-        self._raw = raw
-        self._hash = hashlib.sha256()
-        self.first = b""
-        """Its first bytes."""
-
-    def readable(self) -> bool:
-        """Return true."""
-        return True
-
-    def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
-        """Read into ``buffer``; return the number of bytes."""
-        count: int = self._raw.readinto(buffer) or 0  # type: ignore[union-attr]
-        self._hash.update(memoryview(buffer)[:count])
-        self.first = self.first or bytes(memoryview(buffer)[: min(count, 8)])
-        return count
-
-    @property
-    def sha256(self) -> str:
-        """The SHA-256 of what has been read, hexadecimal."""
-        return self._hash.hexdigest()
-
-
-def require_regular_file(path: Path) -> None:
-    """Refuse, before it is opened, what has no end, or is empty.
-
-    Raises:
-        OSError: there is nothing.
-        DataError: it is a folder, a device or a pipe, or has no bytes.
-    """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
-        raise DataError(f"cannot be read: expected a file, got {kind}")
-    if status.st_size == 0:
-        raise DataError("is empty; the first line must name the columns")
 
 
 def read_lines(text: io.TextIOBase) -> Iterator[str]:

@@ -20,11 +20,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from client.data.adapters.delimited import require_regular_file
+from client.data.adapters.hashed_file import require_regular_file
 from client.data.adapters.rows import CHUNK_ROWS, ReportRow, RowChunk, Wanted, clean_text, write_rows
 from privacy.errors import DataError, DataUnavailableError
 
 MAX_UNPACKED: Final = 4 << 30  # bytes of a workbook without compression
+MOST_ROWS: Final = 1 << 20  # of a sheet: Excel has no more
 _DIGITS: Final = 15
 _ZEROS: Final = re.compile(r"0{2,40}")
 
@@ -105,7 +106,8 @@ def _read_sheet(
 ) -> Iterator[RowChunk]:
     values.reset_dimensions()  # what other programs write there is often wrong
     formulas.reset_dimensions()
-    pairs = zip(values.iter_rows(min_row=header_row), formulas.iter_rows(min_row=header_row), strict=True)
+    of = {"min_row": header_row, "max_row": MOST_ROWS + 1}  # openpyxl makes all rows up to the number of one
+    pairs = zip(values.iter_rows(**of), formulas.iter_rows(**of), strict=True)
     header = [clean_text(str(cell.value)) if cell.value is not None else "" for cell in next(pairs, ((), ()))[0]]
     present = wanted.list_present(header)
     places = [header.index(each) for each in present]
@@ -113,6 +115,10 @@ def _read_sheet(
     while block := list(islice(numbered, CHUNK_ROWS)):
         rows, kept = list[Sequence[Any]](), list[int]()
         for number, (cells, written) in block:
+            if number > MOST_ROWS:
+                raise DataError(
+                    f"has rows beyond {MOST_ROWS}, which a sheet of Excel has not; save it again as .xlsx"
+                )
             if all(cell.value is None for cell in cells):
                 continue
             taken = [

@@ -3,7 +3,7 @@
 Rules:
 
 * nothing outside the file is read: a link, a virtual data set and external storage are refused;
-* a damaged file is an error, not a traceback;
+* a damaged file is an error, not a traceback; no column is larger than ``MAX_COLUMN``, whatever a file says;
 * a column becomes the words that any typed source gives (``client/data/adapters/rows.py``).
 """
 
@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
-from client.data.adapters.delimited import require_regular_file
+from client.data.adapters.hashed_file import require_regular_file
 from client.data.adapters.rows import UnusableValueError, write_word
 from privacy.errors import DataError, DataUnavailableError
 
+MAX_COLUMN: Final = 2 << 30  # bytes of a column as the file declares them; a small file may declare any number
 _MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 
 
@@ -101,22 +103,34 @@ def read_column(file: Any, place: str, *, text_only: bool = False, is_id: bool =
         if read_attribute(found, "encoding-type") == "categorical":
             return _read_categories(file, f"{place}/codes", f"{place}/categories")
         values, mask = find_dataset(file, f"{place}/values"), find_dataset(file, f"{place}/mask")
-        words = _write_words(values[:], place, is_id=is_id)
-        return ["" if gone else word for word, gone in zip(words, mask[:].tolist(), strict=True)]
+        words = _write_words(_load(values, place), place, is_id=is_id)
+        return ["" if gone else word for word, gone in zip(words, _load(mask, place).tolist(), strict=True)]
     dataset = find_dataset(file, place)
     group, _, name = place.rpartition("/")
     if not text_only and "categories" in dataset.attrs:
         return _read_categories(file, place, f"{group}/__categories/{name}")
     if dataset.dtype.kind not in ("OSU" if text_only else "OSUiufb") or dataset.ndim != 1:
         raise DataError(f"'{place}' is no column of {'text' if text_only else 'text, numbers, or yes and no'}")
-    return _write_words(dataset[:], place, is_id=is_id)
+    return _write_words(_load(dataset, place), place, is_id=is_id)
 
 
 def _read_categories(file: Any, codes: str, categories: str) -> list[str]:
-    words, numbers = _write_words(find_dataset(file, categories)[:], categories), find_dataset(file, codes)[:]
+    words = _write_words(_load(find_dataset(file, categories), categories), categories)
+    numbers = _load(find_dataset(file, codes), codes)
     if numbers.dtype.kind not in "iu" or (len(numbers) and (numbers.min() < -1 or numbers.max() >= len(words))):
         raise DataError(f"'{codes}' is damaged: a category that is not listed")
     return ["" if number < 0 else words[number] for number in numbers.tolist()]
+
+
+def _load(dataset: Any, place: str) -> NDArray[Any]:
+    """Load a data set, unless it says that it is larger than any column.
+
+    Raises:
+        DataError: it does.
+    """
+    if dataset.size * dataset.dtype.itemsize > MAX_COLUMN:
+        raise DataError(f"'{place}' has more than {MAX_COLUMN} bytes")
+    return np.asarray(dataset[()])
 
 
 def _write_words(values: NDArray[Any], place: str, *, is_id: bool = False) -> list[str]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
-from client.data.adapters.delimited import HashedFile, require_regular_file
+from client.data.adapters.hashed_file import HashedFile, require_regular_file
 from privacy.errors import DataError, DataUnavailableError
 
 MAX_LINE: Final = 64 << 20  # bytes: a matrix of a million samples has such lines

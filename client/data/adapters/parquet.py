@@ -13,7 +13,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-from client.data.adapters.delimited import require_regular_file
+from client.data.adapters.hashed_file import require_regular_file
 from client.data.adapters.rows import CHUNK_ROWS, ReportRow, RowChunk, Wanted, write_rows
 from privacy.errors import DataError, DataUnavailableError
 

@@ -179,7 +179,8 @@ def describe_absent_columns(
         for column in header
         if column not in names and simplify_spelling(column) == simplify_spelling(name)
     ]
-    return "; ".join([f"lacks {len(absent)} columns of {of}: {', '.join(absent)}", *near])
+    columns = "column" if len(absent) == 1 else "columns"
+    return "; ".join([f"lacks {len(absent)} {columns} of {of}: {', '.join(absent)}", *near])
 
 
 def simplify_spelling(name: str) -> str:

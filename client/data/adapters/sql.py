@@ -2,7 +2,8 @@
 
 Rules:
 
-* nothing is written: the transaction is read-only, a SQLite file is opened read-only, and one statement is run;
+* nothing is written: the transaction is read-only, a SQLite file is opened read-only, and one statement is run. A
+  query has no semicolon, since one after it could end the transaction and begin another;
 * the whole result is of one moment (PostgreSQL: REPEATABLE READ);
 * rows are fetched as they are used, from a cursor at the server, so that memory does not grow with the result;
 * the order of the rows is the same each time: a table, and a query without ORDER BY, is ordered by all its columns;
@@ -55,11 +56,15 @@ def check_query(text: str) -> str:
     """Return a query without a semicolon at its end.
 
     Raises:
-        ValueError: it is no query that reads.
+        ValueError: it is no query that reads, or could be several.
     """
     query = text.strip().rstrip(";").rstrip()
     if not re.match(r"(select|with)\b", query, re.IGNORECASE):
         raise ValueError("expected a query that begins with SELECT or WITH")
+    if ";" in query:  # wherever it stands: what is a text or a comment differs between databases
+        raise ValueError(
+            "expected one statement, got a semicolon within it; one in a text is written chr(59), in SQLite char(59)"
+        )
     return query
 
 

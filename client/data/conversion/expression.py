@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.data.adapters.expression import UNREADABLE, Find, GenesInColumns, GenesInRows, Layout, Matrix
-from client.data.conversion.batch import Batch
-from client.data.conversion.batches import BatchBuilder
+from client.data.conversion.batch import Batch, BatchBuilder
 from client.data.conversion.converters import Request
 from client.data.conversion.expression_mapping import ExpressionMapping, Hdf5Source, Stored, TextMatrixSource
 from client.data.conversion.findings import collect_mistakes

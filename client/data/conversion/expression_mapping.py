@@ -20,11 +20,11 @@ table that are no genes, the descriptions of a GCT 1.3 or GCTX file, the ``obs``
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from client.data.conversion.joined_table import ClsTable
 from client.data.conversion.record_words import RecordMapping, list_files
-from client.data.conversion.sources import CsvSource, ExcelSource, ParquetSource, RowSource, SqlSource
+from client.data.conversion.sources import CsvSource, Delimiter, ExcelSource, ParquetSource, RowSource, SqlSource
 from privacy.document import Document
 from privacy.fields import Column
 
@@ -58,20 +58,12 @@ class TextMatrixSource(_MatrixSource):
 
     kind: Literal["table", "gct", "pcl"]
     genes_in: Literal["rows", "columns"] | None = None
-    delimiter: str | None = Field(default=None, min_length=1, max_length=3)
+    delimiter: Delimiter | None = None
     quote: Literal['"', "'", "none"] = '"'
     decimal: Literal[".", ","] = "."
     missing: tuple[str, ...] = ("", "NA", "NaN")
     names: str | None = None
     ignored: tuple[str, ...] = ()
-
-    @field_validator("delimiter")
-    @classmethod
-    def _one_character(cls, delimiter: str | None) -> str | None:
-        delimiter = "\t" if delimiter == "tab" else delimiter
-        if delimiter is not None and (len(delimiter) > 1 or delimiter in "\r\n\"'" or delimiter.isalnum()):
-            raise ValueError("expected one sign, such as ';', or the word tab")
-        return delimiter
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

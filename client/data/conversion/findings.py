@@ -24,6 +24,7 @@ from privacy.errors import DataError, DataUnavailableError
 
 MAX_LISTED: Final = 100_000  # places in the file of a conversion; all of them are counted
 MAX_SHOWN: Final = 5  # places shown of each reason
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet evaluates
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is read, how many items are done, and of how many, if that is known."""
@@ -145,9 +146,15 @@ class Findings:
         writer.writerow(("reason", "source", "row", "column"))
         for reason in sorted(self._places):
             writer.writerows(
-                (reason, place.file or place.source, place.row, place.column) for place in self._places[reason]
+                (reason, _write_path(place.file or place.source), place.row, place.column)
+                for place in self._places[reason]
             )
         return out.getvalue().encode("utf-8")
+
+
+def _write_path(path: str) -> str:
+    """Write a path so that a spreadsheet takes it for text: ``=1`` is a formula, ``./=1`` is the same file."""
+    return f"./{path}" if path.startswith(_FORMULA) else path
 
 
 @contextmanager

@@ -34,7 +34,6 @@ from privacy.study.data.labels import BinaryLabel, ClassLabel, NumberLabel, Seve
 _MOST_LISTED: Final = 10
 _CACHED: Final = 1 << 17
 _DAYS: Final = {"hours": 1 / 24, "days": 1.0, "weeks": 7.0, "months": 30.436875, "years": 365.2425}
-NOT_A_DATE: Final = "is not a date in the format of the mapping"
 Sort = Literal["patient", "number", "word", "date", "text"]
 
 
@@ -208,13 +207,13 @@ class ColumnConverter:
     def _prepare_dates(self, formats: tuple[str, ...], missing: tuple[str, ...]) -> Callable[[str], str]:
         reader = DateReader(formats)
         self._readers = [reader]
-        gone = frozenset((*missing, *self.expected.missing, ""))
+        gone, no_date = frozenset((*missing, *self.expected.missing, "")), _describe_no_date(formats)
 
         def convert(word: str) -> str:
             if word in gone:
                 return self.expected.find_missing()
             date = reader.read(word)
-            return Unusable(NOT_A_DATE) if date is None else self.expected.finish(date.date().isoformat())
+            return Unusable(no_date) if date is None else self.expected.finish(date.date().isoformat())
 
         return convert
 
@@ -233,11 +232,11 @@ class ColumnConverter:
                 return expected.find_missing()
             if column.otherwise is not None:
                 return expected.finish(column.otherwise)
-            if expected.sort != "number" or as_written:
+            if expected.sort != "number" or (as_written and read_number(word) is not None):
                 return expected.finish(word)
             number = read_written_number(word, form)
             if number is None:
-                return Unusable(f"is not a number {_describe_form(form)}")
+                return Unusable(_describe_no_number(word, form))
             return expected.finish(repr(number if conversion is None else conversion.apply(number)))
 
         return convert
@@ -251,7 +250,7 @@ class ColumnConverter:
                 continue
             begin, end = first.read(one), second.read(other)
             if begin is None or end is None:
-                found.append(Unusable(NOT_A_DATE))
+                found.append(Unusable(_describe_no_date(column.format)))
             elif end < begin and not column.negative:
                 found.append(Unusable("its second date lies before the first"))
             else:
@@ -265,6 +264,18 @@ def _measure_time(begin: datetime.datetime, end: datetime.datetime, unit: str) -
     return repr((end - begin) / datetime.timedelta(days=1) / _DAYS[unit])
 
 
-def _describe_form(form: NumberForm) -> str:
+def _describe_no_number(word: str, form: NumberForm) -> str:
+    """Describe why ``word`` is no number of the form ``form``, and the key of the mapping that makes it one."""
+    if not form.limits and read_written_number(word, form._replace(limits=True)) is not None:
+        return "is a limit, such as <5; write limits: true in its column if it counts as 5"
+    if form.decimal == "." and read_written_number(word, NumberForm(",")) is not None:
+        return 'is a number with a decimal comma; write in the source decimal: ","'
     between = f" and '{form.thousands}' between thousands" if form.thousands else ""
-    return f"with the decimal mark '{form.decimal}'{between}"
+    return f"is not a number with the decimal mark '{form.decimal}'{between}"
+
+
+def _describe_no_date(formats: Sequence[str]) -> str:
+    """Describe which dates were expected."""
+    if tuple(formats) == (ISO,):
+        return "is not a date such as 2024-03-01; name its format in the mapping"
+    return f"is not a date in the format {' or '.join(formats)} of the mapping"

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from client.data.adapters.fasta import FastaFile
 from client.data.adapters.molecules import UnusableMoleculeError, compute_fingerprint, require_chemistry
-from client.data.conversion.batch import Batch
-from client.data.conversion.batches import BatchBuilder
+from client.data.conversion.batch import Batch, BatchBuilder
 from client.data.conversion.converters import Request
 from client.data.conversion.findings import Findings, collect_mistakes
 from client.data.conversion.label_words import UnusableError, read_number_word

@@ -124,7 +124,7 @@ def list_columns(findings: Findings) -> tuple[ConvertedColumn, ...]:
 
 def describe_left_out(left_out: Iterable[LeftOut]) -> str:
     """Describe in one clause how many items were left out for each reason."""
-    return "; ".join(f"{each.count} {each.reason}" for each in left_out)
+    return "; ".join(f"{each.count} left out: {each.reason}" for each in left_out)
 
 
 def _list_places(findings: Findings, reason: str) -> tuple[FoundPlace, ...]:

@@ -19,8 +19,7 @@ import numpy as np
 
 from client.data.adapters.bed import BedFile, Interval
 from client.data.adapters.fasta import FastaFile, Genome
-from client.data.conversion.batch import Batch
-from client.data.conversion.batches import BatchBuilder
+from client.data.conversion.batch import Batch, BatchBuilder
 from client.data.conversion.converters import Request
 from client.data.conversion.findings import collect_mistakes
 from client.data.conversion.label_words import UnusableError

@@ -19,7 +19,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from client.data.adapters.rows import ReportRow, RowChunk, Wanted
 from client.data.conversion.findings import Findings
@@ -31,6 +31,16 @@ Encoding = Literal[
     "utf-8", "utf-16", "latin-1", "iso-8859-2", "iso-8859-15", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254",
     "cp437", "cp850",
 ]  # fmt: skip
+
+
+def _require_one_sign(delimiter: str) -> str:
+    delimiter = "\t" if delimiter == "tab" else delimiter
+    if len(delimiter) > 1 or delimiter in "\r\n\"'" or delimiter.isalnum():
+        raise ValueError("expected one sign, such as ';', or the word tab")
+    return delimiter
+
+
+Delimiter = Annotated[str, Field(min_length=1, max_length=3), AfterValidator(_require_one_sign)]
 
 
 class _Source(Document):
@@ -70,19 +80,11 @@ class CsvSource(_Source):
 
     kind: Literal["csv"]
     path: Path
-    delimiter: str | None = Field(default=None, min_length=1, max_length=3)
+    delimiter: Delimiter | None = None
     quote: Literal['"', "'", "none"] = '"'
     encoding: Encoding | None = None
     header_line: int = Field(default=1, ge=1, le=1000)
     names: tuple[Column, ...] | None = None
-
-    @field_validator("delimiter")
-    @classmethod
-    def _one_character(cls, delimiter: str | None) -> str | None:
-        delimiter = "\t" if delimiter == "tab" else delimiter
-        if delimiter is not None and (len(delimiter) > 1 or delimiter in "\r\n\"'" or delimiter.isalnum()):
-            raise ValueError("expected one sign, such as ';', or the word tab")
-        return delimiter
 
     @property
     def title(self) -> str:

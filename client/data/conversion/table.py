@@ -17,7 +17,7 @@ from typing import Final
 from client.data.adapters.csv import Words
 from client.data.adapters.rows import RowChunk
 from client.data.conversion.batch import Batch
-from client.data.conversion.converters import Converter, Request
+from client.data.conversion.converters import Request
 from client.data.conversion.findings import Findings
 from client.data.conversion.mapped_columns import ColumnConverter, Unusable, list_expected
 from client.data.conversion.numbers import NumberForm
@@ -176,6 +176,3 @@ class _Sample:
         of = "" if self._every == 1 else f" (every {self._every}th row was looked at)"
         for sentence in find_suspicions(contract, words, counts, target_counts):
             yield f"{sentence}{of}"
-
-
-CONVERTER: Final = Converter(TableMapping, convert_table)

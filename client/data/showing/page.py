@@ -8,8 +8,6 @@ Rules:
 * all text is escaped (``privacy/audit/report/html.py``).
 """
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,7 +19,7 @@ from client.data.inspection import TableFinding
 from client.data.showing.bars import Distribution
 from client.data.showing.charts import render_distribution, render_legend, render_months
 from privacy.audit.report.formatting import Column, format_count, render_digest, render_facts, render_table
-from privacy.audit.report.html import Content, Markup, join_content, render_element
+from privacy.audit.report.html import Content, Markup, join_content, render_element, render_head
 
 MOST_SHOWN: Final = 300  # distributions on one page
 
@@ -100,7 +98,12 @@ def render_page(shown: Shown) -> bytes:
         ),
         render_element("footer", render_element("p", f"Written on {shown.written}.")),
     )
-    page = render_element("html", _render_head(f"{shown.contract} at {shown.site}"), body, lang="en")
+    page = render_element(
+        "html",
+        render_head(f"{shown.contract} at {shown.site}", read_style_sheet(), has_images=True),
+        body,
+        lang="en",
+    )
     return b"<!DOCTYPE html>\n" + page.encode("utf-8") + b"\n"
 
 
@@ -108,21 +111,6 @@ def render_page(shown: Shown) -> bytes:
 def read_style_sheet() -> str:
     """Read the style sheet."""
     return files("client.data.showing").joinpath("show.css").read_text(encoding="utf-8")
-
-
-def _render_head(title: str) -> Markup:
-    digest = base64.b64encode(hashlib.sha256(read_style_sheet().encode("utf-8")).digest()).decode("ascii")
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
-    return render_element(
-        "head",
-        render_element("meta", charset="utf-8"),
-        render_element("meta", http_equiv="Content-Security-Policy", content=policy),
-        render_element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        render_element("meta", name="color-scheme", content="light dark"),
-        render_element("meta", name="referrer", content="no-referrer"),
-        render_element("title", title),
-        render_element("style", Markup(read_style_sheet())),
-    )
 
 
 def _render_facts(shown: Shown) -> Markup:

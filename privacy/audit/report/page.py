@@ -7,8 +7,6 @@ Rules:
 * Everything from a ledger is text, never markup (``privacy/audit/report/html.py``).
 """
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -29,7 +27,7 @@ from privacy.audit.report.formatting import (
     render_table,
     render_time,
 )
-from privacy.audit.report.html import Content, Markup, join_content, render_element
+from privacy.audit.report.html import Content, Markup, join_content, render_element, render_head
 from privacy.audit.report.population_section import render_population
 from privacy.audit.report.study_section import SecondFigure, render_notes_table
 from privacy.audit.report.timeline import (
@@ -96,7 +94,7 @@ def render_page(reading: Reading, second: SecondFigure | None = None) -> bytes:
         ),
         render_element("footer", render_element("p", _describe_how_made(reading))),
     )
-    page = render_element("html", _render_head(site), body, lang="en")
+    page = render_element("html", render_head(f"Privacy statement of {site}", read_style_sheet()), body, lang="en")
     return b"<!DOCTYPE html>\n" + page.encode("utf-8") + b"\n"
 
 
@@ -104,21 +102,6 @@ def render_page(reading: Reading, second: SecondFigure | None = None) -> bytes:
 def read_style_sheet() -> str:
     """Read the style sheet."""
     return files("privacy.audit.report").joinpath("report.css").read_text(encoding="utf-8")
-
-
-def _render_head(site: str) -> Markup:
-    digest = base64.b64encode(hashlib.sha256(read_style_sheet().encode("utf-8")).digest()).decode("ascii")
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return render_element(
-        "head",
-        render_element("meta", charset="utf-8"),
-        render_element("meta", http_equiv="Content-Security-Policy", content=policy),
-        render_element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        render_element("meta", name="color-scheme", content="light dark"),
-        render_element("meta", name="referrer", content="no-referrer"),
-        render_element("title", f"Privacy statement of {site}"),
-        render_element("style", Markup(read_style_sheet())),
-    )
 
 
 def _render_lead(reading: Reading) -> Markup:

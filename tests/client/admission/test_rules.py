@@ -26,6 +26,7 @@ from privacy.study import DataContract, Placement, Terms, Unit
 from privacy.study.launch import SignedLaunch
 from tests.privacy.launch_makers import COORDINATOR_KEY, OPERATOR_KEY, PROGRAM, SITE_KEYS, key_number, launch_of
 from tests.simulator import Simulator
+from tests.statistics_study import ASKED, statistics_terms
 
 PROTECTED: dict[str, Any] = {"evaluation": {"rounds": [2], "epsilon": 1.0}}
 REGISTRATION = Registration(
@@ -424,3 +425,15 @@ def test_price_without_privacy_is_unbounded(case: Case) -> None:
     price = case.judged()
     assert [planned.event for planned in price.plan] == [Unprotected(), Unprotected()]
     assert (price.noise_multiplier, price.evaluation_noise_multiplier) == (None, None)
+
+
+@pytest.mark.parametrize(("patients", "fits"), [(300, True), (4_000_000, True), (4_200_000, False)])
+def test_statistics_whose_share_would_be_cut_are_refused(case: Case, patients: int, fits: bool) -> None:
+    """A share that is cut has lost noise that the others count on."""
+    case.terms = statistics_terms(privacy={"delta": 1e-7}, cohort={"minimum": 3}, task={**ASKED, "differences": []})
+    case.policy = Policy(statistics="anybody")
+    case.registration = REGISTRATION.model_copy(update={"public_patients": patients})
+    if fits:
+        assert case.judged().evaluation_noise_multiplier is not None
+    else:
+        case.refused("noise", "may not fit the 32 bits of a total")

@@ -153,7 +153,7 @@ def always_ill(folder: Path) -> None:
 
 def test_suspicious_files_are_registered_only_when_people_say_so(folder: Path) -> None:
     always_ill(folder)
-    with pytest.raises(RefusedError, match="nothing was registered: 1 warnings; mend"):
+    with pytest.raises(RefusedError, match="nothing was registered: 1 warning; mend"):
         with_data(folder)
     assert SiteFolder(folder).load_registry().registrations == {}
     with_data(folder, "--despite")

@@ -94,7 +94,7 @@ def test_table_in_the_unit_range_has_missing_numbers_in_the_middle(tmp_path: Pat
         ({"kind": "class", "name": "g", "classes": [["a"], ["b"]]}, "g", "secret", ["'g': 1 rows have a word that"]),
         ({"kind": "number", "name": "g", "low": 0, "high": 1}, "g", "", ["'g': 1 rows are not a number"]),
         (SURVIVAL, "days,end", "-1,secret", ["'days': 1 rows are a time below 0", "'end': 1 rows have a word"]),
-        (SURVIVAL, "days,x", "1,alive", ["lacks 1 columns of the contract: end"]),
+        (SURVIVAL, "days,x", "1,alive", ["lacks 1 column of the contract: end"]),
         (
             {"kind": "several", "columns": [{"name": n, "positive": ["1"], "negative": ["0"]} for n in "xy"]},
             "x,y", "2,secret", ["'x': 1 rows are neither", "'y': 1 rows are neither"],

@@ -1,5 +1,6 @@
 """A watched folder: every file once, over restarts and crashes, whatever is put there."""
 
+import contextlib
 import os
 import signal
 import stat
@@ -191,3 +192,27 @@ def run_until(release: Path, folder: Path, result: Path) -> str:
             program.kill()
     assert program.returncode == 0
     return said
+
+
+def test_name_that_would_steer_a_terminal_is_said_without_its_control_characters(folder: Path) -> None:
+    with contextlib.closing(watch(folder, count_bytes)) as watcher:
+        (folder / "\x1b]0;a\x07b.csv").write_text("bad")
+        (said,) = look_twice(watcher)
+    assert said.startswith("?]0;a?b.csv cannot be used: ")
+    assert (folder / LOG_FILE).read_text().rstrip("\n").isprintable()
+
+
+def test_log_that_is_a_link_to_another_file_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    """Who may put files into the folder could else write lines into any file of the user who watches it."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (folder / LOG_FILE).symlink_to(victim)
+
+    def refuse(path: Path) -> tuple[str, bytes]:
+        raise DataError("is no data")
+
+    with contextlib.closing(watch(folder, refuse)) as watcher:
+        (folder / "a.csv").write_text("x")
+        with pytest.raises(ReleaseError, match="cannot be written"):
+            look_twice(watcher)
+    assert victim.read_text() == "mine"

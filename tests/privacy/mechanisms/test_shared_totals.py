@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from privacy.mechanisms.shared_totals import add_noise_to_totals, compute_added_variances, compute_share_variances
+from privacy.mechanisms.shared_totals import (
+    LARGEST_TOTAL,
+    add_noise_to_totals,
+    compute_added_variances,
+    compute_share_variances,
+    fits_total,
+)
 from privacy.randomness import KeyStream
 
 
@@ -51,3 +57,23 @@ def test_totals_keep_their_values_beneath_the_noise() -> None:
     noised = add_noise_to_totals(totals, (9, 9, 9), KeyStream(b"s" * 32))
     assert all(abs(after - before) < 40 for after, before in zip(noised, totals, strict=True))
     assert noised != totals
+
+
+@pytest.mark.parametrize(
+    ("largest", "deviation", "fits"),
+    [(0, 10**8, True), (0, 2 * 10**8, False), (2**31 - 1, 3, False), (2**31 - 200, 3, True), (2**31, 0, False)],
+)
+def test_share_fits_a_total_if_twelve_deviations_of_its_noise_do(largest: int, deviation: int, fits: bool) -> None:
+    assert fits_total(largest, (9, deviation**2)) is fits
+
+
+def test_sum_of_cut_shares_has_less_noise_than_promised() -> None:
+    """Why a share must fit: where one is cut, its noise is gone, and only that of the others is in the sum."""
+    draws, variance = 2000, 10**6
+    whole, other = (
+        np.array(add_noise_to_totals((0,) * draws, (variance,) * draws, KeyStream(bytes([site]) * 32)))
+        for site in (1, 2)
+    )
+    cut = np.minimum(LARGEST_TOTAL, whole + LARGEST_TOTAL + 10**5)
+    assert (cut + other).std() == pytest.approx(math.sqrt(variance), rel=0.06)
+    assert (whole + other).std() == pytest.approx(math.sqrt(2 * variance), rel=0.06)

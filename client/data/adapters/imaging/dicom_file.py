@@ -14,13 +14,14 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from privacy.errors import DataError, SiteConfigError
 
 _PREAMBLE: Final = 128
 _MAGIC: Final = b"DICM"
-_DEFLATED: Final = b"1.2.840.10008.1.2.1.99"
+_DEFLATED: Final = "1.2.840.10008.1.2.1.99"
+_FILE_META: Final = 2  # the group
 _FIRST_GROUPS: Final = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")  # in either byte order
 _NAMES: Final = ("PatientName", "OtherPatientNames", "PatientBirthName", "PatientMotherBirthName")
 
@@ -44,8 +45,7 @@ def open_dataset(data: bytes) -> Any:
     if not looks_like_dicom(data[: _PREAMBLE + 4]):
         raise DataError("is no DICOM file")
     has_preamble = data[_PREAMBLE : _PREAMBLE + 4] == _MAGIC
-    if has_preamble and _DEFLATED in data[:1024]:
-        raise DataError("is deflated, which is not read; store it as Explicit VR Little Endian")
+    _refuse_deflated(io.BytesIO(data))
     dataset = pydicom.dcmread(io.BytesIO(data), force=not has_preamble)
     if not has_preamble and "SOPClassUID" not in dataset:
         raise DataError("is no DICOM file")
@@ -66,6 +66,7 @@ def read_tags(path: Path, keywords: Sequence[str]) -> dict[str, str] | None:
             with path.open("rb") as file:
                 if not looks_like_dicom(file.read(_PREAMBLE + 4)):
                     return None
+                _refuse_deflated(file)
                 file.seek(0)
                 dataset = pydicom.dcmread(
                     file, force=True, stop_before_pixels=True, specific_tags=["SpecificCharacterSet", *keywords]
@@ -118,6 +119,24 @@ def load_pydicom() -> Any:
     for name in ("pydicom", "pylibjpeg", "openjpeg"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     return pydicom
+
+
+def _refuse_deflated(file: BinaryIO) -> None:
+    """Refuse a file whose first part says that the rest is deflated; pydicom would inflate it to any size.
+
+    Raises:
+        DataError: it does.
+    """
+    from pydicom.filereader import read_dataset
+
+    for is_implicit in (False, True):  # pydicom tries both too
+        file.seek(0)
+        if file.read(_PREAMBLE + 4)[_PREAMBLE:] != _MAGIC:
+            file.seek(0)
+        first = read_dataset(file, is_implicit, True, stop_when=lambda tag, _vr, _length: tag >> 16 != _FILE_META)
+        with contextlib.suppress(NotImplementedError):  # the other one of the two
+            if str(first.get("TransferSyntaxUID", "")) == _DEFLATED:
+                raise DataError("is deflated, which is not read; store it as Explicit VR Little Endian")
 
 
 def _describe(words: str) -> str:

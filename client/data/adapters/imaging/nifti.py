@@ -23,6 +23,8 @@ from privacy.errors import DataError, SiteConfigError
 _GZIP: Final = b"\x1f\x8b"
 _HEADERS: Final = {348: 1, 540: 2}  # bytes of the header, which it begins with
 _PART: Final = 1 << 20
+_FIRST_PART: Final = 1 << 12  # of a member, which may be short
+_MOST_MEMBERS: Final = 1 << 17  # bgzip makes one of 64 KiB: a file of 1 GiB has 16384
 _MILLIMETRES: Final = {1: 1000.0, 3: 0.001}  # codes of metres and micrometres
 
 
@@ -118,23 +120,36 @@ def _decompress(data: bytes) -> bytes:
     Raises:
         DataError: it is damaged, cut, or too large.
     """
-    out = io.BytesIO()
-    rest = data
-    while rest:
-        member = zlib.decompressobj(wbits=31)
-        feed = rest
+    out, place, members = io.BytesIO(), 0, 0
+    while place < len(data):
+        member, size = zlib.decompressobj(wbits=31), _FIRST_PART
+        members += 1
+        if members > _MOST_MEMBERS:
+            raise DataError(f"is made of more than {_MOST_MEMBERS} compressed parts")
         try:
             while not member.eof:
+                feed = data[place : place + size]  # never all that is left: it would be copied for every part
+                size = min(_PART, 2 * size)
+                if not feed:
+                    raise DataError("ends too early: the file was cut")
                 out.write(member.decompress(feed, _PART))
-                feed = member.unconsumed_tail
+                place += len(feed) - len(member.unconsumed_tail) - len(member.unused_data)
                 if out.tell() > MAX_FILE_BYTES:
                     raise DataError(f"has more than {MAX_FILE_BYTES >> 20} MiB")
-                if not feed and not member.eof:
-                    raise DataError("ends too early: the file was cut")
         except zlib.error:
             raise DataError("is damaged: its compressed bytes or their check sum are wrong") from None
-        rest = member.unused_data.lstrip(b"\x00")
+        place = _skip_zeros(data, place)
     return out.getvalue()
+
+
+def _skip_zeros(data: bytes, place: int) -> int:
+    """Return the place of the first byte from ``place`` on that is not zero: gzip files may be padded."""
+    while place < len(data):
+        part = data[place : place + _PART]
+        if rest := part.lstrip(b"\x00"):
+            return place + len(part) - len(rest)
+        place += len(part)
+    return place
 
 
 def _read_version(first: bytes) -> int | None:

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from client.data.adapters.code_maps import read_code_map
-from client.data.conversion.batch import Batch
-from client.data.conversion.batches import BatchBuilder
+from client.data.conversion.batch import Batch, BatchBuilder
 from client.data.conversion.converters import Request
 from client.data.conversion.events.fhir import read_fhir
 from client.data.conversion.events.history import HistoryMaker

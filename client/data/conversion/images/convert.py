@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from client.data.adapters.imaging.image import Image, read_bytes
 from client.data.adapters.imaging.image_file import is_dicom, read_images, read_volume
 from client.data.adapters.imaging.nifti import looks_like_nifti
-from client.data.conversion.batch import Batch
-from client.data.conversion.batches import BatchBuilder
+from client.data.conversion.batch import Batch, BatchBuilder
 from client.data.conversion.converters import Request
 from client.data.conversion.images.feature_words import read_features
 from client.data.conversion.images.find_files import (

@@ -25,6 +25,7 @@ from privacy.errors import DataError, DataUnavailableError
 
 _SERIES: Final = ("SeriesInstanceUID", "InstanceNumber", "SOPInstanceUID")
 _DICOM_NAMES: Final = (".dcm", ".ima", ".dicom")
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,12}")  # IS: PS3.5, 6.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +134,7 @@ def _read_headers(source: DicomSource, folder: Path, findings: Findings) -> Iter
             others += 1  # an index of the archive (DICOMDIR), a text
         elif all(header[keyword] == value for keyword, value in source.where.items()):
             series, order, uid = (header[keyword] for keyword in _SERIES)
-            of_series = int(order) if order.lstrip("-").isdecimal() else 0
+            of_series = int(order) if _NUMBER.fullmatch(order) else 0
             words = tuple(header[tag] for tag in source.tags)
             yield _Header(series, of_series, uid, shown, words, number)
     if others:
@@ -152,6 +153,9 @@ def fill_pattern(pattern: str, words: Mapping[str, str], folder: Path) -> list[P
             raise DataError(f"has no word '{name}' for the path")
         if ".." in Path(word).parts or Path(word).is_absolute() or "\x00" in word:
             raise DataError(f"has in '{name}' a path that leads elsewhere")
+    filled = re.sub(r"\{([^{}/]*)\}", lambda found: words[found[1]], pattern)
+    if Path(filled).parts.count("..") != Path(pattern).parts.count(".."):  # two words of one point each
+        raise DataError("has words that make a path that leads elsewhere")
     found = sorted(_glob(pattern, words, folder))
     if not found:
         raise DataError("has no such file")

@@ -76,3 +76,10 @@ def test_published_map_is_that_of_a_plain_loop() -> None:
     assert {code: set(targets) for code, targets in read(path, "gem-csv").items()} == expected
     groups = read(SHARED / "icd" / "CCS-SingleDiagnosisGrouper.txt.gz", "ccs", target="ccs")
     assert (groups["25000"], groups["4019"], len(groups)) == (("49",), ("98",), 15072)
+
+
+def test_map_that_is_damaged_within_its_compression_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "map.csv.gz"
+    path.write_bytes(gzip.compress(b"")[:10] + b"\xff" * 40)  # a block of a type that there is none
+    with pytest.raises(DataError, match="is no whole gzip file"):
+        read_code_map(path, "gem", "icd9cm", "icd10cm", "0" * 64)

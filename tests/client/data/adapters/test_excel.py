@@ -136,7 +136,7 @@ def test_file_that_is_no_workbook_is_refused(tmp_path: Path, content: bytes) -> 
 
 
 def test_column_that_is_absent_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="lacks 1 columns of the mapping: age; did you mean 'Age' for 'age'"):
+    with pytest.raises(DataError, match="lacks 1 column of the mapping: age; did you mean 'Age' for 'age'"):
         read(write(tmp_path, ["id", "Age"], ["a", 1]), ("id", "age"))
 
 
@@ -164,3 +164,23 @@ def test_mutated_workbook_gives_a_sentence_or_whole_rows(
         sentence = str(error)
     assert sentence.startswith(f"{path}: ")
     assert all(len(chunk) == len(column) for chunk in chunks for column in chunk.columns.values())
+
+
+@pytest.mark.parametrize(("row", "fits"), [(1 << 20, True), ((1 << 20) + 1, False), (10**12, False)])
+def test_sheet_with_a_row_number_that_excel_has_not_is_refused_at_once(
+    tmp_path: Path, row: int, fits: bool
+) -> None:
+    """Openpyxl makes all rows up to the number of one: a small file would be read for days."""
+    path, far = write(tmp_path, ["id"], ["p"]), tmp_path / "far.xlsx"
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(far, "w") as target:
+        for each in source.infolist():
+            data = source.read(each)
+            if each.filename.endswith("sheet1.xml"):
+                data = data.replace(b'<row r="2"', b'<row r="%d"' % row).replace(b'r="A2"', b'r="A%d"' % row)
+            target.writestr(each, data)
+    if fits:
+        chunks, _ = read(far, ("id",))
+        assert [each.places for each in chunks if len(each)] == [[row]]
+    else:
+        with pytest.raises(DataError, match="has rows beyond 1048576"):
+            read(far, ("id",))

@@ -163,6 +163,16 @@ def test_h5ad_that_is_damaged_is_refused_with_a_sentence(
     assert str(refused.value).startswith(f"{path}: ")
 
 
+def test_h5ad_column_that_says_it_is_huge_is_refused_before_it_is_loaded(tmp_path: Path) -> None:
+    path = write_h5ad(tmp_path / "m.h5ad", DENSE)
+    with h5py.File(path, "a") as file:
+        del file["obs/age"]
+        file.create_dataset("obs/age", shape=(1 << 40,), dtype="f8", chunks=(1 << 10,))  # nothing is stored
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(DataError, match="'obs/age' has more than"):
+        read(path)
+
+
 def test_h5ad_that_links_to_another_file_is_refused(tmp_path: Path) -> None:
     write_h5ad(tmp_path / "other.h5ad", DENSE)
     path = write_h5ad(tmp_path / "m.h5ad", DENSE)

@@ -81,7 +81,7 @@ def test_all_columns_that_give_no_words_are_named(tmp_path: Path) -> None:
 
 
 def test_column_that_is_absent_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="lacks 1 columns of the mapping: b"):
+    with pytest.raises(DataError, match="lacks 1 column of the mapping: b"):
         read(write(tmp_path, a=pa.array([1])), ("a", "b"))
 
 

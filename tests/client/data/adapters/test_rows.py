@@ -87,5 +87,5 @@ def test_rows_with_a_value_that_has_no_word_are_reported_and_left_out() -> None:
 def test_optional_column_may_be_absent_and_another_may_not() -> None:
     wanted = Wanted(("a", "b"), optional=frozenset(["b"]))
     assert wanted.list_present(["x", "a"]) == ["a"]
-    with pytest.raises(DataError, match="lacks 1 columns of the mapping: a; did you mean 'A' for 'a'"):
+    with pytest.raises(DataError, match="lacks 1 column of the mapping: a; did you mean 'A' for 'a'"):
         wanted.list_present(["A", "b"])

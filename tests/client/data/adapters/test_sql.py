@@ -190,7 +190,7 @@ def test_sqlite_identifier_stored_with_a_point_leaves_out_its_row(tmp_path: Path
     [
         ({"table": "absent"}, "absent: the database has no such table or view"),
         ({"query": "SELECT surname FROM t"}, "query: the database refuses it: no such column: surname"),
-        ({"table": "t"}, "t: lacks 1 columns of the mapping: ID; did you mean 'id' for 'ID'?"),
+        ({"table": "t"}, "t: lacks 1 column of the mapping: ID; did you mean 'id' for 'ID'?"),
     ],
 )
 def test_sqlite_without_what_is_asked_for_is_refused_with_names(
@@ -263,3 +263,18 @@ def test_mutated_sqlite_file_gives_a_sentence_or_whole_rows(
     chunks, findings = read({"kind": "sql", "url": "sqlite:///clinic.sqlite", "table": "t"}, folder, ["id", "n"])
     assert all("\n" not in each for each in findings.mistakes)
     assert all(len(chunk) == len(column) for chunk in chunks for column in chunk.columns.values())
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT n FROM log) AS a; COMMIT; INSERT INTO log VALUES (1); SELECT * FROM (SELECT n FROM log",
+        "SELECT n FROM log ORDER BY n; COMMIT; INSERT INTO log VALUES (1)",
+        "SELECT n FROM log -- ; and more",
+        "SELECT n FROM log WHERE 'a;b' = 'c'",
+    ],
+)
+def test_query_of_several_statements_is_refused(query: str) -> None:
+    """One that ends the transaction could write: the first one of these did."""
+    with pytest.raises(ValidationError, match="expected one statement, got a semicolon within it"):
+        SqlSource.model_validate({"kind": "sql", "url": "sqlite:///x.sqlite", "query": query})

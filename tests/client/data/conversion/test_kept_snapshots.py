@@ -151,7 +151,7 @@ def test_item_with_two_reasons_counts_once(tmp_path: Path) -> None:
 def test_source_without_a_usable_row_is_refused(tmp_path: Path) -> None:
     mapping = write_source(tmp_path / "source")
     write_csv(tmp_path / "source" / "export.csv", ["p1,40,f,perhaps"])
-    with pytest.raises(ConversionError, match="gives no record: 1 column 'ill'"):
+    with pytest.raises(ConversionError, match="gives no record: 1 left out: column 'ill'"):
         make_snapshot(CONTRACT, mapping, tmp_path / "data", 1.0)
 
 

@@ -253,7 +253,7 @@ def test_rows_that_cannot_be_used_are_left_out_each_with_its_reasons_and_place(t
         "column 'sex': has a word that is none of 'f', 'm'": [(3, "Geschlecht"), (6, "Geschlecht")],
         "column 'age': its second date lies before the first": [(4, "geb, auf")],
         "names no patient": [(5, "PatNr")],
-        "column 'age': is not a date in the format of the mapping": [(6, "geb, auf")],
+        "column 'age': is not a date in the format DD.MM.YYYY of the mapping": [(6, "geb, auf")],
         "does not have the 8 fields of the header": [(7, "")],
     }
     listed = (tmp_path / "made" / "quarantine.csv").read_text()

@@ -10,6 +10,8 @@ import PIL.Image
 import pydicom
 import pytest
 from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLSLossless,
@@ -314,3 +316,26 @@ def test_keyword_that_is_a_name_or_unknown_is_refused() -> None:
         check_keyword("PatientName")
     with pytest.raises(SiteConfigError, match="no tag of DICOM"):
         check_keyword("Patient-ID")
+
+
+@pytest.mark.parametrize("begin", [0, 132], ids=["with the first part", "without"])
+def test_deflated_file_is_refused_before_it_is_inflated(
+    tmp_path: Path, begin: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make_dicom(np.zeros((512, 512), np.uint8))
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.file_meta.PrivateInformationCreatorUID = UID("1.2.3")
+    dataset.file_meta.PrivateInformation = bytes(4096)
+    data = to_bytes(dataset)[begin:]
+    assert len(data) < 512 * 512 // 8  # it would grow
+
+    def inflate(*_: Any) -> bytes:
+        raise AssertionError("the file was inflated")
+
+    monkeypatch.setattr("pydicom.filereader.zlib.decompress", inflate)
+    with pytest.raises(DataError, match="is deflated"):
+        read_frames(data)
+    path = tmp_path / "a.dcm"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="is deflated"):
+        read_tags(path, ["PatientID"])

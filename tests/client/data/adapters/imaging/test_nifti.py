@@ -1,6 +1,7 @@
 """NIfTI volumes become the numbers that nibabel gives, and nothing that is damaged becomes a volume."""
 
 import gzip
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,18 @@ def test_real_broken_files_are_refused() -> None:
         read_nifti(shared("adapters/nifti/bad_crc.nii.gz"), 0)
     with pytest.raises(DataError, match="was cut"):
         read_nifti(shared("adapters/nifti/truncated.nii.gz"), 0)
+
+
+def test_members_and_padding_of_a_gzip_file_are_read_in_one_pass() -> None:
+    """The format allows both; parts of any length are joined as gzip itself joins them."""
+    values = np.random.default_rng(4).integers(0, 255, (130, 130, 130)).astype(np.uint8)  # more than one part
+    data = make(values).to_bytes()
+    ends = [0, 1, 2, 1000, 1 << 20, len(data)]
+    packed = b"".join(gzip.compress(data[a:b], 1) for a, b in itertools.pairwise(ends)) + bytes(3 << 20)
+    assert gzip.decompress(packed) == data
+    np.testing.assert_array_equal(read_nifti(packed, None).values[0], values)
+
+
+def test_file_of_too_many_short_members_is_refused() -> None:
+    with pytest.raises(DataError, match="more than 131072 compressed parts"):
+        read_nifti(gzip.compress(b"", 1) * (1 << 18), None)

@@ -14,7 +14,7 @@ from client.data.conversion.report import SnapshotReport
 from client.data.site_data import read_data
 from privacy.errors import DataError, SiteConfigError
 from privacy.study.data.images import ImagesContract
-from tests.client.data.adapters.imaging.dicom_files import SECRET, draw, make_dicom, place, write
+from tests.client.data.adapters.imaging.dicom_files import SECRET, draw, make_dicom, place, to_bytes, write
 
 BINARY = {"kind": "binary", "name": "finding", "positive": ["yes"], "negative": ["no"]}
 FULL = {"kind": "full-range"}
@@ -139,6 +139,19 @@ def test_dicom_archive_is_joined_to_a_table_by_a_tag(tmp_path: Path) -> None:
     }  # fmt: skip
     assert any("1 files are no DICOM images" in note for note in report.notes)
     assert len(quarantine) == 3
+
+
+@pytest.mark.parametrize("number", [b"--5", b"9" * 5000], ids=["two signs", "too long for a number"])
+def test_dicom_image_with_a_damaged_number_is_no_traceback(tmp_path: Path, number: bytes) -> None:
+    make_archive(tmp_path)
+    dataset = make_dicom(draw((4, 4), "uint16", 0, 9), PatientID="B", Modality="DX")
+    data = to_bytes(dataset)
+    word = number + b" " * (len(number) % 2)
+    begin = data.index(b"\x28\x00\x02\x00")  # the first element after group 0020
+    element = b"\x20\x00\x13\x00LO" + len(word).to_bytes(2, "little") + word  # a text where a number belongs
+    (tmp_path / "archive" / "odd").write_bytes(data[:begin] + element + data[begin:])
+    _, arrays, _ = convert(tmp_path, make_contract(records_per_patient=2), ARCHIVE)
+    assert arrays["patient"].tolist().count(b"B") == 2
 
 
 def test_names_of_files_do_not_change_the_records(tmp_path: Path) -> None:
@@ -269,6 +282,17 @@ def test_word_that_leads_out_of_the_folder_is_left_out(tmp_path: Path) -> None:
         "'image' has in 'file' a path that leads elsewhere", "'image' has in 'file' a path that leads elsewhere",
         "'image' has no such file", "'image' has no word 'file' for the path",
     ]  # fmt: skip
+
+
+def test_words_that_lead_out_of_the_folder_together_are_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "inside"
+    save_picture(tmp_path / "secret.png", draw((4, 4), "uint8", 0, 255))
+    save_picture(folder / "ab" / "secret.png", draw((4, 4), "uint8", 0, 255))
+    (folder / "images.csv").write_text("patient,x,y,finding\n1,.,.,yes\n2,a,b,no\n", encoding="utf-8")
+    mapping = 'source: {kind: table, source: {kind: csv, path: images.csv}}\nimages: {image: "{x}{y}/secret.png"}'
+    _, arrays, quarantine = convert(folder, make_contract(), mapping, most=0.9)
+    assert arrays["patient"].tolist() == [b"2"]
+    assert "has words that make a path that leads elsewhere" in quarantine[0]
 
 
 @pytest.mark.parametrize(
