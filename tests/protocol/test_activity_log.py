@@ -26,7 +26,8 @@ def edit_policy(home: Path, **changes: object) -> None:
 def watched(simulator: Simulator) -> list[str]:
     """What ``ash`` shows from now on, without its times."""
     shown: list[str] = []
-    simulator.sites["ash"]._activity = ActivityLog(lambda line: shown.append(line.split(" ", 2)[2]))
+    site = simulator.sites["ash"]
+    site._activity = site._policy._activity = ActivityLog(lambda line: shown.append(line.split(" ", 2)[2]))
     return shown
 
 
