@@ -16,11 +16,11 @@ CODE := privacy models client server tests benchmarks
 demo: $(READY)
 	$(BIN)/consilium demo $(ARGS)
 
-# Without ARGS: first, on two cores, the tests that start no federation; then those that do, one after another.
+# Without ARGS: first the tests that start no federation, then those that do; two files at a time.
 test: $(READY)
 ifeq ($(ARGS),)
 	$(BIN)/pytest -n 2 --dist loadfile -m 'not federation'
-	$(BIN)/pytest -m federation
+	$(BIN)/pytest -n 2 --dist loadfile -m federation
 else
 	$(BIN)/pytest $(ARGS)
 endif
