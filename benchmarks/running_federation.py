@@ -252,7 +252,7 @@ class Running:
             said = self.consilium("sites", "--json")
             return said.code == 0 and all(site["online"] for site in said.json["sites"])
 
-        wait_for("all sites to be online", online, 240)
+        wait_for("all sites to be online", online)
 
     def launch(self, terms: Terms, *sites: str) -> str:
         """Launch ``terms`` over ``sites``, or all; the study's identifier."""

@@ -15,9 +15,9 @@ NAMES = ("ash", "birch", "cedar")
 
 
 @pytest.fixture
-def wood(tmp_path: Path) -> Iterator[Running]:
+def wood(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Three sites; the people of ash decide."""
-    wood = Running(tmp_path / "wood", NAMES)
+    wood = Running(tmp_path_factory.mktemp("waiting") / "wood", NAMES)  # a socket's path is short
     wood.register_data(small_terms())
     policy = wood.folder / "ash" / "policy.yaml"
     strict = yaml.safe_load(policy.read_text()) | {"automatic": [], "contact": "Ada, 1234", "release": "person"}
