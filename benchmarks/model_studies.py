@@ -5,6 +5,9 @@ writes the figures of ``docs/models.md``. ``DIR`` has one folder for each hospit
 makes it. For each model one federation of real processes is made, and one study is launched for each epsilon, the one
 without privacy last. On the same files each hospital alone (with the largest epsilon) and all pooled (without privacy)
 are simulated by the sites' own code. Models that are in the document already and are not named stay as they are.
+
+With ``--elsewhere`` only one study runs for each model, with the largest epsilon and its noise placed the other way
+(:func:`place_noise_elsewhere`), and its figure is added to what the document has of the model.
 """
 
 import json
@@ -21,7 +24,7 @@ from client.training.simulate import simulate
 from models.catalogue import find_model
 from models.tasks.registry import list_figures
 from privacy.command_line import say
-from privacy.study import Terms
+from privacy.study import Placement, Terms, parse_terms
 from privacy.study.cost import compute_study_noise
 from server.demo.local_federation import LocalFederation
 from server.demo.processes import Processes
@@ -30,6 +33,8 @@ from server.results.tally import average_rounds
 from server.watch.progress import Progress
 
 OUT: Final = Path("docs/models.json")
+MOST_ROUNDS: Final = 20
+LOCAL_ROUNDS: Final = 10
 
 
 @click.command()
@@ -39,24 +44,34 @@ OUT: Final = Path("docs/models.json")
     "--repeats", default=3, show_default=True, type=click.IntRange(2, 100), help="Simulated trainings each."
 )
 @click.option("--epsilons", default="3,8,none", show_default=True, help="In rising order; none last.")
-def main(pairs: tuple[str, ...], out: Path, repeats: int, epsilons: str) -> None:
+@click.option("--elsewhere", is_flag=True, help="Only the study with its noise placed the other way.")
+def main(pairs: tuple[str, ...], out: Path, repeats: int, epsilons: str, elsewhere: bool) -> None:
     """Measure the example studies of models on real data."""
     for pair in pairs:
         name, _, data = pair.partition("=")
         say(f"{name} ...")
-        found = measure_study(name, Path(data), repeats, epsilons.split(","))
+        asked = epsilons.split(",")
+        if elsewhere:
+            found: dict[str, Any] = {"elsewhere": measure_elsewhere(name, Path(data), _find_largest(asked))}
+        else:
+            found = measure_study(name, Path(data), repeats, asked)
         say(json.dumps(found))
+        # read anew: a run takes minutes, and another may have written meanwhile
         known: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"studies": []}
-        rest = [each for each in known["studies"] if each["model"] != name]
-        known["studies"] = [*rest, found]
+        studies = {each["model"]: each for each in known["studies"]}
+        studies[name] = studies.get(name, {"model": name}) | found
+        known["studies"] = list(studies.values())
         out.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+def _find_largest(epsilons: list[str]) -> str:
+    return next(each for each in reversed(epsilons) if each != "none")
 
 
 def measure_study(name: str, data: Path, repeats: int, epsilons: list[str]) -> dict[str, Any]:
     """Run the study of ``name`` on the hospitals of ``data`` for each epsilon; simulate alone and pooled."""
     choice = DemoChoice(name, None, None, data, None, False, epsilons[-1], None)
-    largest = next(each for each in reversed(epsilons) if each != "none")
-    terms, hospitals = choose_study(replace(choice, epsilon=largest))
+    terms, hospitals = choose_study(replace(choice, epsilon=_find_largest(epsilons)))
     first = list_figures(terms.task, terms.data)[0]
     federated: dict[str, float | None] = {}
     moved: dict[str, float] = {}
@@ -68,6 +83,7 @@ def measure_study(name: str, data: Path, repeats: int, epsilons: list[str]) -> d
             asked, _ = choose_study(replace(choice, epsilon=epsilon))
             federation.allow(asked)
             federated[epsilon], moved = _run_study(federation, processes, asked, first.name)
+            say(f"{name}, epsilon {epsilon}: {federated[epsilon]}")
         processes.stop()
         tables = list(federation.tables.values())
         trains, tests = [train for train, _ in tables], [test for _, test in tables]
@@ -88,6 +104,49 @@ def measure_study(name: str, data: Path, repeats: int, epsilons: list[str]) -> d
         "pooled": _summarise(pooled),
         **moved,
     }
+
+
+def measure_elsewhere(name: str, data: Path, epsilon: str) -> dict[str, Any]:
+    """Run the study of ``name`` with its noise placed the other way; return the placement, rounds and figure."""
+    terms, hospitals = choose_study(DemoChoice(name, None, None, data, None, False, epsilon, None))
+    terms = place_noise_elsewhere(terms)
+    with tempfile.TemporaryDirectory(prefix="consilium-") as folder, Processes() as processes:
+        federation = LocalFederation(Path(folder), terms, hospitals, say)
+        federation.make()
+        federation.start(processes)
+        federation.allow(terms)
+        value, _ = _run_study(federation, processes, terms, list_figures(terms.task, terms.data)[0].name)
+        processes.stop()
+    return {"placement": terms.privacy.placement.value, "rounds": terms.training.rounds, "figure": value}
+
+
+def place_noise_elsewhere(terms: Terms) -> Terms:
+    """Return a study whose sites add local noise with noise that they share, or the other way round.
+
+    Local steps become rounds of one step each, of all stages alike, but at most :data:`MOST_ROUNDS` rounds in all where
+    the study itself has fewer. Where that leaves fewer steps, each is longer by as much. Shared steps become
+    :data:`LOCAL_ROUNDS` rounds with as many steps in all. The rest stays, except adaptive local steps, which shared
+    noise does not know.
+    """
+    fields = terms.model_dump(mode="json")
+    training, privacy = fields["training"], fields["privacy"]
+    if terms.privacy.placement is Placement.LOCAL:
+        times = max(1, min(terms.training.lots, MOST_ROUNDS // terms.training.rounds))
+        privacy["placement"] = Placement.DISTRIBUTED.value
+        training |= {"rounds": times * training["rounds"], "local_steps": 1, "accumulate": 1, "proximal": 0.0}
+        for part in (training, *training["stages"]):
+            part["learning_rate"] *= terms.training.local_steps / times
+        for stage in training["stages"]:
+            stage["rounds"] *= times
+        training.pop("step", None)
+        fields["cohort"]["colluders"] = max(1, terms.cohort.colluders)
+    else:
+        privacy["placement"] = Placement.LOCAL.value
+        steps = -(-terms.training.rounds // LOCAL_ROUNDS)
+        training |= {"rounds": -(-terms.training.rounds // steps), "local_steps": steps}
+    fields.pop("secure_aggregation")  # each placement has its own usual bits
+    fields["evaluation"]["rounds"] = [training["rounds"]]
+    return parse_terms(fields)
 
 
 def _run_study(

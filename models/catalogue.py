@@ -36,6 +36,7 @@ _FILES: Final[Mapping[str, str]] = {
     "deepchrome": "models.genomics.deepchrome",
     "attentive-chrome": "models.genomics.attentive_chrome",
     "adage": "models.genomics.adage",
+    "gedfn": "models.genomics.gedfn",
     "deepdta": "models.drugs.deepdta",
 }
 

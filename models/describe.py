@@ -46,6 +46,8 @@ class ModelDescription(Shown):
     """Everything a researcher needs to know of a model before writing a study."""
 
     name: str
+    version: int
+    """Rises when the model computes something else; ``name@version`` in a site's policy allows one alone."""
     title: str
     domain: str
     tasks: tuple[str, ...]
@@ -74,6 +76,7 @@ def describe_model(name: str) -> ModelDescription:
     entry = find_model(name)
     return ModelDescription(
         name=name,
+        version=entry.version,
         title=entry.title,
         domain=entry.domain,
         tasks=entry.tasks,

@@ -105,6 +105,8 @@ class ModelEntry:
 
     Attributes:
         title: in a few words.
+        version: rises when the model computes something else from the same options, parameters and inputs, or has
+            other parameters. ``tests/models/test_versions.py`` finds a change that was not declared.
         domain: the part of medicine.
         options: their type; the defaults are the paper's values.
         build: makes the module.
@@ -132,6 +134,7 @@ class ModelEntry:
     presets: Mapping[str, Options]
     counts: tuple[Count, ...]
     example: Sizes
+    version: int = 1
     repository: str = ""
     rate: float = 1.0
     replaced: tuple[Replacement, ...] = ()

@@ -5,6 +5,7 @@ Rules:
 * every input of the model is found in the contract by its name; ``model.inputs`` of the terms may name another tensor.
   A model of one input takes the contract's only one, whatever its name;
 * types must be equal; every axis of a name has one length; a length that the model decides must be the contract's;
+* a version that the study names must be the one of this program;
 * the task must be one that the model suits, and its targets must be in the contract.
 
 A misfit names what is missing or differs, what the model expects and what the contract gives.
@@ -69,6 +70,7 @@ def check_fit(model: Model, contract: DataContract, task: TaskTerms) -> dict[str
         ModelError: naming what is missing or differs, what was expected and what the data give.
     """
     entry = find_model(model.name)
+    _require_version(model, entry)
     _require_suitable_task(model, entry, contract, task)
     return measure_sizes(entry, model, contract)
 
@@ -183,6 +185,14 @@ def describe_input(wanted: Input) -> str:
     shape = "x".join(str(axis) for axis in wanted.axes) or "one value"
     words = f" of {wanted.values} words" if wanted.values is not None else ""
     return f"{wanted.type}{words}, {shape}"
+
+
+def _require_version(model: Model, entry: ModelEntry) -> None:
+    if model.version not in (None, entry.version):
+        raise ModelError(
+            f"model.version: '{model.name}' is version {entry.version} in this program, the study asks for version "
+            f"{model.version}; install the program that has it, or write a study for version {entry.version}"
+        )
 
 
 def _require_suitable_task(model: Model, entry: ModelEntry, contract: DataContract, task: TaskTerms) -> None:

@@ -6,7 +6,7 @@ A signature has no padding. A wrapped key has padding.
 import base64
 import binascii
 
-from privacy.errors import LedgerError, WireError
+from privacy.errors import Error, LedgerError, WireError
 
 
 def encode_signature(signature: bytes) -> str:
@@ -14,18 +14,20 @@ def encode_signature(signature: bytes) -> str:
     return base64.urlsafe_b64encode(signature).decode("ascii").rstrip("=")
 
 
-def decode_signature(text: str) -> bytes:
+def decode_signature(text: str, error: type[Error] = LedgerError) -> bytes:
     """Undo :func:`encode_signature`; there is one way to write a signature.
 
+    A second way would give the same statement another digest: base64 ignores foreign characters and the last two bits.
+
     Raises:
-        LedgerError: it is written in another way.
+        error: it is written in another way.
     """
     try:
         signature = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except (ValueError, binascii.Error):
         signature = b""
     if len(signature) != 64 or encode_signature(signature) != text:
-        raise LedgerError("a signature is not 64 bytes in base64url")
+        raise error("a signature is not 64 bytes in base64url")
     return signature
 
 

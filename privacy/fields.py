@@ -114,5 +114,23 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 KeyText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 """A public key as it is signed and sent: base64url of 32 bytes."""
 
+OrderNonce = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+"""What makes two orders of the same study different (``privacy/study/launch.py``)."""
+
 StudyId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}$")]
 Count = Annotated[int, Field(ge=0, le=1 << 40)]
+
+
+def require_rising(low: float, high: float) -> None:
+    """Require the ends of a public range in their order.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if low >= high:
+        raise ValueError(f"expected low < high, got {low:g} and {high:g}")
+
+
+def wrap_one(value: Any) -> Any:
+    """Return a list of one word where a file has the word alone; everything else as it is."""
+    return [value] if isinstance(value, str) else value

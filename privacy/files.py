@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from privacy.errors import Error
 
@@ -19,8 +19,8 @@ from privacy.errors import Error
 _LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-def replace_file(path: Path, data: bytes, error: type[Error]) -> None:
-    """Replace ``path`` by ``data``, completely or not at all; durable when this returns, mode 0600.
+def replace_file(path: Path, data: bytes, error: type[Error], mode: int = 0o600) -> None:
+    """Replace ``path`` by ``data``, completely or not at all; durable when this returns, and of this mode.
 
     Raises:
         error: it cannot be written, or not be made durable; the old or the new file is complete.
@@ -31,6 +31,7 @@ def replace_file(path: Path, data: bytes, error: type[Error]) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
+            os.fchmod(descriptor, mode)
             os.fsync(descriptor)
         # after the sync: a power cut never leaves the name on an incomplete file
         os.replace(temporary, path)
@@ -40,6 +41,15 @@ def replace_file(path: Path, data: bytes, error: type[Error]) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise error(f"{path}: cannot be written: {cause.strerror}") from None
+
+
+def create_private_file(path: Path) -> IO[bytes]:
+    """Create the new file ``path``, mode 0600 whatever the umask, for writing.
+
+    Raises:
+        OSError: it exists, or cannot be created.
+    """
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
 
 @contextlib.contextmanager

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import Final, Literal, Self
 
-import click
 from pydantic import model_validator
 
-from privacy.command_line import print_json
+from privacy.command_line import Styled, print_json, print_text, style
 from privacy.document import Document
 from privacy.errors import Error
+from privacy.sentence import escape_invisible
 
 
 class Light(StrEnum):
@@ -113,7 +113,7 @@ def print_health(health: Health, *, as_json: bool) -> None:
         return
     width = max(len(line.check) for line in health.lines)
     for line in health.lines:
-        light = click.style(f"{line.light:<5}", fg=_COLOURS[line.light], bold=line.light is Light.RED)
-        click.echo(f"{light}  {line.check:<{width}}  {line.found}")
+        light = style(f"{line.light:<5}", colour=_COLOURS[line.light], bold=line.light is Light.RED)
+        print_text(Styled(f"{light}  {line.check:<{width}}  {escape_invisible(line.found)}"))
         if line.step:
-            click.echo(f"{'':<{width + 9}}-> {line.step}")
+            print_text(f"{'':<{width + 9}}-> {line.step}")

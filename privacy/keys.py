@@ -216,24 +216,25 @@ def load_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 def format_node_key(private: ec.EllipticCurvePrivateKey) -> str:
     """Write the public half of a node key as one line in OpenSSH form."""
-    return (
-        private.public_key()
-        .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-        .decode("ascii")
-    )
+    return _format_ssh_key(private.public_key())
 
 
 def convert_node_key_to_pem(line: str) -> bytes:
     """Convert a node key's public line to PEM form, which Flower uses.
 
     Raises:
-        WireError: ``line`` is no P-384 public key in OpenSSH form.
+        WireError: ``line`` is no P-384 public key in OpenSSH form, or not as :func:`format_node_key` writes it. A key
+            has several texts, and texts are compared to find out whose a key is.
     """
     try:
         public = serialization.load_ssh_public_key(line.encode())
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, NotImplementedError):  # the last: a compressed point
         public = None
-    if not isinstance(public, ec.EllipticCurvePublicKey) or not isinstance(public.curve, ec.SECP384R1):
+    if (
+        not isinstance(public, ec.EllipticCurvePublicKey)
+        or not isinstance(public.curve, ec.SECP384R1)
+        or _format_ssh_key(public) != line
+    ):
         raise WireError("expected a node key as one ecdsa-sha2-nistp384 line in OpenSSH form")
     return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
@@ -278,6 +279,10 @@ def write_secret(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise KeyFileError(f"{path}: the key file cannot be written: {error.strerror}") from None
+
+
+def _format_ssh_key(public: ec.EllipticCurvePublicKey) -> str:
+    return public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode("ascii")
 
 
 def _encode_key(raw: bytes) -> str:

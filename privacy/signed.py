@@ -4,12 +4,11 @@ The signature covers a label and the statement's canonical bytes. A statement of
 as another kind, and a party that relays it cannot change it.
 """
 
-import base64
-import binascii
 from typing import ClassVar, Generic, Self, TypeVar
 
 from pydantic import Field
 
+from privacy.base64url import decode_signature, encode_signature
 from privacy.document import Document
 from privacy.errors import WireError
 from privacy.keys import PublicKey, SigningKey
@@ -38,24 +37,13 @@ class Signed(Document, Generic[S]):
     @classmethod
     def sign(cls, key: SigningKey, statement: S) -> Self:
         """Sign ``statement``."""
-        return cls(statement=statement, signature=_encode_signature(key.sign(statement.make_signing_bytes())))
+        return cls(statement=statement, signature=encode_signature(key.sign(statement.make_signing_bytes())))
 
     def verify(self, key: PublicKey) -> S:
         """Verify that the signature is by ``key``, and return the statement.
 
         Raises:
-            WireError: it is not.
+            WireError: it is not, or the signature is written in another way than :meth:`sign` writes it.
         """
-        key.verify(_decode_signature(self.signature), self.statement.make_signing_bytes())
+        key.verify(decode_signature(self.signature, WireError), self.statement.make_signing_bytes())
         return self.statement
-
-
-def _encode_signature(signature: bytes) -> str:
-    return base64.urlsafe_b64encode(signature).decode("ascii").rstrip("=")
-
-
-def _decode_signature(text: str) -> bytes:
-    try:
-        return base64.urlsafe_b64decode(text + "==")
-    except (ValueError, binascii.Error):
-        raise WireError("a signature is not written in base64url") from None

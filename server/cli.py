@@ -104,6 +104,7 @@ def up(place: "Federation | Profile", log_json: bool) -> None:
 
     federation = require_federation(place, "the coordinator")
     config = federation.config
+    federation.require_confirmed()
     log_to(federation.folder, "coordinator", as_json=log_json)
     tell = logging.getLogger("activity").info if log_json else say
     stop = threading.Event()
@@ -131,6 +132,7 @@ for command in (
     check,
     backup,
     restore,
+    confirm_members,
     doctor,
     demo,
 ):

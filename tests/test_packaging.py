@@ -53,6 +53,8 @@ DOORS = {
     "nibabel": {"client/data/adapters/imaging/nifti.py"},
     "h5py": {"client/data/adapters/hdf5_file.py"},
     "rdkit": {"client/data/adapters/molecules.py"},
+    "networkx": {"server/study/graph_file.py"},
+    "xlrd": {"client/data/adapters/excel_97.py"},
 }
 
 

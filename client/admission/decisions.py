@@ -11,7 +11,8 @@ Rules:
 
 from typing import NamedTuple
 
-from client.site.policy import ALL, AutomaticRule, Policy
+from client.admission.policy_bounds import allows_model
+from client.site.policy import AutomaticRule, Policy
 from privacy.keys import PublicKey
 from privacy.ledger import LedgerState
 from privacy.ledger.decisions import count_agreed, normalise_person
@@ -57,6 +58,7 @@ def make_requirement(launch: Launch, policy: Policy) -> Require:
         release=policy.release == "person",
         operator=order.operator,
         operator_key=order.key,
+        nonce=order.nonce,
         epsilon=launch.terms.asked_epsilon,
         policy=policy.digest,
     )
@@ -82,7 +84,7 @@ def _is_within(terms: Terms, operator: str | None, rule: AutomaticRule) -> bool:
         return False
     return (
         (rule.studies is None or terms.name in rule.studies)
-        and (rule.models is None or terms.counts_only or bool({ALL, terms.model.name} & set(rule.models)))
+        and (rule.models is None or terms.counts_only or allows_model(rule.models, terms.model.name))
         and (rule.operators is None or operator in rule.operators)
     )
 

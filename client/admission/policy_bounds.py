@@ -4,10 +4,10 @@ Whatever people decide, and whoever launched it, a study outside one of these bo
 launch itself (who ordered it, over which sites, for which program) is in ``client/admission/rules.py``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from client.site.policy import ALL, Policy
-from models.catalogue import check_options
+from models.catalogue import NAMES, check_options, find_model
 from models.errors import ModelError
 from models.fit import check_fit
 from privacy.errors import RefusedError
@@ -94,13 +94,33 @@ def list_statistics_reasons(terms: Terms, policy: Policy, operator: PublicKey | 
         )
 
 
+def allows_model(allowed: Collection[str], name: str) -> bool:
+    """Return whether ``allowed``, of a policy, holds the model ``name`` in the version that this site's program has.
+
+    Run by a site.
+    """
+    if {ALL, name} & set(allowed):
+        return True
+    versions = [each for each in allowed if each.startswith(f"{name}@")]
+    if not versions or name not in NAMES:
+        return False  # and torch, which a model's entry loads, is not needed
+    return f"{name}@{find_model(name).version}" in versions
+
+
+def _refuse_model(name: str, policy: Policy) -> RefusedError:
+    version = find_model(name).version
+    return RefusedError(
+        RefusalCode.POLICY,
+        f"the model '{name}', version {version} in this site's program, is not allowed here; allowed: "
+        f"{', '.join(policy.models)}; whoever allows it writes {name}, or {name}@{version}, under models in "
+        "policy.yaml",
+    )
+
+
 def _list_model_reasons(terms: Terms, policy: Policy) -> Iterator[RefusedError]:
-    if not {ALL, terms.model.name} & set(policy.models):
-        yield RefusedError(
-            RefusalCode.POLICY,
-            f"the model '{terms.model.name}' is not allowed here; allowed: {', '.join(policy.models)}",
-        )
     try:
+        if not allows_model(policy.models, terms.model.name):
+            yield _refuse_model(terms.model.name, policy)
         check_options(terms.model.name, terms.model.options)
         check_fit(terms.model, terms.data, terms.task)
     except ModelError as error:

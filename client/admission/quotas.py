@@ -36,12 +36,15 @@ class EarlierStudy(NamedTuple):
     admitted: datetime
 
 
-def list_earlier_studies(state: LedgerState) -> list[EarlierStudy]:
-    """List the studies with privacy that were admitted, and were not closed before they paid for anything."""
+def list_earlier_studies(state: LedgerState, but: str | None = None) -> list[EarlierStudy]:
+    """List the studies with privacy that were admitted, and were not closed before they paid for anything.
+
+    ``but`` is left out: the study in question, whose admission a crash may have interrupted after it was recorded.
+    """
     found = []
     for required in state.decisions.list_required():
         entry = state.find_admission_entry(required.study)
-        if entry is None or required.epsilon is None:
+        if entry is None or required.epsilon is None or required.study == but:
             continue
         allowance = state.find_account_of_study(required.study).allowances[required.study]
         if allowance.closed and not allowance.paid:

@@ -8,7 +8,8 @@ code               the rule
 federation         the launch is for the federation this site joined, signed by the pinned coordinator
 roster             this site is on the roster with its own key, every other member is a peer with the key that people
                    here have pinned, or that the consortium they trust vouches for today
-order              an operator has ordered exactly this launch
+order              an operator has ordered exactly this launch, and this is the first launch of the order
+                   (``privacy/ledger/decisions.py``)
 program            the launch is for the program that this site runs: version and code
 policy             the site's data protection officer allows the operator, the model, the unit and the placement, the
                    epsilon of training and evaluation together (a study's, an operator's, a year's), the number of
@@ -46,7 +47,7 @@ from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Planned, Purpose
 from privacy.errors import BudgetError, RefusedError, WireError
 from privacy.keys import PublicKey
-from privacy.mechanisms.shared_totals import compute_share_variances, fits_total
+from privacy.mechanisms.shared_totals import compute_most_counted_patients, compute_share_variances
 from privacy.program import Program, read_program
 from privacy.protocol.enrolment import Admission
 from privacy.refusal_codes import RefusalCode
@@ -58,7 +59,6 @@ from privacy.study.cost import (
     make_training_event,
 )
 from privacy.study.launch import Launch, SignedLaunch, verify_order
-from privacy.study.tasks.statistics import UNIT
 from privacy.study.tasks.task import compute_squared_scales
 
 
@@ -159,15 +159,17 @@ def _require_usable_shares(launch: Launch, price: Price, patients: int) -> None:
 
 
 def _require_whole_shares(terms: Terms, noise: float | None, patients: int) -> None:
-    """Check that a share of statistics is sealed whole, with twice the ``patients`` that train: some only test."""
+    """Check that a share of statistics is sealed whole, for the ``patients`` that train and as many that only test."""
     assert noise is not None, "statistics always have noise, which the terms check"
     fewest = terms.cohort.minimum - terms.cohort.colluders  # their shares are the largest
     variances = compute_share_variances(compute_squared_scales(terms.cell_groups), noise, fewest)
-    if not fits_total(2 * UNIT * patients, variances):
+    most = compute_most_counted_patients(variances)
+    if patients > most:
         raise RefusedError(
             RefusalCode.NOISE,
-            f"counts of {patients} patients, with noise, may not fit the 32 bits of a total; a count that is cut hides "
-            "less than promised; people here may register fewer patients for studies that count",
+            f"counts of {patients} patients, with noise, may not fit the 32 bits of a total: at most {max(0, most)} "
+            "do; a count that is cut hides less than promised; people here may register fewer patients for studies "
+            "that count",
         )
 
 

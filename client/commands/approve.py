@@ -1,8 +1,8 @@
 """``consilium-site approve``, ``refuse`` and ``revoke``: people decide about studies.
 
 * About a study that waits, by its identifier: the decision is for exactly that launch.
-* Ahead of a launch, by its STUDY.yaml: an approval is for one launch of exactly these terms, or for as many as are
-  named. Each admission uses one up; what is unused can be taken back.
+* Ahead of a launch, by its STUDY.yaml, after the same table as far as the terms fill it: an approval is for one launch
+  of exactly these terms, or for as many as are named. Each admission uses one up; what is unused can be taken back.
 
 ``--by`` is a text that nobody signs: the ledger shows that this site entered it, and under which account.
 """
@@ -14,8 +14,8 @@ from typing import Final
 import click
 
 from client.commands.confirm import ask_at_terminal, read_machine_account, require_confirmation
-from client.commands.decision_table import print_decision_table
-from client.commands.study_table import NEVER_AGAIN, explain_at_site, print_explanation
+from client.commands.decision_table import print_decision_table, print_terms_table
+from client.commands.study_table import explain_at_site, print_explanation
 from client.site.folder import SiteFolder
 from client.study.waiting_studies import WaitingStudies, WaitingStudy
 from privacy.command_line import say
@@ -62,15 +62,11 @@ def approve(
     if runs != 1 or further:
         raise click.UsageError("--runs and --further are for an approval ahead of a launch, by a STUDY.yaml")
     waiting = _show(home, study)
-    question = "Agree to it?"
-    if waiting.launch.statement.terms.privacy.epsilon is None:
-        require_confirmation("Approve a study without privacy?", yes)
-    else:
-        ask_at_terminal(question, yes)
+    _ask(waiting.launch.statement.terms, "Agree to it?", yes)
     with home.open_ledger() as ledger:
         _require_same(home, waiting)
-        account = read_machine_account()
-        ledger.decide(study, About.ADMISSION, Choice.APPROVE, name, reviewed=review, account=account)
+        account, launch = read_machine_account(), waiting.launch.statement.digest
+        ledger.decide(study, About.ADMISSION, Choice.APPROVE, name, launch=launch, reviewed=review, account=account)
         state = ledger.read_state()
         asked, decided = (
             state.decisions.find_required(study),
@@ -102,7 +98,8 @@ def refuse(home: SiteFolder, study: str, name: str, why: str | None, yes: bool) 
     ask_at_terminal("Refuse it?", yes)
     with home.open_ledger() as ledger:
         _require_same(home, waiting)
-        ledger.decide(study, About.ADMISSION, Choice.REFUSE, name, why=why, account=read_machine_account())
+        account, launch = read_machine_account(), waiting.launch.statement.digest
+        ledger.decide(study, About.ADMISSION, Choice.REFUSE, name, launch=launch, why=why, account=account)
     say(f"refused by {name}; the coordinator hears of it the next time it asks")
 
 
@@ -150,6 +147,14 @@ def _show(home: SiteFolder, study: str) -> WaitingStudy:
     return waiting
 
 
+def _ask(terms: Terms, question: str, yes: bool) -> None:
+    """Ask the person at the terminal; a study without privacy needs a clear word from a script, too."""
+    if terms.privacy.epsilon is None:
+        require_confirmation("Approve a study without privacy?", yes)
+    else:
+        ask_at_terminal(question, yes)
+
+
 def _require_same(home: SiteFolder, shown: WaitingStudy) -> None:
     """Refuse to decide about something else than what was shown.
 
@@ -173,10 +178,9 @@ def _approve_ahead(home: SiteFolder, terms: Terms, name: str, runs: int, further
             )
             return
         explanation = explain_at_site(home, ledger, terms, about_to_approve=True)
+        print_terms_table(terms)
         print_explanation(explanation)
-        if terms.privacy.epsilon is None:
-            say(click.style(NEVER_AGAIN, fg="red", bold=True))
-            require_confirmation("Approve a study without privacy?", yes)
+        _ask(terms, f"Agree to {'one launch' if runs == 1 else f'{runs} launches'} of it, whoever asks?", yes)
         ledger.approve(terms.digest, name, runs, read_machine_account())
         unused = ledger.read_state().count_approved_runs(terms.digest)
     launches = "one launch" if unused == 1 else f"{unused} launches"

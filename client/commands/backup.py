@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 
+from client.commands.policy import describe_admission
 from client.site.folder import SiteFolder
 from privacy.backup import BackupRules, write_backup
 from privacy.command_line import say
@@ -69,6 +70,9 @@ def restore(file: Path, folder: Path, passphrase_file: Path | None) -> None:
     written = f"{datetime.fromtimestamp(manifest.time, UTC):%Y-%m-%d %H:%M:%S} UTC"
     say(f"restored the site '{manifest.name}' of {written} into {folder}; its ledger ends with entry {head.number}")
     say("never run it beside the site that it is a copy of: stop that one for good")
+    say(f"whom and what it trusts is that of {written}: what people here changed since is undone. Look at it now:")
+    for line in describe_trust(home):
+        say(f"  {line}")
     say(
         "if that site ran after the backup was written, this ledger is behind what the coordinator has countersigned: "
         "before 'consilium-site up', ask the coordinator's operator for the newest head (consilium testimony head "
@@ -80,3 +84,23 @@ def restore(file: Path, folder: Path, passphrase_file: Path | None) -> None:
             "a study in progress goes on here if the sources are still as they were"
         )
     say("then look at everything: consilium-site check")
+
+
+def describe_trust(home: SiteFolder) -> list[str]:
+    """Describe what a site trusts and leaves out: what an older copy of its folder quietly takes back."""
+    policy, peers = home.policy, home.load_peers()
+    objections = len(home.open_patient_register().load_objections().since)
+    lines = [
+        f"policy.yaml (SHA-256 {policy.digest[:16]}): {describe_admission(policy)}; operators: "
+        f"{', '.join(sorted(policy.operators)) or 'anybody'} (consilium-site policy show)",
+        f"pinned peers: {', '.join(sorted(peers.pinned)) or 'none'}; a peer whose key was forgotten since is believed "
+        "again (consilium-site peer list)",
+        f"objections: of {objections} patients; record again those that came since (consilium-site data object)",
+    ]
+    if (trusted := peers.consortium) is not None:
+        newest = "no list" if trusted.newest is None else f"list {trusted.newest.statement.number}"
+        lines.append(
+            f"consortium '{trusted.name}': {newest}, {len(trusted.revocations)} revoked keys; import its newest list "
+            "(consilium-site peer import)"
+        )
+    return lines

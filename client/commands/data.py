@@ -30,7 +30,7 @@ from client.site.folder import SiteFolder
 from client.site.register_data import register_files, require_distinct_patients, require_name
 from client.site.registry import Registration
 from privacy.audit.report.formatting import format_count
-from privacy.command_line import Commands, print_json, print_table, say
+from privacy.command_line import Commands, print_json, print_table, print_text, say
 from privacy.errors import Error, RefusedError
 from privacy.refusal_codes import RefusalCode
 from privacy.study import AnyContract, BinaryLabel, TableContract, Terms, read_terms
@@ -164,7 +164,7 @@ def data_check(
     else:
         if files.report is not None:
             print_conversion(home, files.report, files.train.parent)
-            click.echo()
+            print_text()
         _print_report(terms.data, report)
     inspected.report.require_no_mistakes()
     if refusal is not None:
@@ -204,7 +204,7 @@ def _show_failure(home: SiteFolder, report: CheckReport, as_json: bool) -> None:
     assert report.conversion is not None
     print_conversion(home, report.conversion, None)
     for finding in report.findings:
-        click.echo("\n".join(_format_finding(finding)))
+        print_text("\n".join(_format_finding(finding)))
 
 
 def _find_register_refusal(
@@ -255,15 +255,15 @@ def _print_report(contract: AnyContract, report: CheckReport) -> None:
     for where, table in (("training", report.training), ("test", report.test)):
         if table is None:
             continue
-        click.echo(f"{where}: {_describe_table(contract, table)}")
+        print_text(f"{where}: {_describe_table(contract, table)}")
         if isinstance(contract, TableContract) and Path(table.file).suffix != ".npz":
             _print_columns(table)
         else:
             _print_arrays(contract, table)
-        click.echo()
+        print_text()
     for finding in report.findings:
         for line in _format_finding(finding):
-            click.echo(line)
+            print_text(line)
 
 
 def _print_columns(table: TableReport) -> None:

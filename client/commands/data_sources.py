@@ -15,14 +15,17 @@ import click
 
 from client.data.conversion.report import ConversionError, LeftOut, SnapshotReport
 from client.data.inspection import CheckReport, TableFinding
-from client.site.folder import SiteFolder
+from client.site.folder import SITE_FILE, SiteFolder
+from client.site.launcher import find_confinement
 from client.site.registry import Registration
-from privacy.command_line import print_table, say
+from privacy.command_line import print_table, print_text, say
 from privacy.errors import DataError, SiteConfigError, StorageError
+from privacy.sentence import escape_invisible
 from privacy.study import AnyContract
 
 if TYPE_CHECKING:
     from client.data.conversion.kept_snapshots import Snapshot
+    from client.training.confined_conversion import ConfinedConversion
 
 _CLEAR: Final = "\033[K"  # to the end of the line (ECMA-48)
 
@@ -114,18 +117,18 @@ def list_source_warnings(report: SnapshotReport | None) -> list[TableFinding]:
 
 def print_conversion(home: SiteFolder, report: SnapshotReport, folder: Path | None) -> None:
     """Print what a conversion found, on stdout; ``folder`` is the snapshot's, if there is one."""
-    click.echo(
+    print_text(
         f"sources: {len(report.sources)} read; {report.training} records for training, {report.test} held out"
     )
     for each in report.quarantined:
         for line in format_left_out(each):
-            click.echo(line)
+            print_text(line)
     if report.quarantined:
         from client.data.conversion.convert import QUARANTINE_FILE
         from client.data.conversion.kept_snapshots import REFUSED_FILE
 
         places = home.snapshots / REFUSED_FILE if folder is None else folder / QUARANTINE_FILE
-        click.echo(f"    all places: {places}")
+        print_text(f"    all places: {places}")
     if report.columns:
         rows = [
             (each.name, *(str(count) for count in (each.missing, each.below, each.above)))
@@ -133,14 +136,28 @@ def print_conversion(home: SiteFolder, report: SnapshotReport, folder: Path | No
         ]
         print_table(("column", "missing", "below the range", "above it"), rows)
     for note in report.notes:
-        click.echo(f"note: {note}")
+        print_text(f"note: {note}")
 
 
 def _convert(home: SiteFolder, contract: AnyContract, mapping: Path) -> "Snapshot":
     from client.data.conversion.kept_snapshots import make_snapshot
 
+    most, convert = home.policy.most_quarantined, make_conversion(home)
     with show_progress() as show:
-        return make_snapshot(contract, mapping, home.snapshots, home.policy.most_quarantined, show)
+        return make_snapshot(contract, mapping, home.snapshots, most, show, convert=convert)
+
+
+def make_conversion(home: SiteFolder) -> "ConfinedConversion":
+    """Make the conversion of this site: in a process as confined as ``site.yaml`` asks for, if there is a site.
+
+    Raises:
+        SiteConfigError: ``site.yaml`` cannot be read.
+    """
+    from client.training.confined_conversion import ConfinedConversion
+
+    if not (home.folder / SITE_FILE).exists():
+        return ConfinedConversion()
+    return ConfinedConversion(find_confinement(home.config.launcher), home.folder)
 
 
 def _compare_with_sources(home: SiteFolder, known: Registration, files: Files) -> tuple[Files, list[TableFinding]]:
@@ -190,7 +207,11 @@ def show_progress() -> Iterator[Callable[[str, int, int | None], None]]:
         nonlocal shown
         if sys.stderr.isatty():
             shown = True
-            click.echo(f"\r{_CLEAR}{what}: {done}" + (f" of {total}" if total else ""), nl=False, err=True)
+            click.echo(
+                f"\r{_CLEAR}{escape_invisible(what)}: {done}" + (f" of {total}" if total else ""),
+                nl=False,
+                err=True,
+            )
 
     try:
         yield show

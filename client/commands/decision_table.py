@@ -1,11 +1,10 @@
 """Show what a data protection officer needs to decide about a study that waits."""
 
-import click
-
 from client.commands.study_table import NEVER_AGAIN
 from client.site.folder import SiteFolder
 from client.study.waiting_studies import WaitingStudy
-from privacy.command_line import print_table
+from models.catalogue import find_model
+from privacy.command_line import print_table, style
 from privacy.keys import PublicKey
 from privacy.ledger import LedgerState
 from privacy.ledger.entries import About, Choice, Decide
@@ -22,14 +21,39 @@ def print_decision_table(home: SiteFolder, state: LedgerState, waiting: WaitingS
         ("study", f"{launch.study}, waits since {waiting.since}"),
         ("purpose", launch.terms.purpose),
         ("launched by", _describe_operator(home, launch)),
-        ("predicts", describe_prediction(launch.terms)),
-        *_head("from", [f"{name}: {what}" for name, what in describe_inputs(launch.terms).items()]),
+        *_list_input_rows(launch.terms, f", {launch.parameters:,} shared parameters"),
         *_head("sites", _describe_sites(home, launch)),
-        _describe_result(launch.terms),
-        *_head("not protected", list_unprotected(launch.terms)),
+        *_list_output_rows(launch.terms),
         *_head("decided", describe_decisions(state, launch.study)),
     ]
     print_table(("", ""), rows)
+
+
+def print_terms_table(terms: Terms) -> None:
+    """Print on stdout what the table of a study that waits has, as far as the terms say it before a launch."""
+    rows = [
+        (
+            "study",
+            f"{terms.name}, which nobody has launched yet: any operator and any sites that the policy allows",
+        ),
+        ("purpose", terms.purpose),
+        *_list_input_rows(terms),
+        *_list_output_rows(terms),
+    ]
+    print_table(("", ""), rows)
+
+
+def _list_input_rows(terms: Terms, size: str = "") -> list[tuple[str, str]]:
+    inputs = _head("from", [f"{name}: {what}" for name, what in describe_inputs(terms).items()])
+    predicts = ("predicts", describe_prediction(terms))
+    if terms.counts_only:
+        return [predicts, *inputs]
+    name = terms.model.name
+    return [predicts, ("trains", f"{name}, version {find_model(name).version}{size}"), *inputs]
+
+
+def _list_output_rows(terms: Terms) -> list[tuple[str, str]]:
+    return [_describe_result(terms), *_head("not protected", list_unprotected(terms))]
 
 
 def _describe_result(terms: Terms) -> tuple[str, str]:
@@ -40,9 +64,9 @@ def _describe_result(terms: Terms) -> tuple[str, str]:
 
 def list_unprotected(terms: Terms) -> list[str]:
     """List in plain sentences what a study does not protect."""
-    found = []
+    found = list[str]()
     if terms.privacy.epsilon is None:
-        found.append(click.style(NEVER_AGAIN, fg="red", bold=True))
+        found.append(style(NEVER_AGAIN, colour="red", bold=True))
     if terms.evaluation.rounds and terms.evaluation.epsilon is None:
         found.append("test patients: their totals leave without noise, exactly as they are")
     if terms.secure_aggregation.scheme is SchemeName.OPEN:

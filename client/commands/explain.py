@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from client.commands.mapped_data import open_mapped
 from client.commands.release_data import report_counts, require_usable, write_new
 from client.prediction.release_contract import ReleaseContract, read_contract
 from privacy.command_line import print_table, say
@@ -23,13 +24,24 @@ _SUFFIXES: Final = (".csv", ".npz", ".png")
 
 @click.command()
 @click.argument("folder", metavar="RELEASE", type=click.Path(path_type=Path))
-@click.argument("path", metavar="DATA", type=click.Path(path_type=Path))
+@click.argument("path", metavar="[DATA]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path),
+    help="Instead of DATA: convert the hospital's own data, as this mapping file says.",
+)
 @click.option("--patient", help="Explain every record of this patient.")
 @click.option("--summary", is_flag=True, help="Explain all patients, on average.")
 @click.option("--of", "place", type=int, help="Explain this class, label, cause or code, by its number from 0.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write this new file: .csv, .npz (arrays) or .png.")
 def explain(
-    folder: Path, path: Path, patient: str | None, summary: bool, place: int | None, out: Path | None
+    folder: Path,
+    path: Path | None,
+    mapping: Path | None,
+    patient: str | None,
+    summary: bool,
+    place: int | None,
+    out: Path | None,
 ) -> None:
     """Say which inputs moved the model in RELEASE for a patient of DATA, or for all of them.
 
@@ -38,6 +50,8 @@ def explain(
 
     A page of a patient stays at the site: it shows their data.
     """
+    if (path is None) == (mapping is None):
+        raise click.UsageError("name DATA, a file of the contract, or --mapping, which leads to it; one of them")
     if (patient is None) != summary:
         raise click.UsageError("name one patient with --patient ID, or all of them with --summary")
     if out is not None and out.suffix not in _SUFFIXES:
@@ -45,6 +59,18 @@ def explain(
     if summary and out is not None and out.suffix == ".npz":
         raise click.UsageError("--summary is a table or a picture: name a .csv or a .png")
     contract = read_contract(folder)
+    if path is not None:
+        _explain_file(folder, contract, path, patient, place, out)
+    elif mapping is not None:
+        with open_mapped(contract.data, mapping, with_targets=False) as records:
+            _explain_file(folder, contract, records, patient, place, out)
+    say("what the model uses, not a cause of anything; research output, no advice about any patient")
+
+
+def _explain_file(
+    folder: Path, contract: ReleaseContract, path: Path, patient: str | None, place: int | None, out: Path | None
+) -> None:
+    """Explain a patient of a file, or all of them where none is named."""
     from client.prediction.explanation.explain import explain_all, explain_patient, read_explained_data
     from client.prediction.predict import load_model
 
@@ -55,7 +81,6 @@ def explain(
         _show_patient(contract, explain_patient(contract, module, contents, patient, place), out)
     else:
         _show_average(contract, explain_all(contract, module, contents, place, say), out)
-    say("what the model uses, not a cause of anything; research output, no advice about any patient")
 
 
 def _show_patient(contract: ReleaseContract, found: Explained, out: Path | None) -> None:

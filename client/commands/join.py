@@ -30,7 +30,9 @@ def join(
     request: Path | None,
     admission: Path | None,
 ) -> None:
-    """Join a coordinator with its INVITATION (its text, or a file of it), or by two files. Keys never leave the site.
+    """Join a coordinator with its INVITATION (its text, a file, or -), or by two files. Keys never leave the site.
+
+    With - the text is read from standard input: other users of this machine see what is on the command line.
 
     With an invitation the site is made in --dir, if there is none yet. Interrupted, run it again without INVITATION.
     """

@@ -20,6 +20,7 @@ from privacy.command_line import Commands, print_json, print_table, say
 from privacy.document import parse
 from privacy.errors import LedgerError, SiteConfigError
 from privacy.exchanged_files import read_exchanged_document
+from privacy.files import create_private_file
 from privacy.keys import PublicKey
 from privacy.ledger import verify_file
 from privacy.ledger.entries import BODIES, Entry
@@ -119,7 +120,7 @@ def ledger_clock(home: SiteFolder, name: str, yes: bool) -> None:
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.pass_obj
 def ledger_export(home: SiteFolder, file: Path) -> None:
-    """Write the ledger to FILE, for an auditor: signed JSON lines, ending in a signed trailer.
+    """Write the ledger to FILE, for an auditor: signed JSON lines, ending in a signed trailer. Only you can read FILE.
 
     With it go the papers of its studies: purpose, columns, terms, who took part, and the figures that were opened.
     """
@@ -128,7 +129,7 @@ def ledger_export(home: SiteFolder, file: Path) -> None:
     last = b""
     with home.open_ledger() as site_ledger:
         try:
-            with file.open("xb") as out:
+            with create_private_file(file) as out:
                 try:
                     for last in site_ledger.export_lines(list_papers(home, site_ledger)):
                         out.write(last)

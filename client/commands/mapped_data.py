@@ -4,7 +4,10 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from client.commands.data_sources import format_left_out, show_progress
+import click
+
+from client.commands.data_sources import format_left_out, make_conversion, show_progress
+from client.site.folder import SiteFolder
 from privacy.command_line import say
 from privacy.study import AnyContract
 
@@ -13,17 +16,21 @@ from privacy.study import AnyContract
 def open_mapped(contract: AnyContract, mapping: Path, *, with_targets: bool) -> Iterator[Path]:
     """Convert what ``mapping`` names, say what was left out, and give the file of the records.
 
-    The file is in a private folder, which is removed at the end of the block.
+    The file is in a private folder, which is removed at the end of the block. If the command's folder is a site's, its
+    ``site.yaml`` says how the conversion is confined.
 
     Raises:
         DataUnavailableError, DataError, SiteConfigError, StorageError: it cannot be converted.
     """
     from client.data.conversion.convert import convert_for_prediction
 
+    home = click.get_current_context().find_object(SiteFolder)
+    assert home is not None, "every command of a site has its folder"
+    convert = make_conversion(home)
     with contextlib.ExitStack() as stack:
         with show_progress() as show:
             converted = stack.enter_context(
-                convert_for_prediction(contract, mapping, show, with_targets=with_targets)
+                convert_for_prediction(contract, mapping, show, convert=convert, with_targets=with_targets)
             )
         report = converted.report
         for each in report.quarantined:

@@ -106,7 +106,7 @@ def peer_trust_consortium(home: SiteFolder, name: str, key: tuple[str, ...]) -> 
 @click.pass_obj
 def peer_forget_consortium(home: SiteFolder) -> None:
     """Trust the consortium no more: its members are no peers, its revocations are forgotten; pins stay."""
-    home.write_peers(home.load_peers().forget_consortium())
+    home.change_peers(lambda peers: peers.forget_consortium())
     say("no consortium is trusted here; only pinned peers are believed")
 
 
@@ -118,14 +118,15 @@ def peer_import(home: SiteFolder, file: Path) -> None:
 
     It does not matter who hands it over.
     """
-    value, today, peers = read_exchanged_document(file, SiteConfigError), _read_today(), home.load_peers()
-    before = peers.find_believed(today, home.config.name)
+    value, today = read_exchanged_document(file, SiteConfigError), _read_today()
+    before = home.load_peers().find_believed(today, home.config.name)
     statement = value.get("statement") if isinstance(value, dict) else None
     if isinstance(statement, dict) and "members" in statement:
-        peers = peers.take_list(parse(value, SignedList, SiteConfigError, str(file)), today)
+        signed = parse(value, SignedList, SiteConfigError, str(file))
+        peers = home.change_peers(lambda known: known.take_list(signed, today))
     else:
-        peers = peers.take_revocation(parse(value, SignedRevocation, SiteConfigError, str(file)))
-    home.write_peers(peers)
+        revocation = parse(value, SignedRevocation, SiteConfigError, str(file))
+        peers = home.change_peers(lambda known: known.take_revocation(revocation))
     after = peers.find_believed(today, home.config.name)
     for name in sorted(set(after.keys) - set(before.keys)):
         say(f"believed now: '{name}', {after.keys[name].typed}")

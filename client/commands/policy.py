@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 
 from client.site.folder import SITE_FILE, SiteFolder
-from client.site.policy import POLICY_FILE, Policy
+from client.site.policy import ALL, POLICY_FILE, Policy
 from client.site.policy_file import MEANINGS, migrate_policy, read_policy
-from models.catalogue import NAMES
+from models.catalogue import NAMES, find_model
 from privacy.command_line import Commands, print_json, print_table, say
 
 
@@ -55,9 +55,10 @@ def policy_migrate(home: SiteFolder) -> None:
 def list_warnings(policy: Policy, device: str) -> list[str]:
     """List what in a policy cannot be meant."""
     warnings = []
-    named = {*policy.models, *(model for rule in policy.automatic for model in rule.models or ())} - {"all", *NAMES}
-    if named:
-        warnings.append(f"no such model in the catalogue: {', '.join(sorted(named))}; see: consilium model list")
+    named = {*policy.models, *(model for rule in policy.automatic for model in rule.models or ())} - {ALL}
+    if unknown := sorted(each for each in named if each.partition("@")[0] not in NAMES):
+        warnings.append(f"no such model in the catalogue: {', '.join(unknown)}; see: consilium model list")
+    warnings += _list_other_versions(sorted(named - set(unknown)))
     if not {"auto": {"cpu", "cuda"}}.get(device, {device}) <= set(policy.devices):
         warnings.append(
             f"every study will be refused: site.yaml says device: {device}, which 'devices' does not allow"
@@ -73,6 +74,15 @@ def list_warnings(policy: Policy, device: str) -> list[str]:
             "two people must agree to a study, and the rules under 'automatic' admit some without anybody"
         )
     return warnings
+
+
+def _list_other_versions(named: list[str]) -> list[str]:
+    """List the models that are named in a version that this program does not have."""
+    found = []
+    for name, _, version in (each.partition("@") for each in named):
+        if version and int(version) != (here := find_model(name).version):
+            found.append(f"{name}@{version} allows nothing: this program has version {here} of {name}")
+    return found
 
 
 def describe_admission(policy: Policy) -> str:

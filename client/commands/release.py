@@ -39,11 +39,15 @@ def release_list(home: SiteFolder, as_json: bool) -> None:
 @click.pass_obj
 def release_approve(home: SiteFolder, study: str, name: str, yes: bool) -> None:
     """Release the model of STUDY: it moves to where 'consilium-site predict' and others find it."""
-    model, folder = _require_withheld(home, study), home.find_study_folder(study)
+    launch, model = _require_withheld(home, study)
+    folder = home.find_study_folder(study)
     say(f"the model {model} of '{study}', with its card, is in {folder / UNPUBLISHED}")
     ask_at_terminal("Release it?", yes)
     with home.open_ledger() as ledger:
-        ledger.decide(study, About.RELEASE, Choice.APPROVE, name, model=model, account=read_machine_account())
+        account = read_machine_account()
+        ledger.decide(
+            study, About.RELEASE, Choice.APPROVE, name, launch=launch.digest, model=model, account=account
+        )
         ledger.record_release(study, model)
         publish_release(folder)
     say(f"released by {name}; the model is in {folder / RELEASE}")
@@ -56,10 +60,12 @@ def release_approve(home: SiteFolder, study: str, name: str, yes: bool) -> None:
 @click.pass_obj
 def release_refuse(home: SiteFolder, study: str, name: str, why: str | None) -> None:
     """Refuse to release the model of STUDY here; it stays unpublished, and other sites have it all the same."""
-    model = _require_withheld(home, study)
+    launch, model = _require_withheld(home, study)
     with home.open_ledger() as ledger:
         account = read_machine_account()
-        ledger.decide(study, About.RELEASE, Choice.REFUSE, name, model=model, why=why, account=account)
+        ledger.decide(
+            study, About.RELEASE, Choice.REFUSE, name, launch=launch.digest, model=model, why=why, account=account
+        )
     say(f"refused by {name}: the model of '{study}' stays unpublished at this site")
 
 
@@ -72,13 +78,13 @@ def _list_withheld(home: SiteFolder) -> list[tuple[Launch, str]]:
     ]
 
 
-def _require_withheld(home: SiteFolder, study: str) -> str:
-    """Return the SHA-256 of the model of ``study`` that is not released yet.
+def _require_withheld(home: SiteFolder, study: str) -> tuple[Launch, str]:
+    """Return the launch of ``study``, and the SHA-256 of its model that is not released yet.
 
     Raises:
         SiteConfigError: there is none.
     """
-    found = {launch.study: model for launch, model in _list_withheld(home)}
+    found = {launch.study: (launch, model) for launch, model in _list_withheld(home)}
     if study not in found:
         waiting = ", ".join(found) or "none"
         raise SiteConfigError(f"no model of '{study}' waits for its release; models that wait: {waiting}")

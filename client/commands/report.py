@@ -1,17 +1,31 @@
 """``consilium-site report``: a released model on one page, for clinicians."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from client.commands.mapped_data import open_mapped
 from client.commands.release_data import report_counts, require_usable, write_new
+from client.prediction.release_contract import read_contract
 from client.site.folder import SiteFolder
 from privacy.command_line import say
+
+if TYPE_CHECKING:
+    from client.release_report.make_report import TestPatients
 
 
 @click.command()
 @click.argument("folder", metavar="RELEASE", type=click.Path(path_type=Path))
 @click.argument("path", metavar="[DATA]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--mapping",
+    type=click.Path(path_type=Path),
+    help="Instead of DATA: convert the hospital's own data, as this mapping file says.",
+)
 @click.option(
     "--calibration", "kept", type=click.Path(path_type=Path), help="Show these calibrated probabilities too."
 )
@@ -19,16 +33,45 @@ from privacy.command_line import say
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The new HTML file.")
 @click.pass_obj
 def report(
-    home: SiteFolder, folder: Path, path: Path | None, kept: Path | None, asked: tuple[str, ...], out: Path
+    home: SiteFolder,
+    folder: Path,
+    path: Path | None,
+    mapping: Path | None,
+    kept: Path | None,
+    asked: tuple[str, ...],
+    out: Path,
 ) -> None:
     """Write a page on the released model in RELEASE: what it is, for whom, how good it is here, its limits.
 
-    DATA is a file with labels, of patients that the model was not trained on. Without it, the site's own test file is
-    taken, as it was registered. The page has figures of this site's patients without noise: it stays at the site.
+    DATA is a file with labels, of patients that the model was not trained on. Without it, and without --mapping, the
+    site's own test file is taken, as it was registered. Of what a mapping leads to, patients of the site's registered
+    training file are left out. The page has figures of this site's patients without noise: it stays at the site.
     """
-    from client.release_report.make_report import find_test_patients, make_report, read_labelled
+    if path is not None and mapping is not None:
+        raise click.UsageError("--mapping names the data; leave out DATA")
+    from client.release_report.make_report import find_test_patients, read_labelled, read_mapped
 
-    patients = find_test_patients(home, folder) if path is None else read_labelled(folder, path)
+    if mapping is not None:
+        contract = read_contract(folder)
+        with open_mapped(contract.data, mapping, with_targets=True) as records:
+            patients = read_mapped(home, contract, records)
+            if patients.known:
+                say(f"{patients.known} patients are left out: the model was trained on them here")
+            _write(folder, patients, kept, asked, out)
+    else:
+        _write(
+            folder,
+            find_test_patients(home, folder) if path is None else read_labelled(folder, path),
+            kept,
+            asked,
+            out,
+        )
+
+
+def _write(folder: Path, patients: TestPatients, kept: Path | None, asked: Sequence[str], out: Path) -> None:
+    """Write the page on ``patients``, if their file can be used."""
+    from client.release_report.make_report import make_report
+
     require_usable(patients.contract, patients.path, patients.mistakes)
     report_counts(patients.contract, (), patients.counts)
     page = make_report(folder, patients, kept, asked)

@@ -2,12 +2,10 @@
 
 from typing import Final
 
-import click
-
 from client.admission.explain import Explanation, explain_study
 from client.admission.quotas import list_earlier_studies
 from client.site.folder import SiteFolder
-from privacy.command_line import print_table, say
+from privacy.command_line import print_table, say, style
 from privacy.ledger import Ledger
 from privacy.study import Terms
 
@@ -70,7 +68,7 @@ def _describe_verdict(explanation: Explanation) -> str:
 
 def _describe_promise(explanation: Explanation) -> str:
     if explanation.epsilon is None:
-        return click.style(NEVER_AGAIN, fg="red", bold=True)
+        return style(NEVER_AGAIN, colour="red", bold=True)
     work = "statistics of all patients" if explanation.counts_only else "the whole training"
     noise = explanation.evaluation_noise_multiplier if explanation.counts_only else explanation.noise_multiplier
     promised = f"epsilon {explanation.epsilon:g} at delta {explanation.delta:g} for {work}"
@@ -83,7 +81,7 @@ def _describe_test_patients(explanation: Explanation) -> str:
     if not explanation.evaluated:
         return "not used"
     if explanation.evaluation_epsilon is None:
-        return click.style("NOT PROTECTED: their totals leave without noise, exactly as they are", bold=True)
+        return style("NOT PROTECTED: their totals leave without noise, exactly as they are", bold=True)
     return f"epsilon {explanation.evaluation_epsilon:g} for all evaluations"
 
 

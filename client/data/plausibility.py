@@ -203,14 +203,16 @@ def _warn_about_classes(
 
 
 def _describe_other_units(feature: _Range, values: NDArray[np.float64]) -> str:
-    """Describe the factor that would bring most of the numbers into the range, if there is one."""
-    best, sentence = _FITS, ""
+    """Describe every factor that would bring most of the numbers into the range: several may, and people know which."""
+    fitting = list[tuple[float, str]]()
     for factor, words in _FACTORS.items():
         for scaled, verb in ((values / factor, "divided"), (values * factor, "multiplied")):
             fit = float(((scaled >= feature.low) & (scaled <= feature.high)).mean())
-            if fit > best and not _is_in_corner(feature, scaled):
-                best, sentence = fit, f"; {verb} by {words}, they would be in it: other units?"
-    return sentence
+            if fit > _FITS and not _is_in_corner(feature, scaled):
+                fitting.append((fit, f"{verb} by {words}"))
+    fitting.sort(key=lambda each: -each[0])
+    hints = "; or ".join(hint for _, hint in fitting)
+    return f"; {hints}, they would be in it: other units?" if hints else ""
 
 
 def _is_in_corner(feature: _Range, values: NDArray[np.float64]) -> bool:

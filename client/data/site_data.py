@@ -14,7 +14,7 @@ Rules:
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,14 @@ class SiteData:
     ids: tuple[str, ...] = field(repr=False)
     clipped: int
     sha256: str
+
+
+class LeftOut(Protocol):
+    """Says which patients are left out, such as those who object."""
+
+    def includes(self, patient: str) -> bool:
+        """Return whether ``patient`` is left out."""
+        ...
 
 
 def read_data(contract: AnyContract, path: Path, objections: Objections | None = None) -> SiteData:
@@ -80,14 +88,14 @@ def read_contents(contract: AnyContract, path: Path, *, with_targets: bool = Tru
 
 
 def group_records(
-    ids: Sequence[str], limit: int, objections: Objections | None
+    ids: Sequence[str], limit: int, left_out: LeftOut | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
     """Group records by patient: return those to keep, the patient of each, and the names by first appearance."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(ids):
         rows.setdefault(name, []).append(row)
-    if objections is not None:
-        rows = {name: own for name, own in rows.items() if not objections.includes(name)}
+    if left_out is not None:
+        rows = {name: own for name, own in rows.items() if not left_out.includes(name)}
     if not rows:
         return np.empty(0, np.int64), np.empty(0, np.int64), ()
     kept = [own[:limit] for own in rows.values()]

@@ -1,11 +1,11 @@
-"""Check the device on which a site trains, its memory, and what confines training."""
+"""Check the device on which a site trains, its memory, and what confines training and the reading of data."""
 
 from collections.abc import Iterator
 from typing import Final
 
 from client.site.folder import SiteFolder
-from client.site.launcher import Confinement, ProcessLauncher
-from client.training.confinement import InForce, choose_confinement
+from client.site.launcher import ProcessLauncher, find_confinement
+from client.training.confined_conversion import describe_conversion
 from client.training.launchers.choose import describe_launcher
 from privacy.health import Line, amber, green
 from privacy.machine_checks import read_free_memory
@@ -43,19 +43,18 @@ def check_device(home: SiteFolder) -> Iterator[Line]:
 
 
 def check_confinement(home: SiteFolder) -> Iterator[Line]:
-    """Check what confines training, as ``site.yaml`` asks for it.
+    """Check what confines training, and the conversion of hospital data, as ``site.yaml`` asks for it.
 
     Raises:
         SiteConfigError: ``confinement: required``, and it does not work here.
     """
     launcher = home.config.launcher
-    found = describe_launcher(launcher)
-    if isinstance(launcher, ProcessLauncher) and (
-        launcher.confinement is Confinement.NONE
-        or choose_confinement(launcher.confinement).in_force is not InForce.BUBBLEWRAP
-    ):
-        yield amber(
-            "confinement", found, "install bubblewrap and allow user namespaces; then: confinement: required"
-        )
-    else:
+    # on this machine, whatever the launcher
+    conversion, hides_files = describe_conversion(find_confinement(launcher))
+    found = f"{describe_launcher(launcher)}; {conversion}"
+    if hides_files:
         yield green("confinement", found)
+    else:
+        yield amber(
+            "confinement", found, "install bubblewrap, or a kernel with Landlock; then: confinement: required"
+        )

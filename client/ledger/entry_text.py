@@ -31,6 +31,7 @@ from privacy.ledger.entries import (
     Population,
     Recover,
     Refuse,
+    ReleaseCohort,
     Require,
     Reserve,
     Return,
@@ -120,6 +121,8 @@ def _describe_body(body: Body) -> str:
             )
         case ModelRelease():
             return f"released the model {body.model[:16]} of '{body.study}' to {body.to}"
+        case ReleaseCohort():
+            return f"released its share of the statistics of '{body.study}' over {', '.join(body.cohort)}"
         case Refuse():
             return f"refused '{body.study}' ({body.code}): {body.sentence}"
         case Incident():

@@ -74,7 +74,8 @@ def load_model(folder: Path, contract: ReleaseContract) -> nn.Module:
     """Build the released model of ``folder``.
 
     Raises:
-        ReleaseError: its file is missing, is another one, or does not fit the model.
+        ReleaseError: its file is missing, is another one, or does not fit the model; or this program has the model in
+            another version.
     """
     path = folder / contract.model.file
     try:
@@ -85,10 +86,12 @@ def load_model(folder: Path, contract: ReleaseContract) -> nn.Module:
         raise ReleaseError(f"{path}: expected the file of SHA-256 {contract.model.sha256}, got {found}")
     model = contract.model
     try:
-        terms = Model(name=model.name, options=model.options, inputs=model.inputs)
+        terms = Model(name=model.name, version=model.version, options=model.options, inputs=model.inputs)
         module = build_module(terms, contract.data, contract.task)
         module.load_state_dict(load(data))
-    except (ModelError, SafetensorError, RuntimeError) as cause:
+    except ModelError as cause:
+        raise ReleaseError(f"{folder}: this program cannot build the model: {cause}") from None
+    except (SafetensorError, RuntimeError) as cause:
         first = str(cause).splitlines()[0]
         raise ReleaseError(f"{path}: not the weights of a '{contract.model.name}': {first}") from None
     set_objective(module, TASK_OBJECTIVE)

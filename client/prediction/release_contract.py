@@ -51,6 +51,7 @@ class ReleasedModel(Document):
     """
 
     name: Name
+    version: int
     options: dict[str, Any]
     inputs: dict[TensorName, TensorName]
     file: Literal["model.safetensors"] = MODEL_FILE
@@ -81,6 +82,7 @@ class ReleaseContract(Document):
 
 def make_contract(study: str, terms: Terms, model_sha256: str) -> ReleaseContract:
     """Make the contract that says how the model of ``study`` is used."""
+    from models.catalogue import find_model
     from models.fit import name_inputs  # with torch, which the command line does without until it predicts
 
     threshold = find_threshold(terms.task)
@@ -90,6 +92,7 @@ def make_contract(study: str, terms: Terms, model_sha256: str) -> ReleaseContrac
         terms_sha256=terms.digest,
         model=ReleasedModel(
             name=terms.model.name,
+            version=find_model(terms.model.name).version,
             options=dict(terms.model.options),
             inputs=name_inputs(terms.model, terms.data),
             sha256=model_sha256,

@@ -4,21 +4,23 @@ Rules:
 
 * without a file the test patients are those that the site registered under exactly the release's contract, as they were
   registered, without patients who object now;
+* of data that a mapping leads to, patients of the registered training file are left out: the model knows them, and a
+  mapping usually leads to all patients of a hospital;
 * of a patient with several records the first are used, as in the study;
 * the card is optional: who received a release without it has a page without what privacy did.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from client.data.contents import Contents
 from client.data.dataset import require_registered
 from client.data.encoding import ColumnCounts
+from client.data.identifiers import fold
 from client.data.mistakes import Mistake
-from client.data.objections import Objections
-from client.data.site_data import group_records, read_contents
+from client.data.site_data import LeftOut, group_records, read_contents
 from client.prediction.calibration import apply_calibration, estimate_calibrated_figures, read_calibration
 from client.prediction.figures import LEAST_PATIENTS, Estimate, Labelled, estimate_figures, group_labelled
 from client.prediction.predict import load_model, predict_contents
@@ -26,7 +28,7 @@ from client.prediction.release_contract import ReleaseContract, read_contract
 from client.release_report.page import Facts, GroupFigures, render_page
 from client.release_report.reliability import Point, compute_points
 from client.release_report.subgroups import find_groups
-from client.site.folder import SiteFolder
+from client.site.folder import SITE_FILE, SiteFolder
 from client.study.card_document import ModelCard
 from privacy.canonical import from_canonical
 from privacy.document import parse
@@ -46,14 +48,14 @@ class TestPatients:
         contract: of the release.
         path: of the file.
         contents: what it holds; not usable where there are mistakes.
-        objections: patients to be left out.
+        left_out: patients to be left out.
         registered: whether it is the site's own test file, as registered.
     """
 
     contract: ReleaseContract
     path: Path
     contents: Contents
-    objections: Objections | None
+    left_out: LeftOut | None
     registered: bool
 
     @property
@@ -69,7 +71,23 @@ class TestPatients:
     @property
     def count(self) -> int:
         """How many patients are used."""
-        return len(group_records(self.contents.ids, 1, self.objections)[2])
+        return len(group_records(self.contents.ids, 1, self.left_out)[2])
+
+    @property
+    def known(self) -> int:
+        """How many patients are left out."""
+        return len(set(self.contents.ids)) - self.count
+
+
+@dataclass(frozen=True)
+class TrainingPatients:
+    """The patients of a site's registered training file, in folded form."""
+
+    names: frozenset[str] = field(repr=False)
+
+    def includes(self, patient: str) -> bool:
+        """Return whether ``patient`` is one of them."""
+        return fold(patient) in self.names
 
 
 def read_labelled(folder: Path, path: Path) -> TestPatients:
@@ -81,6 +99,21 @@ def read_labelled(folder: Path, path: Path) -> TestPatients:
     """
     contract = read_contract(folder)
     return TestPatients(contract, path, read_contents(contract.data, path), None, registered=False)
+
+
+def read_mapped(home: SiteFolder, contract: ReleaseContract, path: Path) -> TestPatients:
+    """Read converted records with labels, without the patients whom the site trained on, if this is a site.
+
+    Raises:
+        DataUnavailableError, DataError: a file cannot be read, or has nothing of the contract.
+    """
+    is_site = (home.folder / SITE_FILE).exists()
+    found = home.load_registry().find_exact(contract.data) if is_site else None
+    names: Sequence[str] = ()
+    if found is not None:
+        names = read_contents(contract.data, Path(found.train), with_targets=False).ids
+    trained = TrainingPatients(frozenset(map(fold, names)))
+    return TestPatients(contract, path, read_contents(contract.data, path), trained, registered=False)
 
 
 def find_test_patients(home: SiteFolder, folder: Path) -> TestPatients:
@@ -119,9 +152,11 @@ def make_report(folder: Path, patients: TestPatients, kept: Path | None, asked: 
     """
     contract, contents = patients.contract, patients.contents
     found = predict_contents(contract, load_model(folder, contract), contents, with_targets=True)
-    rows, _, names = group_records(contents.ids, contract.data.records_per_patient, patients.objections)
+    rows, _, names = group_records(contents.ids, contract.data.records_per_patient, patients.left_out)
     if not names:
-        raise DataError(f"{patients.path}: no patient is left: all of them object, or the file has none")
+        raise DataError(
+            f"{patients.path}: no patient is left: all of them object or were trained on, or the file has none"
+        )
     everybody = group_labelled(found)
     labelled = everybody.select(rows)
     groups = list[GroupFigures]()

@@ -29,7 +29,7 @@ Rules:
 * what cannot be read is refused with the file's name.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -296,7 +296,8 @@ class SiteFolder:
         Raises:
             SiteConfigError: as :meth:`Peers.pin`.
         """
-        self.write_peers(self.load_peers().pin(name, key, self.load_identity().public))
+        own = self.load_identity().public
+        self.change_peers(lambda peers: peers.pin(name, key, own))
 
     def forget_peer(self, name: str) -> None:
         """Remove the pinned key of ``name``.
@@ -304,7 +305,7 @@ class SiteFolder:
         Raises:
             SiteConfigError: it is not pinned.
         """
-        self.write_peers(self.load_peers().forget(name))
+        self.change_peers(lambda peers: peers.forget(name))
 
     def trust_consortium(self, name: str, key: PublicKey) -> None:
         """Pin ``key``, which people have compared, as the key of the consortium ``name``.
@@ -315,15 +316,19 @@ class SiteFolder:
         strangers = {"this site": self.load_identity().public}
         if (self.folder / "admission.json").exists():
             strangers["the coordinator"] = PublicKey.from_text(self.load_admission().coordinator)
-        self.write_peers(self.load_peers().trust_consortium(name, key, strangers))
+        self.change_peers(lambda peers: peers.trust_consortium(name, key, strangers))
 
-    def write_peers(self, peers: Peers) -> None:
-        """Replace the file of the peers.
+    def change_peers(self, change: Callable[[Peers], Peers]) -> Peers:
+        """Replace the peers by what ``change`` makes of them, and return these; one change at a time.
 
         Raises:
-            SiteConfigError: it cannot be written.
+            SiteConfigError: the file cannot be read or written, or ``change`` refuses.
         """
-        replace_file(self.folder / "peers.json", peers.to_bytes(), SiteConfigError)
+        path = self._find_file("peers.json")
+        with hold_lock(self.folder / "peers.lock"):
+            peers = change(self.load_peers())
+            replace_file(path, peers.to_bytes(), SiteConfigError)
+        return peers
 
     def load_registry(self) -> Registry:
         """Load the registered data."""

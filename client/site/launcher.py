@@ -32,7 +32,7 @@ class Confinement(StrEnum):
     """How much a site insists on that training is confined (``client/training/confinement.py``)."""
 
     REQUIRED = "required"
-    """By bubblewrap, or the site does not train."""
+    """By bubblewrap or Landlock, or the site does not train."""
     AVAILABLE = "available"
     """By the best that works on the machine."""
     NONE = "none"
@@ -140,3 +140,8 @@ class KubernetesLauncher(Document):
 
 
 Launcher = Annotated[ProcessLauncher | SlurmLauncher | KubernetesLauncher, Field(discriminator="kind")]
+
+
+def find_confinement(launcher: Launcher) -> Confinement:
+    """Return how much a site insists on that its processes on this machine are confined."""
+    return Confinement.AVAILABLE if isinstance(launcher, KubernetesLauncher) else launcher.confinement

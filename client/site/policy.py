@@ -37,11 +37,30 @@ def _normalise_key(text: str) -> str:
 TypedKey = Annotated[str, AfterValidator(_normalise_key)]
 """A public key as people type it: twelve groups of five characters."""
 
+
+def _require_a_span(hours: str) -> str:
+    first, last = hours.split("-")
+    if first == last:
+        raise ValueError(f"'{hours}' begins and ends at one time; leave hours out for the whole day")
+    return hours
+
+
 Hours = Annotated[
     str,
     make_text_field(r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$", "hours such as '20:00-06:00', in quotes"),
+    AfterValidator(_require_a_span),
 ]
 """From one time of the day to another by the machine's clock; over midnight where the first is the later one."""
+
+
+ModelName = Annotated[
+    str,
+    Field(max_length=80),
+    make_text_field(
+        r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(@[1-9][0-9]{0,5})?$", "a model, 'mlp', or one version of it, 'mlp@1'"
+    ),
+]
+"""A model of the catalogue in any version, or in one: ``mlp@1``."""
 
 
 class AutomaticRule(Document):
@@ -51,7 +70,8 @@ class AutomaticRule(Document):
         name: what the ledger calls the rule.
         epsilon_at_most: the most that training and evaluation may ask for together.
         studies: names of studies; every study without it.
-        models: models of the catalogue; every model that the policy allows without it.
+        models: models of the catalogue, as under the policy's ``models``; every model that the policy allows without
+            it.
         operators: names under the policy's ``operators``, who alone may launch it; anybody without it.
         without_privacy: whether a study without privacy is meant too.
         statistics: whether a study that only counts is meant too.
@@ -60,7 +80,7 @@ class AutomaticRule(Document):
     name: Name
     epsilon_at_most: float = Field(gt=0, le=100)
     studies: tuple[Name, ...] | None = Field(default=None, min_length=1)
-    models: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    models: tuple[ModelName, ...] | None = Field(default=None, min_length=1)
     operators: tuple[Name, ...] | None = Field(default=None, min_length=1)
     without_privacy: bool = False
     statistics: bool = False
@@ -70,12 +90,13 @@ class Policy(Document):
     """The rules of a site. The defaults are the strict ones: nothing is admitted before a person has agreed.
 
     Attributes:
-        models: the models of the catalogue that a study may train here; ``all`` stands for every one, since each keeps
-            the same promise.
+        models: the models of the catalogue that a study may train here, in any version or, as ``mlp@1``, in one;
+            ``all`` stands for every one, since each keeps the same promise.
         units: what the privacy of a study may protect: a patient, a record, a whole site.
         placements: where the noise may be added.
         epsilon_per_study: the most that training and evaluation may promise together.
-        epsilon_per_operator: the most that the studies of one operator may ask for in all; null for no bound.
+        epsilon_per_operator: the most that the studies of one operator may ask for in all; null for no bound. It needs
+            ``operators``.
         epsilon_per_year: the most that the studies of any 365 days may ask for in all; null for no bound.
         minimum_sites: the fewest sites a round may have.
         minimum_colluders: the least number of sites that may conspire with the coordinator without breaking a
@@ -98,7 +119,7 @@ class Policy(Document):
         contact: whom the coordinator's operator calls about a study that waits.
     """
 
-    models: tuple[Name, ...] = Field(default=(ALL,), min_length=1)
+    models: tuple[ModelName, ...] = Field(default=(ALL,), min_length=1)
     units: tuple[Unit, ...] = Field(default=(Unit.PATIENT, Unit.RECORD, Unit.SITE), min_length=1)
     placements: tuple[Placement, ...] = Field(default=tuple(Placement), min_length=1)
     epsilon_per_study: float = Field(default=3.0, gt=0)
@@ -136,6 +157,12 @@ class Policy(Document):
         keys = list(self.operators.values())
         if len(set(keys)) < len(keys):
             raise ValueError("operators: two of them have the same key")
+        if self.epsilon_per_operator is not None and not self.operators:
+            # anybody makes a key in a second, and each key would have the whole bound
+            raise ValueError(
+                "epsilon_per_operator: it bounds nobody while 'operators' is empty; name those who may launch, with "
+                "their keys, or bound all studies together: epsilon_per_year"
+            )
         names = [rule.name for rule in self.automatic]
         if len(set(names)) < len(names):
             raise ValueError("automatic: two rules have the same name")

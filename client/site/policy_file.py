@@ -15,13 +15,16 @@ from privacy.errors import SiteConfigError
 from privacy.files import replace_file
 
 MEANINGS: Final = {
-    "models": "The models of the catalogue that a study may train here. 'all' stands for every one.",
+    "models": (
+        "The models of the catalogue that a study may train here: mlp for every version, mlp@1 for this one alone. "
+        "'all' stands for every one."
+    ),
     "units": "What the privacy of a study may protect: a patient, a record of theirs, or a whole site.",
     "placements": "Where the noise may be added: at each site (local), or in shares by all of them (distributed).",
     "epsilon_per_study": "The most epsilon that training and evaluation of one study may ask for together.",
     "epsilon_per_operator": (
-        "The most epsilon that all studies launched by one operator may ask for together. null: no bound of its own; "
-        "the budget that was granted bounds all studies in any case."
+        "The most epsilon that all studies launched by one operator may ask for together; only with 'operators', since "
+        "anybody can make one more key. null: no bound of its own; the budget that was granted bounds all studies."
     ),
     "epsilon_per_year": "The most epsilon that the studies of any 365 days may ask for together. null: no bound.",
     "minimum_sites": "The fewest sites that a round may have.",
@@ -51,7 +54,7 @@ MEANINGS: Final = {
     "devices": "What training may run on: cpu, cuda.",
     "hours": (
         "When training may run, by this machine's clock, such as ['20:00-06:00']. At other times the site counts as "
-        "away. []: at any time."
+        "away. Over midnight where the first time is the later one. []: at any time."
     ),
     "megabytes_per_round": "The most that the sealed update of one round may have, in 10^6 bytes. null: no bound.",
     "minutes_per_round": (

@@ -14,9 +14,10 @@ from privacy.study.tasks.figures import FigureFacts, FigureName
 
 
 class ModelFacts(Document):
-    """The model: its name and options in the catalogue, and which layers were trained."""
+    """The model: its name, version and options in the catalogue, and which layers were trained."""
 
     name: str
+    version: int
     options: dict[str, JsonValue]
     inputs: dict[str, str]
     parameters: int

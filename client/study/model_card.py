@@ -25,6 +25,7 @@ from client.study.released_model import (
     make_end_facts,
     make_launch_facts,
 )
+from models.catalogue import find_model
 from models.fit import describe_inputs
 from models.tasks.registry import find_threshold, list_figures, make_task
 from models.tasks.uncertainty import estimate_noise_errors
@@ -69,6 +70,7 @@ def _make_model_facts(context: StudyContext, sha256: str) -> ModelFacts:
     model = context.terms.model
     return ModelFacts(
         name=model.name,
+        version=find_model(model.name).version,
         options=model.options,
         inputs=describe_inputs(model, context.terms.data),
         parameters=context.launch.parameters,
@@ -149,7 +151,7 @@ def format_markdown(card: ModelCard) -> str:
         "",
         "| | |",
         "| --- | --- |",
-        f"| model | {model.name}, {model.parameters} parameters trained together, "
+        f"| model | {model.name}, version {model.version}, {model.parameters} parameters trained together, "
         f"from {_format_inputs(model.inputs)} |",
         *_make_layer_rows(model),
         f"| file | `{MODEL_FILE}`, SHA-256 `{model.sha256}` |",

@@ -22,7 +22,7 @@ from client.study.noiseless_sums import require_same_cohort
 from client.study.release import write_release
 from client.study.release_folder import publish_release
 from client.study.seal_round import SealedAttempt, release_mask, require_keys, require_sent, seal_attempt
-from client.study.shared_counts import do_statistics_round, require_cohort_of_study
+from client.study.shared_counts import do_statistics_round
 from client.study.statistics_file import write_statistics
 from models.tasks.registry import list_figures
 from privacy.errors import ProtocolError, RefusedError
@@ -91,11 +91,8 @@ class Participation:
         """Compare the cohort's headers, and release the own mask.
 
         Raises:
-            RefusedError: as :func:`client.study.seal_round.release_mask`; for statistics, as
-                :func:`client.study.shared_counts.require_distant_cohort`.
+            RefusedError: as :func:`client.study.seal_round.release_mask`.
         """
-        if self._context.terms.counts_only and self._sealed is not None:
-            require_cohort_of_study(self._context, self._sealed.kept.cohort)
         return release_mask(self._context, self._sealed, request)
 
     def open(self, request: Open, blob: bytes | None) -> Opened:

@@ -8,12 +8,13 @@ from client.site.folder import SiteFolder
 from client.study.peer_heads import PeerHeads
 from client.study.store import StudyStore
 from privacy.errors import SiteConfigError
+from privacy.files import create_private_file
 from privacy.ledger.testimony import StudySeen
 from privacy.protocol.site_testimony import HeaderSeen, SiteOpening, format_site_testimony
 
 
 def write_site_testimony(home: SiteFolder, path: Path) -> int:
-    """Write the testimony to the new file ``path``; return how many headers are in it.
+    """Write the testimony to the new file ``path``, mode 0600; return how many headers are in it.
 
     Raises:
         SiteConfigError: the file exists or cannot be written, or the folder of a study is lost.
@@ -27,7 +28,7 @@ def write_site_testimony(home: SiteFolder, path: Path) -> int:
             yield item
 
     try:
-        with path.open("xb") as file:
+        with create_private_file(path) as file:
             try:
                 for line in format_site_testimony(list_counted(), home.load_identity()):
                     file.write(line)

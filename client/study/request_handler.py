@@ -49,7 +49,6 @@ from client.study.participation import Participation
 from client.study.peer_heads import PeerHeads
 from client.study.policy_in_force import PolicyInForce
 from client.study.problem import describe_error
-from client.study.shared_counts import require_distant_cohort
 from client.study.state import StudyState
 from client.study.store import StudyStore, make_first_shared
 from client.study.waiting_studies import WaitingStudies
@@ -376,14 +375,15 @@ class RequestHandler:
                 account=None if registration is None else self._find_budget(registration),
                 weights=self._home.open_public_weights().list_held(),
                 device=self._config.device,
-                earlier=list_earlier_studies(self._ledger.read_state()),
+                earlier=list_earlier_studies(self._ledger.read_state(), but=launch.study),
                 now=read_utc_time(),
                 program=self._program,
             )
             assert registration is not None
             if launch.terms.counts_only:
-                population, minimum = registration.population, launch.terms.cohort.minimum
-                require_distant_cohort(folder.parent, launch.study, population, launch.names, minimum)
+                self._ledger.read_state().cohorts.require_distant(
+                    registration.population, launch.names, launch.terms.cohort.minimum
+                )
             self._ledger.require(make_requirement(launch, policy))
             standing = self._judge(launch)
             if not standing.admitted:

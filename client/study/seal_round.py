@@ -22,6 +22,7 @@ from client.study.kept_secrets import KeptAttempt
 from client.study.key_epochs import EpochLostError
 from client.study.local_round import RoundWork
 from client.study.noiseless_sums import make_noiseless_sum_change
+from client.study.shared_counts import record_cohort
 from client.study.state import ReleasedSeed
 from client.study.witness_peers import require_consistent_heads, require_no_refused
 from privacy.canonical import compute_digest, compute_sha256
@@ -180,7 +181,7 @@ def release_mask(context: StudyContext, attempt: SealedAttempt | None, request: 
     Raises:
         RefusedError: ``epoch-lost`` if this site has no mask for the attempt; ``release-refused`` if the headers
             are not one consistent view of the cohort it sealed for, a ledger's head contradicts what was seen of that
-            ledger, or another attempt was released.
+            ledger, another attempt was released, or statistics of these sites would tell those of a few.
     """
     if attempt is None or (attempt.kept.round, attempt.kept.attempt) != (request.round, request.attempt):
         raise RefusedError(
@@ -208,6 +209,8 @@ def release_mask(context: StudyContext, attempt: SealedAttempt | None, request: 
         raise RefusedError(
             RefusalCode.RELEASE_REFUSED, f"this site released attempt {released.attempt} of this round before"
         )
+    if context.terms.counts_only:
+        record_cohort(context, attempt.kept.cohort)
     # durable before the seed leaves: after a crash no second attempt of the round is released
     context.store.save(
         released=ReleasedSeed(

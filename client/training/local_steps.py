@@ -32,6 +32,7 @@ from torch.nn.utils import parameters_to_vector
 
 from client.training.device import Device
 from client.training.device_records import DeviceRecords, Tensors
+from client.training.step_rules import make_directions
 from client.training.study_model import build_model, find_layers, make_model_to_train
 from models.augment.augmentation import make_augmentation
 from models.fit import name_inputs, set_objective
@@ -217,14 +218,15 @@ def _run_local_steps(
     with torch.no_grad():
         begin = parameters_to_vector(parameters)
     pulled = None if correction is None else torch.from_numpy(pad_personal(module, correction)).to(begin)
+    directions = make_directions(terms.training, mechanism)
     for _ in range(terms.training.local_steps):
         gradient = _compute_mean_gradient(private, records, terms.training.accumulate)  # (P,)
         if pulled is not None:
             gradient.add_(pulled)
         with torch.no_grad():
-            for here, pull, origin in _list_slices(parameters, gradient, begin):
+            for here, pull, origin in _list_slices(parameters, directions.direct(gradient), begin):
                 # w <- w - rate * (g + mu (w - w0) + d w): FedProx's proximal term (Li et al. 2020), and decoupled
-                # weight decay (Loshchilov and Hutter 2019)
+                # weight decay (Loshchilov and Hutter 2019); g is the direction of the gradient
                 moved = here.double()
                 moved -= rate * (pull.double() + proximal * (moved - origin.double()) + decay * moved)
                 here.copy_(moved)

@@ -172,7 +172,7 @@ class Worker:
         with theirs, _open_log(self._log_file) as log:
             command = confine(
                 [*self._program, str(theirs.fileno())],
-                found.in_force,
+                found,
                 _list_visible(files, with_data=with_files),
                 self._site_folder,
                 graphics=self._device != "cpu",

@@ -1,4 +1,4 @@
-"""Turn the public Davis measurements of kinase inhibitors into arrays for ``deepdta.yaml``.
+"""Turn the public Davis measurements of kinase inhibitors into arrays, those of ``deepdta_pairs.yaml``.
 
     python examples/drugs/prepare_davis.py FOLDER OUT
 

@@ -1,6 +1,7 @@
 """Deal public arrays of leukaemia to three sites, each with files of another form, for ``leukaemia.yaml``.
 
     python examples/genomics/prepare_leukaemia.py FOLDER OUT
+    python examples/genomics/prepare_leukaemia.py FOLDER OUT --pcl    for leukaemia_signatures.yaml
 
 FOLDER has ``leukemia_u95.gct.gz``, 9,020 genes in 48 patients, and ``leukemia.cls``, the leukaemia of each
 (https://github.com/zqfang/GSEApy). OUT gets a folder for each site, with the mapping that leads from its files to the
@@ -13,6 +14,8 @@ north     a GCT file and a CLS file
 south     a table with a column for each gene and decimal commas, and a table of patients
 east      an h5ad file (needs the extra ``genomics``)
 ========  ======================================================================================
+
+With ``--pcl`` every site has a PCL file instead, and no classes: signatures are found without them.
 
 The mappings are in ``examples/genomics/hospitals/``. Patients are dealt in turn, in the order of the file.
 """
@@ -82,17 +85,28 @@ def write_h5ad(folder: Path, own: Arrays) -> None:
         file["obs/patient"], file["obs/diagnosis"] = own.patients, own.leukaemia
 
 
+def write_pcl(folder: Path, own: Arrays) -> None:
+    """Write a PCL file, packed, with the columns and the row of weights of this format."""
+    head = "UID\tNAME\tGWEIGHT\t" + "\t".join(own.patients) + "\nEWEIGHT\t\t" + "\t1" * len(own.patients) + "\n"
+    rows = [
+        f"{gene}\t{gene}\t1\t" + "\t".join(values) + "\n"
+        for gene, values in zip(own.genes, own.values, strict=True)
+    ]
+    (folder / "arrays.pcl.gz").write_bytes(gzip.compress((head + "".join(rows)).encode(), mtime=0))
+
+
 WRITERS: Final = {"north": write_gct, "south": write_tables, "east": write_h5ad}
 
 
-def prepare(source: Path, target: Path) -> None:
-    """Read the arrays in ``source`` and write the files of all sites under ``target``."""
+def prepare(source: Path, target: Path, *, pcl: bool = False) -> None:
+    """Read the arrays in ``source`` and write the files of all sites under ``target``, as PCL files if asked for."""
     arrays = read_arrays(source)
     for number, site in enumerate(SITES):
         folder, own = target / site, choose(arrays, number)
         folder.mkdir(parents=True, exist_ok=True)
-        WRITERS[site](folder, own)
-        shutil.copy(Path(__file__).parent / "hospitals" / f"leukaemia-{site}.yaml", folder / "mapping.yaml")
+        (write_pcl if pcl else WRITERS[site])(folder, own)
+        mapping = f"leukaemia-{'pcl' if pcl else site}.yaml"
+        shutil.copy(Path(__file__).parent / "hospitals" / mapping, folder / "mapping.yaml")
         sys.stdout.write(f"{folder}: {len(own.patients)} patients, {own.leukaemia.count('AML')} with AML\n")
 
 
@@ -100,5 +114,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Deal public arrays of leukaemia to three sites.")
     parser.add_argument("source", type=Path, metavar="FOLDER", help="with leukemia_u95.gct.gz and leukemia.cls")
     parser.add_argument("target", type=Path, metavar="OUT", help="a new folder for the sites' files")
+    parser.add_argument("--pcl", action="store_true", help="write PCL files, for leukaemia_signatures.yaml")
     asked = parser.parse_args()
-    prepare(asked.source, asked.target)
+    prepare(asked.source, asked.target, pcl=asked.pcl)

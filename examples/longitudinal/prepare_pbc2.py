@@ -1,134 +1,127 @@
-"""Turn the trial of primary biliary cirrhosis (PBC2) into the files of three sites, for ``dynamic_deephit.yaml``.
+"""Keep the trial of primary biliary cirrhosis (PBC2) at three hospitals, for ``dynamic_deephit.yaml``.
 
-    python examples/longitudinal/prepare_pbc2.py FOLDER OUTPUT
+    python examples/longitudinal/prepare_pbc2.py FOLDER OUT
 
-``FOLDER`` holds ``pbc2.csv``, a row for each visit, as the R packages JM and JMbayes have it. ``OUTPUT`` gets
-``site-1`` to ``site-3``, each with ``train.npz`` and ``test.npz``.
+``FOLDER`` holds ``pbc2.csv``, a row for each visit, as the R packages JM and JMbayes have it. ``OUT`` gets a folder for
+each hospital, with its data and the mapping that leads from them to the study:
 
-Rules:
+========  ===========================================================================================================
+hospital  its data
+========  ===========================================================================================================
+north     three tables: visits, patients with the last day on which they were seen and that of their death, transplants
+south     a SQLite database with the table as it is; its mapping asks by SQL
+west      as north, with semicolons, decimal commas and NA for what is missing
+========  ===========================================================================================================
 
-* a record is a patient's first 1, 2, 4 or 8 visits, so that a model learns to predict early and late; a patient has a
-  record for each of these that they reached, in this order;
-* time is in years from the last of these visits to death or transplantation, or to the end of observation;
-* every variable is scaled to [-1, 1] by a range that was chosen here from clinical knowledge, not from these patients;
-  variables over several orders of magnitude are scaled by their logarithm; what is beyond a range is at its end;
-* patients are dealt to the sites in turn, and every fourth one of a site is for testing.
+The mappings are in ``examples/longitudinal/hospitals/``. Patients are dealt to the hospitals in turn, and every fourth
+one of a hospital is held out for testing. Nothing is computed but days: years are of 365.25 days.
 
 Source: Murtaugh et al. 1994, Primary biliary cirrhosis: prediction of short-term survival based on repeated patient
 visits, Hepatology 20:126-134.
 """
 
 import argparse
+import contextlib
 import csv
-from collections import defaultdict
-from collections.abc import Iterator
+import shutil
+import sqlite3
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Final
 
-import numpy as np
+import pandas
 
-VISITS = 8
-FIRST = (1, 2, 4, 8)  # of so many visits a record is made
-YEARS = 5  # a longer gap between two measurements counts as this
-SITES = 3
-TEST = 4  # of so many patients one is for testing
-EVENTS = {"alive": 0, "dead": 1, "transplanted": 2}
-
-RANGES = {  # name: lowest, highest, and whether the logarithm is scaled
-    "age": (25, 80, False),
-    "serBilir": (0.2, 40, True),
-    "serChol": (100, 1500, True),
-    "albumin": (1.5, 5, False),
-    "alkaline": (100, 10000, True),
-    "SGOT": (20, 600, True),
-    "platelets": (40, 600, False),
-    "prothrombin": (9, 20, False),
-    "histologic": (1, 4, False),
-}
-WORDS = {  # name: what each word counts as
-    "edema": {"No edema": -1, "edema no diuretics": 0, "edema despite diuretics": 1},
-    "drug": {"placebo": -1, "D-penicil": 1},
-    "sex": {"male": -1, "female": 1},
-    "ascites": {"No": -1, "Yes": 1},
-    "hepatomegaly": {"No": -1, "Yes": 1},
-    "spiders": {"No": -1, "Yes": 1},
-}
-VARIABLES = [*RANGES, *WORDS]
+HOSPITALS: Final = ("north", "south", "west")
+MAPPINGS: Final = Path(__file__).parent / "hospitals"
+TEST: Final = 4  # of so many patients one is for testing
+YEAR_D: Final = 365.25
+MEASURED: Final = (
+    "drug", "age", "sex", "ascites", "hepatomegaly", "spiders", "edema", "serBilir", "serChol", "albumin", "alkaline",
+    "SGOT", "platelets", "prothrombin", "histologic",
+)  # fmt: skip
+WORDS: Final = ("id", "status", "drug", "sex", "ascites", "hepatomegaly", "spiders", "edema")
 
 Row = dict[str, str]
 
 
 def read_patients(file: Path) -> list[list[Row]]:
     """Read the visits of each patient, in order of time."""
-    patients = defaultdict(list)
+    patients = dict[str, list[Row]]()
     with file.open(newline="") as lines:
         for row in csv.DictReader(lines):
-            patients[row["id"]].append(row)
+            patients.setdefault(row["id"], []).append(row)
     return [sorted(rows, key=lambda row: float(row["year"])) for rows in patients.values()]
 
 
-def scale(variable: str, word: str) -> float | None:
-    """Scale a value to [-1, 1]; None for a missing one."""
-    if word in ("", "NA"):
-        return None
-    if variable in WORDS:
-        return WORDS[variable][word]
-    low, high, logarithm = RANGES[variable]
-    value = min(max(float(word), low), high)
-    if logarithm:
-        low, high, value = np.log([low, high, value])
-    return float(2 * (value - low) / (high - low) - 1)
+def write_tables(patients: Sequence[Sequence[Row]], folder: Path) -> None:
+    """Write three tables, with points and an empty word for what is missing."""
+    write_three(patients, folder, ",", ".", "")
 
 
-def make_records(rows: list[Row]) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the records of a patient: the tensors of each, by name."""
-    values = np.zeros((VISITS, len(VARIABLES)), np.float32)
-    observed = np.zeros(values.shape, bool)
-    gaps = np.zeros(
-        values.shape, np.float32
-    )  # years since the variable's last measurement, or since the first visit
-    for visit, row in enumerate(rows[:VISITS]):
-        if visit:
-            waited = float(row["year"]) - float(rows[visit - 1]["year"])
-            gaps[visit] = waited + np.where(observed[visit - 1], 0, gaps[visit - 1])
-        for place, variable in enumerate(VARIABLES):
-            value = scale(variable, row[variable])
-            if value is not None:
-                values[visit, place], observed[visit, place] = value, True
-    for visits in FIRST:
-        if visits > len(rows):
-            return
-        present = np.arange(VISITS) < visits
-        last = rows[visits - 1]
-        yield {
-            "patient": np.array(f"patient-{last['id']}"),
-            "values": values * present[:, None],
-            "observed": observed & present[:, None],
-            "gaps": np.minimum(gaps / YEARS, 1) * present[:, None],
-            "present": present,
-            "time": np.array(float(last["years"]) - float(last["year"])),
-            "event": np.array(EVENTS[last["status"]]),
-        }
+def write_tables_with_commas(patients: Sequence[Sequence[Row]], folder: Path) -> None:
+    """Write three tables, with decimal commas and NA for what is missing."""
+    write_three(patients, folder, ";", ",", "NA")
 
 
-def main() -> None:
-    """Read the folder and write the files of the sites."""
-    parser = argparse.ArgumentParser(description="Make the files of three sites from pbc2.csv.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("output", type=Path)
-    asked = parser.parse_args()
-    patients = read_patients(asked.folder / "pbc2.csv")
-    for site in range(SITES):
-        folder = asked.output / f"site-{site + 1}"
+def write_three(patients: Sequence[Sequence[Row]], folder: Path, delimiter: str, mark: str, missing: str) -> None:
+    """Write visits, patients and transplants."""
+
+    def write(name: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+            writer.writerow(header)
+            writer.writerows([each.replace(".", mark) for each in row] for row in rows)
+
+    visits = [row for rows in patients for row in rows]
+    write(
+        "visits",
+        ("patient", "visit", "day", *MEASURED),
+        ((row["id"], row["sno."], count_days(row["year"]), *(
+            missing if row[name] in ("", "NA") else row[name] for name in MEASURED
+        )) for row in visits),
+    )  # fmt: skip
+    last = [rows[-1] for rows in patients]
+    ends = [(row["id"], row["status"], count_days(row["years"])) for row in last]
+    write(
+        "patients",
+        ("patient", "last_seen", "died"),
+        ((name, day, day if status == "dead" else "") for name, status, day in ends),
+    )
+    gone = [(name, day, status) for name, status, day in ends if status == "transplanted"]
+    write("transplants", ("patient", "day", "what"), gone)
+
+
+def write_database(patients: Sequence[Sequence[Row]], folder: Path) -> None:
+    """Write the table as it is."""
+    (folder / "trial.sqlite").unlink(missing_ok=True)
+    table = pandas.DataFrame([row for rows in patients for row in rows]).replace(["", "NA"], None)
+    numbers = [name for name in table if name not in WORDS]
+    table[numbers] = table[numbers].apply(pandas.to_numeric)
+    with contextlib.closing(sqlite3.connect(folder / "trial.sqlite")) as database:
+        table.to_sql("pbc2", database, index=False)
+
+
+def count_days(years: str) -> str:
+    """Write years as days."""
+    return repr(YEAR_D * float(years))
+
+
+WRITERS: Final = {"north": write_tables, "south": write_database, "west": write_tables_with_commas}
+
+
+def write_hospitals(patients: Sequence[Sequence[Row]], target: Path) -> None:
+    """Write every hospital's folder under ``target``."""
+    for place, hospital in enumerate(HOSPITALS):
+        folder, own = target / hospital, patients[place :: len(HOSPITALS)]
         folder.mkdir(parents=True, exist_ok=True)
-        own = patients[site::SITES]
-        tests = own[TEST - 1 :: TEST]
-        trained = [rows for place, rows in enumerate(own) if place % TEST != TEST - 1]
-        for name, part in (("train", trained), ("test", tests)):
-            records = [record for rows in part for record in make_records(rows)]
-            np.savez(
-                folder / f"{name}.npz", **{key: np.stack([each[key] for each in records]) for key in records[0]}
-            )
+        WRITERS[hospital](own, folder)
+        (folder / "held-out.txt").write_text("".join(f"{rows[0]['id']}\n" for rows in own[TEST - 1 :: TEST]))
+        shutil.copy(MAPPINGS / f"pbc2-{hospital}.yaml", folder / "mapping.yaml")
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description="Keep the patients of pbc2.csv at three hospitals.")
+    parser.add_argument("source", type=Path, metavar="FOLDER")
+    parser.add_argument("target", type=Path, metavar="OUT")
+    asked = parser.parse_args()
+    write_hospitals(read_patients(asked.source / "pbc2.csv"), asked.target)

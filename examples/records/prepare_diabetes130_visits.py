@@ -1,11 +1,11 @@
 """Turn the hospital encounters of diabetics (UCI "Diabetes 130-US hospitals") into the files of three sites.
 
     python examples/records/prepare_diabetes130_visits.py FOLDER OUTPUT
-    python examples/records/prepare_diabetes130_visits.py FOLDER OUTPUT --readmission
+    python examples/records/prepare_diabetes130_visits.py FOLDER OUTPUT --heart-failure
 
 ``FOLDER`` holds ``diabetic_data.csv``, as UCI publishes it, or ``encounters.csv.gz``, the same columns with ``patient``
 and ``visit`` in place of ``patient_nbr`` and ``encounter_id``. ``OUTPUT`` gets ``site-1`` to ``site-3``, each with
-``train.npz`` and ``test.npz``: without ``--readmission`` for ``doctor_ai.yaml`` and ``med2vec.yaml``, with it for
+``train.npz`` and ``test.npz``: without ``--heart-failure`` for ``doctor_ai.yaml`` and ``med2vec.yaml``, with it for
 ``retain.yaml``.
 
 Rules:
@@ -13,9 +13,8 @@ Rules:
 * a visit has up to three diagnoses, as categories of ICD-9: its first three digits, V00 to V99, and E800 to E999. The
   vocabulary is all of them, 1,300, whether a patient has them or not;
 * patients with one visit are left out; of more than ten visits the last ten are used;
-* with ``--readmission`` the last visit is left out, and the label says whether the last one that remains was followed
-  by another one within 30 days. The last visit of all has no label worth learning: among patients with several visits
-  nearly every other visit was followed by one, so "not readmitted" would only say that it is the last;
+* with ``--heart-failure`` the last visit is left out, and the label says whether heart failure, ICD-9 category 428, is
+  among its diagnoses;
 * patients are dealt to the sites in turn, and every fourth one of a site is for testing.
 
 Source: Strack et al. 2014, Impact of HbA1c measurement on hospital readmission rates, BioMed Research International.
@@ -32,6 +31,7 @@ import numpy as np
 
 VISITS = 10
 CODES = 1300
+HEART_FAILURE = 428  # number of the category in the vocabulary
 SITES = 3
 TEST = 4  # of so many patients one is for testing
 
@@ -59,9 +59,9 @@ def number_code(code: str) -> int | None:
     return int(category)
 
 
-def make_record(patient: str, encounters: list[dict[str, str]], readmission: bool) -> dict[str, np.ndarray]:
+def make_record(patient: str, encounters: list[dict[str, str]], heart_failure: bool) -> dict[str, np.ndarray]:
     """Return the tensors of a patient, by name."""
-    used = (encounters[:-1] if readmission else encounters)[-VISITS:]
+    used = (encounters[:-1] if heart_failure else encounters)[-VISITS:]
     visits = np.zeros((VISITS, CODES), bool)
     for place, row in enumerate(used):
         numbers = [number_code(row[f"diag_{each}"]) for each in (1, 2, 3)]
@@ -71,7 +71,10 @@ def make_record(patient: str, encounters: list[dict[str, str]], readmission: boo
         "visits": visits,
         "present": np.arange(VISITS) < len(used),
     }
-    return record | {"label": np.array(int(used[-1]["readmitted"] == "<30"))} if readmission else record
+    if not heart_failure:
+        return record
+    last = [number_code(encounters[-1][f"diag_{each}"]) for each in (1, 2, 3)]
+    return record | {"label": np.array(int(HEART_FAILURE in last))}
 
 
 def main() -> None:
@@ -79,7 +82,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make the files of three sites from encounters of diabetics.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--readmission", action="store_true", help="predict whether the patient returns in 30 days")
+    parser.add_argument(
+        "--heart-failure", action="store_true", help="predict heart failure at the last visit from those before"
+    )
     asked = parser.parse_args()
     encounters = defaultdict(list)
     for row in read_encounters(asked.folder):
@@ -93,7 +98,7 @@ def main() -> None:
         trained = [patient for place, patient in enumerate(own) if place % TEST != TEST - 1]
         for name, part in (("train", trained), ("test", tests)):
             rows = [sorted(encounters[patient], key=lambda row: int(row["visit"])) for patient in part]
-            records = [make_record(*each, asked.readmission) for each in zip(part, rows, strict=True)]
+            records = [make_record(*each, asked.heart_failure) for each in zip(part, rows, strict=True)]
             np.savez(
                 folder / f"{name}.npz", **{key: np.stack([each[key] for each in records]) for key in records[0]}
             )

@@ -1,80 +1,57 @@
-"""Turn the intensive-care stays of the PhysioNet challenge 2012 into the files of three sites, for ``gru_d.yaml``.
+"""Keep the intensive-care stays of the PhysioNet challenge 2012 at three hospitals, for ``gru_d.yaml``.
 
-    python examples/records/prepare_physionet2012.py FOLDER OUTPUT
+    python examples/records/prepare_physionet2012.py FOLDER OUT
 
 ``FOLDER`` holds ``set-a/`` with a text file for each stay and ``Outcomes-a.txt``, as PhysioNet publishes them; or
 ``set_a.npz``, with the arrays ptr, minute, variable, value, names, outcome and outcome_names of the same measurements.
-``OUTPUT`` gets ``site-1`` to ``site-3``, each with ``train.npz`` and ``test.npz``.
+``OUT`` gets a folder for each hospital, with two tables, of stays and of measurements, and the mapping that leads from
+them to the study:
 
-Rules:
+========  =============================================================================================
+hospital  its data
+========  =============================================================================================
+north     CSV files; times are minutes since the stay's beginning
+south     the same in a SQLite database
+west      CSV files with semicolons, decimal commas, and dates, which are made up
+========  =============================================================================================
 
-* a step is an hour of the first 48; of several measurements of a variable in an hour the last one counts;
-* every variable is scaled to [-1, 1] by a range that was chosen here from clinical knowledge, not from these patients;
-  variables over several orders of magnitude are scaled by their logarithm; what is beyond a range is at its end;
-* stays are dealt to the sites in turn, and every fourth stay of a site is for testing.
+The mappings are in ``examples/records/hospitals/``. Stays are dealt to the hospitals in turn, and every fourth one of a
+hospital is held out for testing. Nothing is computed: hours, scales and gaps are the contract's.
 
 Source: Silva et al. 2012, Predicting in-hospital mortality of ICU patients, Computing in Cardiology 39:245-248.
 """
 
 import argparse
 import csv
-from collections.abc import Iterator
+import datetime
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-HOURS = 48
-SITES = 3
-TEST = 4  # of so many stays one is for testing
-
-RANGES = {  # name: lowest, highest, and whether the logarithm is scaled
-    "ALP": (20, 1000, True),
-    "ALT": (5, 5000, True),
-    "AST": (5, 5000, True),
-    "Albumin": (1, 5, False),
-    "BUN": (3, 150, True),
-    "Bilirubin": (0.1, 40, True),
-    "Cholesterol": (50, 300, False),
-    "Creatinine": (0.2, 15, True),
-    "DiasABP": (20, 120, False),
-    "FiO2": (0.2, 1, False),
-    "GCS": (3, 15, False),
-    "Glucose": (40, 600, True),
-    "HCO3": (5, 45, False),
-    "HCT": (15, 55, False),
-    "HR": (30, 180, False),
-    "K": (2, 8, False),
-    "Lactate": (0.5, 20, True),
-    "MAP": (30, 150, False),
-    "MechVent": (0, 1, False),
-    "Mg": (0.5, 4, False),
-    "NIDiasABP": (20, 120, False),
-    "NIMAP": (30, 150, False),
-    "NISysABP": (50, 220, False),
-    "Na": (115, 165, False),
-    "PaCO2": (15, 90, False),
-    "PaO2": (30, 500, True),
-    "Platelets": (10, 800, True),
-    "RespRate": (5, 45, False),
-    "SaO2": (70, 100, False),
-    "SysABP": (50, 220, False),
-    "Temp": (32, 42, False),
-    "TroponinI": (0.3, 50, True),
-    "TroponinT": (0.01, 25, True),
-    "Urine": (1, 2000, True),
-    "WBC": (0.5, 60, True),
-    "Weight": (35, 180, False),
-    "pH": (6.9, 7.7, False),
-}
-VARIABLES = list(RANGES)
+HOSPITALS: Final = ("north", "south", "west")
+MAPPINGS: Final = Path(__file__).parent / "hospitals"
+TEST: Final = 4  # of so many stays one is for testing
+LEAST_MINUTES: Final = 49 * 60  # of a stay; deaths are predicted from its first 48 hours
+NOT_MEASURED: Final = (
+    "RecordID",
+    "Age",
+    "Gender",
+    "Height",
+    "ICUType",
+)  # facts, which stand among the measurements
+_FIRST_DAY: Final = datetime.datetime(2012, 1, 1)
 
 
 class Stay(NamedTuple):
-    """A stay: its number, (minute, variable, value) in order of time, and whether the patient died in hospital."""
+    """A stay: (minute, variable, value) in the file's order, its length in minutes, and whether the patient died."""
 
     number: str
     measurements: list[tuple[int, str, float]]
+    minutes: int
     died: bool
 
 
@@ -86,76 +63,112 @@ def read_stays(folder: Path) -> Iterator[Stay]:
 def read_texts(folder: Path) -> Iterator[Stay]:
     """Read one file for each stay: lines of ``hh:mm,variable,value`` after a header."""
     with (folder / "Outcomes-a.txt").open(newline="") as lines:
-        died = {row["RecordID"]: row["In-hospital_death"] == "1" for row in csv.DictReader(lines)}
-    for number in sorted(died):
+        outcomes = {row["RecordID"]: row for row in csv.DictReader(lines)}
+    for number, outcome in sorted(outcomes.items()):
         with (folder / "set-a" / f"{number}.txt").open(newline="") as lines:
             rows = [
                 (60 * int(row["Time"][:2]) + int(row["Time"][3:]), row["Parameter"], float(row["Value"]))
                 for row in csv.DictReader(lines)
-                if row["Parameter"] in RANGES and float(row["Value"]) >= 0  # -1 stands for an unknown weight
+                if row["Parameter"] not in NOT_MEASURED and float(row["Value"]) >= 0  # -1: an unknown weight
             ]
-        yield Stay(number, rows, died[number])
+        yield Stay(number, rows, count_minutes(outcome["Length_of_stay"]), outcome["In-hospital_death"] == "1")
 
 
 def read_arrays(file: Path) -> Iterator[Stay]:
     """Read the measurements of all stays, one after the other; stay i has those from ptr[i] to ptr[i + 1]."""
     with np.load(file) as arrays:
         found = {name: arrays[name] for name in arrays}
-    death = found["outcome"][:, list(found["outcome_names"]).index("In-hospital_death")]
+    outcomes = dict(zip(found["outcome_names"].tolist(), found["outcome"].T, strict=True))
     names = found["names"][found["variable"]]
     for number, (start, end) in enumerate(zip(found["ptr"], found["ptr"][1:], strict=False)):
         columns = (found["minute"][start:end], names[start:end], found["value"][start:end])
         rows = [(int(minute), str(name), float(value)) for minute, name, value in zip(*columns, strict=True)]
-        yield Stay(str(number), rows, bool(death[number]))
+        days = str(outcomes["Length_of_stay"][number])
+        yield Stay(str(number), rows, count_minutes(days), bool(outcomes["In-hospital_death"][number]))
 
 
-def scale(variable: str, value: float) -> float:
-    """Scale a value from the variable's range to [-1, 1]."""
-    low, high, logarithm = RANGES[variable]
-    value = min(max(value, low), high)
-    if logarithm:
-        low, high, value = np.log([low, high, value])
-    return float(2 * (value - low) / (high - low) - 1)
+def count_minutes(days: str) -> int:
+    """Count the minutes of a stay of so many days; -1 stands for an unknown length."""
+    return max(1440 * int(days), LEAST_MINUTES)
 
 
-def make_record(stay: Stay) -> dict[str, np.ndarray]:
-    """Return the tensors of a stay, by name."""
-    values = np.zeros((HOURS, len(VARIABLES)), np.float32)
-    observed = np.zeros(values.shape, bool)
-    for minute, variable, value in stay.measurements:
-        place = min(minute // 60, HOURS - 1), VARIABLES.index(variable)
-        values[place], observed[place] = scale(variable, value), True
-    hours = np.flatnonzero(observed.any(axis=1))
-    present = np.arange(HOURS) <= (hours[-1] if len(hours) else -1)
-    gaps = np.zeros(values.shape, np.float32)  # hours since the variable's last measurement, or since the beginning
-    for hour in range(1, HOURS):
-        gaps[hour] = 1 + np.where(observed[hour - 1], 0, gaps[hour - 1])
-    return {
-        "patient": np.array(f"stay-{stay.number}"),
-        "values": values,
-        "observed": observed,
-        "gaps": gaps / HOURS * present[:, None],
-        "present": present,
-        "label": np.array(int(stay.died)),
-    }
+def write_minutes(stays: Sequence[Stay], folder: Path) -> None:
+    """Write CSV files with minutes since the beginning of the stay."""
+    write_table(folder / "stays.csv", ",", ("stay", "begin", "end", "how"), list_ends(stays))
+    rows = ((name_patient(stay), *row) for stay in stays for row in stay.measurements)
+    write_table(folder / "measurements.csv", ",", ("stay", "minute", "name", "value"), rows)
 
 
-def main() -> None:
-    """Read the folder and write the files of the sites."""
-    parser = argparse.ArgumentParser(description="Make the files of three sites from the PhysioNet challenge 2012.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("output", type=Path)
-    asked = parser.parse_args()
-    records = [make_record(stay) for stay in read_stays(asked.folder)]
-    for site in range(SITES):
-        own = records[site::SITES]
-        folder = asked.output / f"site-{site + 1}"
+def write_database(stays: Sequence[Stay], folder: Path) -> None:
+    """Write the same tables into a database."""
+    (folder / "icu.sqlite").unlink(missing_ok=True)
+    database = sqlite3.connect(folder / "icu.sqlite")
+    with database:
+        database.execute('CREATE TABLE stays (stay TEXT, "begin" INTEGER, "end" INTEGER, how TEXT)')
+        database.execute("CREATE TABLE measurements (stay TEXT, minute INTEGER, name TEXT, value REAL)")
+        database.executemany("INSERT INTO stays VALUES (?, ?, ?, ?)", list_ends(stays))
+        rows = ((name_patient(stay), *row) for stay in stays for row in stay.measurements)
+        database.executemany("INSERT INTO measurements VALUES (?, ?, ?, ?)", rows)
+    database.close()
+
+
+def write_dates(stays: Sequence[Stay], folder: Path) -> None:
+    """Write files as a German hospital might have them; a stay begins a day after the one before it."""
+    began = {name_patient(stay): _FIRST_DAY + datetime.timedelta(days=place) for place, stay in enumerate(stays)}
+
+    def write_time(stay: str, minute: int) -> str:
+        return f"{began[stay] + datetime.timedelta(minutes=minute):%d.%m.%Y %H:%M}"
+
+    ends = (
+        (stay, write_time(stay, begin), write_time(stay, end), {"died": "verstorben", "left": "entlassen"}[how])
+        for stay, begin, end, how in list_ends(stays)
+    )
+    write_table(folder / "aufenthalte.csv", ";", ("Fall", "Beginn", "Ende", "Ausgang"), ends)
+    rows = (
+        (name_patient(stay), write_time(name_patient(stay), minute), variable, repr(value).replace(".", ","))
+        for stay in stays
+        for minute, variable, value in stay.measurements
+    )
+    write_table(folder / "messwerte.csv", ";", ("Fall", "Zeit", "Name", "Wert"), rows)
+
+
+def list_ends(stays: Sequence[Stay]) -> Iterator[tuple[str, int, int, str]]:
+    """Yield name, beginning and end of each stay, and whether the patient died or left."""
+    yield from ((name_patient(stay), 0, stay.minutes, "died" if stay.died else "left") for stay in stays)
+
+
+def name_patient(stay: Stay) -> str:
+    """Name the patient of a stay."""
+    return f"stay-{stay.number}"
+
+
+def write_table(path: Path, delimiter: str, header: Sequence[str], rows: Any) -> None:
+    """Write a CSV file."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+WRITERS: Final = {"north": write_minutes, "south": write_database, "west": write_dates}
+
+
+def write_hospitals(stays: Sequence[Stay], target: Path) -> None:
+    """Write every hospital's folder under ``target``."""
+    for place, hospital in enumerate(HOSPITALS):
+        folder, own = target / hospital, stays[place :: len(HOSPITALS)]
         folder.mkdir(parents=True, exist_ok=True)
-        tests = own[TEST - 1 :: TEST]
-        trained = [record for place, record in enumerate(own) if place % TEST != TEST - 1]
-        for name, part in (("train", trained), ("test", tests)):
-            np.savez(folder / f"{name}.npz", **{key: np.stack([each[key] for each in part]) for key in part[0]})
+        WRITERS[hospital](own, folder)
+        held_out = [f"{name_patient(stay)}\n" for stay in own[TEST - 1 :: TEST]]
+        (folder / "held-out.txt").write_text("".join(held_out))
+        shutil.copy(MAPPINGS / f"icu-{hospital}.yaml", folder / "mapping.yaml")
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(
+        description="Keep the stays of the PhysioNet challenge 2012 at three hospitals."
+    )
+    parser.add_argument("source", type=Path, metavar="FOLDER")
+    parser.add_argument("target", type=Path, metavar="OUT")
+    asked = parser.parse_args()
+    write_hospitals(list(read_stays(asked.source)), asked.target)

@@ -19,6 +19,7 @@ from privacy.client_certificate import Credential
 from privacy.control.calls import CALLS
 from privacy.control.flat_messages import parse_message, to_fields, to_message
 from privacy.control.order import ORDER_METADATA, sign_order
+from privacy.document import Document, parse
 from privacy.errors import CoordinatorError, Error, FederationError, RefusedCallError
 from privacy.keys import SigningKey
 from privacy.proxy import find_proxy
@@ -158,9 +159,7 @@ class ControlClient:
             case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
                 return NotRunningError(f"{self._absent}{_explain(error.details() or '')}")
             case grpc.StatusCode.ABORTED:
-                answer = json.loads(error.details())
-                kind = _list_error_kinds().get(answer["exit_code"], CoordinatorError)
-                return kind(answer["sentence"])
+                return _read_error(error.details() or "")
             case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
                 return RefusedCallError(
                     "the gateway does not accept this installation's certificate: it was removed from the federation, "
@@ -174,6 +173,25 @@ class ControlClient:
 
 def _make_path(name: str) -> str:
     return f"/{CALLS[name].service}/{name}"
+
+
+class _Answer(Document):
+    """The expected error with which a call ended."""
+
+    exit_code: int
+    sentence: str
+
+
+def _read_error(details: str) -> Error:
+    """Read the expected error with which the coordinator answered; a gateway on the way may have written anything."""
+    try:
+        answer = parse(json.loads(details), _Answer, CoordinatorError, "it")
+    except (ValueError, RecursionError, CoordinatorError):
+        return CoordinatorError(
+            "the coordinator ended the call with an error that cannot be read; is the coordinator, or the gateway, of "
+            "another version?"
+        )
+    return _list_error_kinds().get(answer.exit_code, CoordinatorError)(answer.sentence)
 
 
 def _explain(details: str) -> str:

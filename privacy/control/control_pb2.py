@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprivacy/control/control.proto\x12\x0c\x63onsilium.v1\"\t\n\x07Nothing\"/\n\x08JoinCall\x12\r\n\x05token\x18\x01 \x01(\t\x12\x14\n\x0crequest_json\x18\x02 \x01(\t\"\x1e\n\x07Joining\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\"\x1c\n\x0b\x43ollectCall\x12\r\n\x05token\x18\x01 \x01(\t\"2\n\tCollected\x12\r\n\x05state\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x64mission_json\x18\x02 \x01(\t\"$\n\tRenewCall\x12\x17\n\x0fsigning_request\x18\x01 \x01(\t\"\x1e\n\x07Renewed\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\t\"\x1c\n\x06Listed\x12\x12\n\nitems_json\x18\x01 \x01(\t\"H\n\nInviteCall\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontact\x18\x03 \x01(\t\x12\r\n\x05hours\x18\x04 \x01(\x04\"\x1d\n\x07Invited\x12\x12\n\ninvitation\x18\x01 \x01(\t\".\n\tAdmitCall\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\"*\n\x08\x41\x64mitted\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08identity\x18\x02 \x01(\t\"\x1a\n\nRemoveCall\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x11\x43ountPatientsCall\x12\x15\n\rcontract_json\x18\x01 \x01(\t\x12\r\n\x05sites\x18\x02 \x03(\t\"/\n\x0cPatientCount\x12\x10\n\x08patients\x18\x01 \x01(\x04\x12\r\n\x05sites\x18\x02 \x01(\x04\"W\n\nLaunchCall\x12\x12\n\nterms_json\x18\x01 \x01(\t\x12\x12\n\nparameters\x18\x02 \x01(\x04\x12\r\n\x05sites\x18\x03 \x03(\t\x12\x12\n\norder_json\x18\x04 \x01(\t\"\x19\n\x08Launched\x12\r\n\x05study\x18\x01 \x01(\t\"\x1a\n\tStudyCall\x12\r\n\x05study\x18\x01 \x01(\t\"\x1b\n\x07Stopped\x12\x10\n\x08standing\x18\x01 \x01(\t\",\n\nResumeCall\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0f\n\x07readmit\x18\x02 \x03(\t\")\n\tWatchCall\x12\r\n\x05study\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\"\x1e\n\x05Shown\x12\x15\n\rdocument_json\x18\x01 \x01(\t\"\x15\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x18\n\x08HeadCall\x12\x0c\n\x04site\x18\x01 \x01(\t\"\x1c\n\x0bReadLogCall\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\x32\x81\x01\n\tEnrolment\x12\x35\n\x04Join\x12\x16.consilium.v1.JoinCall\x1a\x15.consilium.v1.Joining\x12=\n\x07\x43ollect\x12\x19.consilium.v1.CollectCall\x1a\x17.consilium.v1.Collected2\xde\x08\n\x07\x43ontrol\x12\x37\n\x05Renew\x12\x17.consilium.v1.RenewCall\x1a\x15.consilium.v1.Renewed\x12?\n\rAwaitMessages\x12\x15.consilium.v1.Nothing\x1a\x15.consilium.v1.Nothing0\x01\x12\x38\n\tListSites\x12\x15.consilium.v1.Nothing\x1a\x14.consilium.v1.Listed\x12\x39\n\x06Invite\x12\x18.consilium.v1.InviteCall\x1a\x15.consilium.v1.Invited\x12;\n\x0cListRequests\x12\x15.consilium.v1.Nothing\x1a\x14.consilium.v1.Listed\x12\x38\n\x05\x41\x64mit\x12\x17.consilium.v1.AdmitCall\x1a\x16.consilium.v1.Admitted\x12\x39\n\x06Remove\x12\x18.consilium.v1.RemoveCall\x1a\x15.consilium.v1.Nothing\x12L\n\rCountPatients\x12\x1f.consilium.v1.CountPatientsCall\x1a\x1a.consilium.v1.PatientCount\x12:\n\x06Launch\x12\x18.consilium.v1.LaunchCall\x1a\x16.consilium.v1.Launched\x12:\n\x0bListStudies\x12\x15.consilium.v1.Nothing\x1a\x14.consilium.v1.Listed\x12\x39\n\tShowStudy\x12\x17.consilium.v1.StudyCall\x1a\x13.consilium.v1.Shown\x12;\n\tStopStudy\x12\x17.consilium.v1.StudyCall\x1a\x15.consilium.v1.Stopped\x12>\n\x0bResumeStudy\x12\x18.consilium.v1.ResumeCall\x1a\x15.consilium.v1.Nothing\x12=\n\x0bGiveUpStudy\x12\x17.consilium.v1.StudyCall\x1a\x15.consilium.v1.Nothing\x12<\n\nWatchStudy\x12\x17.consilium.v1.WatchCall\x1a\x13.consilium.v1.Shown0\x01\x12?\n\x0f\x45xportTestimony\x12\x15.consilium.v1.Nothing\x1a\x13.consilium.v1.Chunk0\x01\x12\x39\n\nExportHead\x12\x16.consilium.v1.HeadCall\x1a\x13.consilium.v1.Shown\x12;\n\x07ReadLog\x12\x19.consilium.v1.ReadLogCall\x1a\x13.consilium.v1.Shown0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprivacy/control/control.proto\x12\x0c\x63onsilium.v1\"\t\n\x07Nothing\"/\n\x08JoinCall\x12\r\n\x05token\x18\x01 \x01(\t\x12\x14\n\x0crequest_json\x18\x02 \x01(\t\"\x1e\n\x07Joining\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\"\x1c\n\x0b\x43ollectCall\x12\r\n\x05token\x18\x01 \x01(\t\"2\n\tCollected\x12\r\n\x05state\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x64mission_json\x18\x02 \x01(\t\"$\n\tRenewCall\x12\x17\n\x0fsigning_request\x18\x01 \x01(\t\"\x1e\n\x07Renewed\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\t\"\x1c\n\x06Listed\x12\x12\n\nitems_json\x18\x01 \x01(\t\"H\n\nInviteCall\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontact\x18\x03 \x01(\t\x12\r\n\x05hours\x18\x04 \x01(\x04\"\x1d\n\x07Invited\x12\x12\n\ninvitation\x18\x01 \x01(\t\".\n\tAdmitCall\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x02 \x01(\t\"\"\n\x08\x41\x64mitted\x12\x16\n\x0e\x61\x64mission_json\x18\x01 \x01(\t\"\x1a\n\nRemoveCall\x12\x0c\n\x04name\x18\x01 \x01(\t\"9\n\x11\x43ountPatientsCall\x12\x15\n\rcontract_json\x18\x01 \x01(\t\x12\r\n\x05sites\x18\x02 \x03(\t\"/\n\x0cPatientCount\x12\x10\n\x08patients\x18\x01 \x01(\x04\x12\r\n\x05sites\x18\x02 \x01(\x04\"W\n\nLaunchCall\x12\x12\n\nterms_json\x18\x01 \x01(\t\x12\x12\n\nparameters\x18\x02 \x01(\x04\x12\r\n\x05sites\x18\x03 \x03(\t\x12\x12\n\norder_json\x18\x04 \x01(\t\"\x19\n\x08Launched\x12\r\n\x05study\x18\x01 \x01(\t\"\x1a\n\tStudyCall\x12\r\n\x05study\x18\x01 \x01(\t\"\x1b\n\x07Stopped\x12\x10\n\x08standing\x18\x01 \x01(\t\",\n\nResumeCall\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0f\n\x07readmit\x18\x02 \x03(\t\")\n\tWatchCall\x12\r\n\x05study\x18\x01 \x01(\t\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x04\"\x1e\n\x05Shown\x12\x15\n\rdocument_json\x18\x01 \x01(\t\"\x15\n\x05\x43hunk\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x18\n\x08HeadCall\x12\x0c\n\x04site\x18\x01 \x01(\t\"\x1c\n\x0bReadLogCall\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\x32\x81\x01\n\tEnrolment\x12\x35\n\x04Join\x12\x16.consilium.v1.JoinCall\x1a\x15.consilium.v1.Joining\x12=\n\x07\x43ollect\x12\x19.consilium.v1.CollectCall\x1a\x17.consilium.v1.Collected2\xde\x08\n\x07\x43ontrol\x12\x37\n\x05Renew\x12\x17.consilium.v1.RenewCall\x1a\x15.consilium.v1.Renewed\x12?\n\rAwaitMessages\x12\x15.consilium.v1.Nothing\x1a\x15.consilium.v1.Nothing0\x01\x12\x38\n\tListSites\x12\x15.consilium.v1.Nothing\x1a\x14.consilium.v1.Listed\x12\x39\n\x06Invite\x12\x18.consilium.v1.InviteCall\x1a\x15.consilium.v1.Invited\x12;\n\x0cListRequests\x12\x15.consilium.v1.Nothing\x1a\x14.consilium.v1.Listed\x12\x38\n\x05\x41\x64mit\x12\x17.consilium.v1.AdmitCall\x1a\x16.consilium.v1.Admitted\x12\x39\n\x06Remove\x12\x18.consilium.v1.RemoveCall\x1a\x15.consilium.v1.Nothing\x12L\n\rCountPatients\x12\x1f.consilium.v1.CountPatientsCall\x1a\x1a.consilium.v1.PatientCount\x12:\n\x06Launch\x12\x18.consilium.v1.LaunchCall\x1a\x16.consilium.v1.Launched\x12:\n\x0bListStudies\x12\x15.consilium.v1.Nothing\x1a\x14.consilium.v1.Listed\x12\x39\n\tShowStudy\x12\x17.consilium.v1.StudyCall\x1a\x13.consilium.v1.Shown\x12;\n\tStopStudy\x12\x17.consilium.v1.StudyCall\x1a\x15.consilium.v1.Stopped\x12>\n\x0bResumeStudy\x12\x18.consilium.v1.ResumeCall\x1a\x15.consilium.v1.Nothing\x12=\n\x0bGiveUpStudy\x12\x17.consilium.v1.StudyCall\x1a\x15.consilium.v1.Nothing\x12<\n\nWatchStudy\x12\x17.consilium.v1.WatchCall\x1a\x13.consilium.v1.Shown0\x01\x12?\n\x0f\x45xportTestimony\x12\x15.consilium.v1.Nothing\x1a\x13.consilium.v1.Chunk0\x01\x12\x39\n\nExportHead\x12\x16.consilium.v1.HeadCall\x1a\x13.consilium.v1.Shown\x12;\n\x07ReadLog\x12\x19.consilium.v1.ReadLogCall\x1a\x13.consilium.v1.Shown0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,35 +54,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADMITCALL']._serialized_start=426
   _globals['_ADMITCALL']._serialized_end=472
   _globals['_ADMITTED']._serialized_start=474
-  _globals['_ADMITTED']._serialized_end=516
-  _globals['_REMOVECALL']._serialized_start=518
-  _globals['_REMOVECALL']._serialized_end=544
-  _globals['_COUNTPATIENTSCALL']._serialized_start=546
-  _globals['_COUNTPATIENTSCALL']._serialized_end=603
-  _globals['_PATIENTCOUNT']._serialized_start=605
-  _globals['_PATIENTCOUNT']._serialized_end=652
-  _globals['_LAUNCHCALL']._serialized_start=654
-  _globals['_LAUNCHCALL']._serialized_end=741
-  _globals['_LAUNCHED']._serialized_start=743
-  _globals['_LAUNCHED']._serialized_end=768
-  _globals['_STUDYCALL']._serialized_start=770
-  _globals['_STUDYCALL']._serialized_end=796
-  _globals['_STOPPED']._serialized_start=798
-  _globals['_STOPPED']._serialized_end=825
-  _globals['_RESUMECALL']._serialized_start=827
-  _globals['_RESUMECALL']._serialized_end=871
-  _globals['_WATCHCALL']._serialized_start=873
-  _globals['_WATCHCALL']._serialized_end=914
-  _globals['_SHOWN']._serialized_start=916
-  _globals['_SHOWN']._serialized_end=946
-  _globals['_CHUNK']._serialized_start=948
-  _globals['_CHUNK']._serialized_end=969
-  _globals['_HEADCALL']._serialized_start=971
-  _globals['_HEADCALL']._serialized_end=995
-  _globals['_READLOGCALL']._serialized_start=997
-  _globals['_READLOGCALL']._serialized_end=1025
-  _globals['_ENROLMENT']._serialized_start=1028
-  _globals['_ENROLMENT']._serialized_end=1157
-  _globals['_CONTROL']._serialized_start=1160
-  _globals['_CONTROL']._serialized_end=2278
+  _globals['_ADMITTED']._serialized_end=508
+  _globals['_REMOVECALL']._serialized_start=510
+  _globals['_REMOVECALL']._serialized_end=536
+  _globals['_COUNTPATIENTSCALL']._serialized_start=538
+  _globals['_COUNTPATIENTSCALL']._serialized_end=595
+  _globals['_PATIENTCOUNT']._serialized_start=597
+  _globals['_PATIENTCOUNT']._serialized_end=644
+  _globals['_LAUNCHCALL']._serialized_start=646
+  _globals['_LAUNCHCALL']._serialized_end=733
+  _globals['_LAUNCHED']._serialized_start=735
+  _globals['_LAUNCHED']._serialized_end=760
+  _globals['_STUDYCALL']._serialized_start=762
+  _globals['_STUDYCALL']._serialized_end=788
+  _globals['_STOPPED']._serialized_start=790
+  _globals['_STOPPED']._serialized_end=817
+  _globals['_RESUMECALL']._serialized_start=819
+  _globals['_RESUMECALL']._serialized_end=863
+  _globals['_WATCHCALL']._serialized_start=865
+  _globals['_WATCHCALL']._serialized_end=906
+  _globals['_SHOWN']._serialized_start=908
+  _globals['_SHOWN']._serialized_end=938
+  _globals['_CHUNK']._serialized_start=940
+  _globals['_CHUNK']._serialized_end=961
+  _globals['_HEADCALL']._serialized_start=963
+  _globals['_HEADCALL']._serialized_end=987
+  _globals['_READLOGCALL']._serialized_start=989
+  _globals['_READLOGCALL']._serialized_end=1017
+  _globals['_ENROLMENT']._serialized_start=1020
+  _globals['_ENROLMENT']._serialized_end=1149
+  _globals['_CONTROL']._serialized_start=1152
+  _globals['_CONTROL']._serialized_end=2270
 # @@protoc_insertion_point(module_scope)

@@ -83,12 +83,10 @@ class AdmitCall(_message.Message):
     def __init__(self, name: _Optional[str] = ..., fingerprint: _Optional[str] = ...) -> None: ...
 
 class Admitted(_message.Message):
-    __slots__ = ("name", "identity")
-    NAME_FIELD_NUMBER: _ClassVar[int]
-    IDENTITY_FIELD_NUMBER: _ClassVar[int]
-    name: str
-    identity: str
-    def __init__(self, name: _Optional[str] = ..., identity: _Optional[str] = ...) -> None: ...
+    __slots__ = ("admission_json",)
+    ADMISSION_JSON_FIELD_NUMBER: _ClassVar[int]
+    admission_json: str
+    def __init__(self, admission_json: _Optional[str] = ...) -> None: ...
 
 class RemoveCall(_message.Message):
     __slots__ = ("name",)

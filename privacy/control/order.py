@@ -8,12 +8,13 @@ Rules, checked by :class:`OrderBook`:
 * the order is signed with the identity key under which its caller is enrolled, and names the caller, this federation,
   the call, and the SHA-256 of exactly the bytes of the request;
 * it is at most :data:`MAX_AGE_S` old, or as much ahead of this clock;
-* its nonce was not used before.
+* its nonce was not used before, also not before this process started: the audit log has every order.
 """
 
 import secrets
 import threading
 import time
+from collections.abc import Iterable
 from typing import ClassVar, Final
 
 from pydantic import Field
@@ -29,6 +30,8 @@ from privacy.study import Name
 
 ORDER_METADATA: Final = "consilium-order-bin"
 MAX_AGE_S: Final = 300.0
+REMEMBER_S: Final = 2 * MAX_AGE_S
+"""From when an order is used at the earliest, signed by a clock that is ahead, until it is too old."""
 MAX_ORDER_BYTES: Final = 4096
 
 
@@ -63,11 +66,17 @@ def sign_order(key: SigningKey, federation: str, caller: str, call: str, request
 
 
 class OrderBook:
-    """Verify orders, each once. Run by the coordinator. Safe to use from several threads."""
+    """Verify orders, each once. Run by the coordinator. Safe to use from several threads.
 
-    def __init__(self, federation: str) -> None:
+    Args:
+        federation: its name.
+        used: orders that were used already, as the audit log has them; those of the last :data:`REMEMBER_S` are enough.
+    """
+
+    def __init__(self, federation: str, used: Iterable[str] = ()) -> None:
         self._federation = federation
-        self._used: dict[str, float] = {}
+        orders = (parse(from_canonical(each.encode("utf-8")), SignedOrder, WireError, "order") for each in used)
+        self._used = {each.statement.nonce: each.statement.time + MAX_AGE_S for each in orders}
         self._lock = threading.Lock()
 
     def verify(

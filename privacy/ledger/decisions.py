@@ -3,21 +3,24 @@
 Rules:
 
 * what the policy asks of a launch is written before anything is asked of people; the newest of these entries holds;
+* an operator's order, told by their key and its nonce, is for one launch: a second launch of it is never judged;
 * a decision is about exactly one launch, so about these terms, these sites and this order of an operator. It says
   nothing about another launch of the same terms;
-* people are told apart by their names, as they wrote them, without letter case and spaces. The last decision of each
-  person counts;
+* people are told apart by their names, as they wrote them, without letter case, spaces, invisible characters and the
+  ways in which Unicode writes one letter (UAX #15, NFKC). The last decision of each person counts;
 * one refusal is enough, until the same person takes it back by agreeing;
 * an approval of the terms ahead of the launch (``privacy/ledger/approvals.py``), which the admission uses, counts as
   the agreement of the person who gave it;
 * a recovery ends all decisions: the launches that they were about may have been admitted in the lost ledger.
 """
 
+import unicodedata
 from collections.abc import Iterable
-from typing import Final
 
+from privacy.errors import RefusedError
 from privacy.ledger.entries import About, Allow, Choice, Decide, ModelRelease, Require
 from privacy.ledger.rules import BrokenRuleError, Rule
+from privacy.refusal_codes import RefusalCode
 
 
 class Decisions:
@@ -26,9 +29,21 @@ class Decisions:
     def __init__(self) -> None:
         self._required: dict[str, Require] = {}
         self._decided: dict[str, list[Decide]] = {}
+        self._ordered: dict[tuple[str, str], str] = {}
+        """By an operator's key and the nonce of their order: the launch that it was for."""
 
     def require(self, body: Require) -> None:
-        """Note what the policy asks of a launch."""
+        """Note what the policy asks of a launch.
+
+        Raises:
+            RefusedError: ``order``: its operator's order was for another launch.
+        """
+        if self._ordered.setdefault((body.operator_key, body.nonce), body.launch) != body.launch:
+            raise RefusedError(
+                RefusalCode.ORDER,
+                f"the order of '{body.operator}' was for another launch, which this site was asked about before: one "
+                "order is one launch, so its operator launches the study again with an order of its own",
+            )
         self._required[body.study] = body
 
     def add(self, body: Decide) -> None:
@@ -70,7 +85,8 @@ class Decisions:
             approver: who gave the approval that it uses, if it uses one.
 
         Raises:
-            BrokenRuleError: they have not.
+            RefusedError: ``approval``: they have not.
+            BrokenRuleError: they were asked about other terms.
         """
         required = self._required.get(body.study)
         if required is None:
@@ -79,8 +95,9 @@ class Decisions:
             raise BrokenRuleError(Rule.APPROVAL, f"'{body.study}' was judged with other terms")
         agreed, refused = count_agreed(self.list_decisions(body.study, About.ADMISSION), approver)
         if refused or len(agreed) < required.persons:
-            raise BrokenRuleError(
-                Rule.APPROVAL,
+            # an error that the site's agent survives: a person may refuse while the study is being admitted
+            raise RefusedError(
+                RefusalCode.APPROVAL,
                 f"'{body.study}' needs the agreement of {required.persons} people: {_describe(agreed, refused)}",
             )
 
@@ -88,15 +105,15 @@ class Decisions:
         """Check that somebody has agreed to a release, where the policy asked for it.
 
         Raises:
-            BrokenRuleError: nobody has.
+            RefusedError: ``approval``: nobody has.
         """
         required = self._required.get(body.study)
         if required is None or not required.release:
             return
         agreed, refused = count_agreed(self.list_decisions(body.study, About.RELEASE, body.model))
         if refused or not agreed:
-            raise BrokenRuleError(
-                Rule.APPROVAL, f"the release of '{body.study}' needs a person: {_describe(agreed, refused)}"
+            raise RefusedError(
+                RefusalCode.APPROVAL, f"the release of '{body.study}' needs a person: {_describe(agreed, refused)}"
             )
 
     def end_all(self) -> None:
@@ -112,18 +129,18 @@ def count_agreed(decisions: Iterable[Decide], approver: str | None = None) -> tu
 
 
 def normalise_person(name: str) -> str:
-    """Return the form in which two names of people are compared.
+    r"""Return the form in which two names of people are compared.
 
     >>> normalise_person("  Ada  LOVELACE ")
     'ada lovelace'
+    >>> normalise_person("Zoe\u0301\u200b") == normalise_person("ZO\u00c9")
+    True
     """
-    return " ".join(name.split()).casefold()
-
-
-_NOBODY: Final = "nobody has agreed"
+    shown = "".join(each for each in unicodedata.normalize("NFKC", name) if unicodedata.category(each) != "Cf")
+    folded = unicodedata.normalize("NFKC", shown.casefold())  # case folding may take a letter apart again
+    return " ".join(folded.split())
 
 
 def _describe(agreed: set[str], refused: set[str]) -> str:
-    if refused:
-        return f"{', '.join(sorted(refused))} refused"
-    return f"{', '.join(sorted(agreed))} agreed" if agreed else _NOBODY
+    """Describe what was decided, without names: the sentence may leave the site."""
+    return f"{len(agreed)} agreed, {len(refused)} refused"

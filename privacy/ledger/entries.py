@@ -16,17 +16,17 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
+from pydantic import AfterValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from privacy.accounting.events import Event
 from privacy.accounting.plan import Plan
 from privacy.accounting.renyi import STORED_ORDERS
 from privacy.document import Document, parse
 from privacy.errors import LedgerError
-from privacy.fields import Digest
+from privacy.fields import Digest, OrderNonce
 from privacy.ledger.signed_head import Countersigned
 from privacy.sentence import Sentence
-from privacy.study import Column, Name, Neighbouring, ReleaseChoice, Unit
+from privacy.study import MAX_SITES, Column, Name, Neighbouring, ReleaseChoice, Unit
 
 VERSION: Final = 1
 MAX_ENTRY_BYTES: Final = 1 << 20
@@ -143,6 +143,7 @@ class Require(Body):
         release: whether the release of its model waits for a person.
         operator: under which name its operator ordered the launch.
         operator_key: the key that signed the order.
+        nonce: the order's; with the key, it tells one order from all others.
         epsilon: what training and evaluation ask for together; None without privacy.
         policy: SHA-256 of the policy that was in force.
     """
@@ -157,6 +158,7 @@ class Require(Body):
     release: bool
     operator: Name
     operator_key: Key
+    nonce: OrderNonce
     epsilon: Annotated[float, Field(gt=0, le=200)] | None
     policy: Digest
 
@@ -339,6 +341,33 @@ class ModelRelease(Body):
         return (self.kind, self.study, self.model, self.to)
 
 
+class ReleaseCohort(Body):
+    """The site releases its mask of a sum of statistics: from now on others may know the sum over this cohort.
+
+    Attributes:
+        cohort: the sites that are counted together, in rising order.
+        minimum: by how many sites at least another cohort must differ, as the study's terms say.
+    """
+
+    kind: ClassVar[str] = "cohort"
+
+    study: StudyName
+    cohort: Annotated[tuple[Name, ...], Field(min_length=3, max_length=MAX_SITES)]
+    minimum: Annotated[int, Field(ge=3, le=MAX_SITES)]
+
+    @field_validator("cohort")
+    @classmethod
+    def _rising(cls, cohort: tuple[str, ...]) -> tuple[str, ...]:
+        if list(cohort) != sorted(set(cohort)):
+            raise ValueError("expected names in rising order, each once")
+        return cohort
+
+    @property
+    def subject(self) -> Subject:
+        """A study's cohort is recorded once."""
+        return (self.kind, self.study, *self.cohort)
+
+
 class Refuse(Body):
     """The site refused what was asked."""
 
@@ -430,6 +459,7 @@ BODIES: Final[dict[str, type[Body]]] = {
         Evaluate,
         Return,
         ModelRelease,
+        ReleaseCohort,
         Refuse,
         Incident,
         Checkpoint,

@@ -47,6 +47,7 @@ from privacy.ledger.entries import (
     Population,
     Recover,
     Refuse,
+    ReleaseCohort,
     Require,
     Reserve,
     Return,
@@ -285,6 +286,7 @@ class Ledger:
         """Record what the policy asks of a launch; if that is the newest about this study already, nothing changes.
 
         Raises:
+            RefusedError: ``order``: the operator's order was for another launch.
             LedgerError: the ledger cannot take it.
         """
 
@@ -300,6 +302,7 @@ class Ledger:
         choice: Choice,
         by: str,
         *,
+        launch: str,
         model: str | None = None,
         reviewed: Review | None = None,
         why: str | None = None,
@@ -307,8 +310,10 @@ class Ledger:
     ) -> None:
         """Record what ``by`` decides about the launch of ``study`` that waits, or about the release of its ``model``.
 
+        ``launch`` is the digest of the launch that they were shown.
+
         Raises:
-            RefusedError: ``approval``: nobody was asked about this study.
+            RefusedError: ``approval``: nobody was asked about this study, or last about another launch of this name.
             LedgerError: the other site reviewed other terms, or the ledger cannot take it.
         """
 
@@ -316,6 +321,11 @@ class Ledger:
             asked = ledger_state.decisions.find_required(study)
             if asked is None:
                 raise RefusedError(RefusalCode.APPROVAL, f"nobody was asked about the study '{study}'")
+            if asked.launch != launch:
+                raise RefusedError(
+                    RefusalCode.APPROVAL,
+                    f"'{study}' is another launch now than the one that was shown; look at it again",
+                )
             return _make_body(
                 Decide,
                 study=study,
@@ -355,7 +365,7 @@ class Ledger:
 
         Raises:
             BudgetError: it does not fit, or the population was already trained on without privacy.
-            RefusedError: ``approval`` if it needs one, and none is left.
+            RefusedError: ``approval`` if it needs one, and none is left, or people have not agreed to this launch.
             LedgerError: the study was admitted differently before, or the ledger cannot take it.
         """
 
@@ -433,6 +443,16 @@ class Ledger:
             LedgerError: the ledger cannot take it.
         """
         self._add(ModelRelease, study=study, model=model_digest, to=to)
+
+    def record_cohort(self, study: str, cohort: Sequence[str], minimum: int) -> None:
+        """Record with which cohort statistics are released; durable when this returns, so before the mask leaves.
+
+        Raises:
+            RefusedError: ``release-refused``: the cohort differs by too few sites from an earlier one.
+            BudgetError: the study was never admitted.
+            LedgerError: the ledger cannot take it.
+        """
+        self._add(ReleaseCohort, study=study, cohort=tuple(cohort), minimum=minimum)
 
     def record_refusal(self, study: str, code: str, sentence: str) -> None:
         """Record that the site refused a request, and by which rule; the sentence is cut if it is too long.

@@ -4,9 +4,11 @@
 """
 
 from enum import StrEnum
+from typing import Final
 
 from privacy.errors import BudgetError, Error, LedgerError, RefusedError
-from privacy.ledger.entries import Allow, Body, Evaluate, ModelRelease, Reserve, Return, Settle
+from privacy.ledger.entries import Allow, Body, Evaluate, ModelRelease, ReleaseCohort, Reserve, Return, Settle
+from privacy.refusal_codes import RefusalCode
 
 
 class Rule(StrEnum):
@@ -22,7 +24,8 @@ class Rule(StrEnum):
     SIGNATURE = "signature"
     """It is signed by the ledger's key; a new key has signed the ledger's head."""
     ONCE = "once"
-    """What may be recorded once (a payment, an admission) is recorded once, and after what it depends on."""
+    """What may be recorded once (a payment, an admission) is recorded once, and after what it depends on; an order is
+    for one launch."""
     POPULATION = "population"
     """The same data are one population, whatever their name."""
     PRICE = "price"
@@ -32,6 +35,8 @@ class Rule(StrEnum):
     APPROVAL = "approval"
     """An approval that a study uses is of its terms, has a run left, and was not revoked; people have agreed to a
     launch, and to a release, as the policy asked."""
+    COHORT = "cohort"
+    """A cohort with which statistics are released is that of earlier ones, or differs from each by enough sites."""
     WITNESS = "witness"
     """A head that a witness has signed is of this ledger, in it, and true; a recovered head is not in it."""
 
@@ -54,6 +59,13 @@ def require_equal(name: str, written: object, computed: object) -> None:
         raise BrokenRuleError(Rule.PRICE, f"the {name} is written as {written}, its event comes to {computed}")
 
 
+_RULES_OF_REFUSALS: Final = {
+    RefusalCode.RELEASE_REFUSED: Rule.COHORT,
+    RefusalCode.ORDER: Rule.ONCE,
+    RefusalCode.APPROVAL: Rule.APPROVAL,
+}
+
+
 def find_broken_rule(error: Error) -> Rule:
     """Return the rule that the error of an entry is about."""
     match error:
@@ -62,7 +74,7 @@ def find_broken_rule(error: Error) -> Rule:
         case BudgetError():
             return Rule.BUDGET
         case RefusedError():
-            return Rule.POPULATION
+            return _RULES_OF_REFUSALS.get(error.code, Rule.POPULATION)
         case _:
             return Rule.FORM
 
@@ -72,7 +84,7 @@ def describe_subject(body: Body) -> str:
     match body:
         case Reserve() | Settle() | Evaluate():
             return f"{body.kind} of round {body.round} of the study '{body.study}'"
-        case Allow() | Return() | ModelRelease():
+        case Allow() | Return() | ModelRelease() | ReleaseCohort():
             return f"{body.kind} of the study '{body.study}'"
         case _:
             return f"'{body.kind}'"

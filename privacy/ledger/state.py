@@ -19,6 +19,7 @@ from privacy.errors import BudgetError, Error, LedgerError, RefusedError, Storag
 from privacy.keys import PublicKey, SigningKey
 from privacy.ledger import entries
 from privacy.ledger.approvals import Approvals
+from privacy.ledger.cohorts import Cohorts
 from privacy.ledger.decisions import Decisions
 from privacy.ledger.entries import (
     Allow,
@@ -37,6 +38,7 @@ from privacy.ledger.entries import (
     Population,
     Recover,
     Refuse,
+    ReleaseCohort,
     Require,
     Reserve,
     Return,
@@ -82,6 +84,7 @@ class LedgerState:
         """Studies that have paid for something."""
         self._approvals = Approvals()
         self._decisions = Decisions()
+        self._cohorts = Cohorts()
         self._heard: dict[str, tuple[Entry, Entry]] = {}
         """The first and the last entry about the progress of each study."""
 
@@ -260,6 +263,11 @@ class LedgerState:
         """What was asked of people about launches, and what they decided; for reading only."""
         return self._decisions
 
+    @property
+    def cohorts(self) -> Cohorts:
+        """The cohorts with which statistics were released; for reading only."""
+        return self._cohorts
+
     def find_admission_entry(self, study: str) -> Entry | None:
         """Return the entry that admitted ``study``; None if it was not admitted."""
         return self._heard[study][0] if study in self._heard else None
@@ -344,6 +352,8 @@ class LedgerState:
             case ModelRelease():
                 self.find_account_of_study(body.study)
                 self._decisions.require_released(body)
+            case ReleaseCohort():
+                self._cohorts.add(self.find_account_of_study(body.study).population, body)
             case Require():
                 self._decisions.require(body)
             case Decide():

@@ -13,7 +13,7 @@ Rules:
 * a smaller cohort needs larger shares: noise is added to what was counted, and never taken away;
 * a share is sealed whole. One that is cut to the range of a total has lost a part of its noise, which the other shares
   then lack: the sum of cut shares is not made of the sum of whole ones. So the range must hold each share
-  (:func:`fits_total`).
+  (:func:`compute_largest_count`).
 
 **Guarantee.** Against an observer who knows ``colluders`` of the shares, opened totals cost a patient what one Gaussian
 with noise multiplier sigma costs. The unit is the patient.
@@ -30,6 +30,7 @@ from typing import Final
 from privacy.mechanisms.discrete_gaussian import sample
 from privacy.mechanisms.distributed_noise import LEAST_VARIANCE
 from privacy.randomness import KeyStream
+from privacy.study.tasks.statistics import UNIT
 
 LARGEST_TOTAL: Final = (1 << 31) - 1
 """Of one site (``privacy/secure_aggregation/layout.py``); the least is one less than its negative."""
@@ -53,9 +54,17 @@ def compute_share_variances(squared_scales: Sequence[int], noise_multiplier: flo
     return tuple(max(LEAST_VARIANCE, math.ceil(squared * scale / honest)) for scale in squared_scales)
 
 
-def fits_total(largest: int, variances: Sequence[int]) -> bool:
-    """Return whether a sealed total holds a share: counts up to ``largest``, with noise of these variances."""
-    return largest + _DEVIATIONS * (math.isqrt(max(variances)) + 1) <= LARGEST_TOTAL
+def compute_largest_count(variances: Sequence[int]) -> int:
+    """Compute up to which count a sealed total holds a share whole, with noise of these variances; (cells,).
+
+    It is negative where the noise alone does not fit.
+    """
+    return LARGEST_TOTAL - _DEVIATIONS * (math.isqrt(max(variances)) + 1)
+
+
+def compute_most_counted_patients(variances: Sequence[int]) -> int:
+    """Compute how many training patients a site may have in a study of statistics: as many again may only test."""
+    return compute_largest_count(variances) // (2 * UNIT)
 
 
 def add_noise_to_totals(totals: Sequence[int], variances: Sequence[int], stream: KeyStream) -> tuple[int, ...]:

@@ -72,6 +72,7 @@ def compute_range_of_updates(
     norm: float | None,
     noise_multiplier: float | None,
     corrected: bool,
+    direction: float | None = None,
 ) -> float:
     """Return a range that a site's update, noise included, hardly ever leaves.
 
@@ -83,7 +84,10 @@ def compute_range_of_updates(
         norm: the most that one patient adds to the sum of a step's gradients; None where nothing is clipped.
         noise_multiplier: sigma; None without privacy.
         corrected: whether control variates are added: the difference of two mean gradients.
+        direction: the most that a coordinate of a step is long before the rate; None where it is its gradient.
     """
+    if direction is not None:
+        return round_up(learning_rate * steps * direction)
     lot = sampling_rate * _FEWEST
     fullest = compute_most_drawn(sampling_rate, _FEWEST) / lot
     steepest = (_STEEPEST if norm is None else norm) * fullest

@@ -12,6 +12,7 @@ import binascii
 import datetime
 import hashlib
 import secrets
+import sys
 import zlib
 from pathlib import Path
 from typing import Final
@@ -81,14 +82,19 @@ class Invitation(Document):
 
 
 def read_invitation(given: str, error: type[Error]) -> Invitation:
-    """Read an invitation that a person gives as its text, or as a file that holds it.
+    """Read an invitation that a person gives as its text, as a file that holds it, or as ``-``: on standard input.
+
+    Other users of the machine see the words of a command that runs (``ps``), and so the token of a text.
 
     Raises:
         error: the file cannot be read, or it is no invitation.
     """
     path = Path(given)
     try:
-        text = path.read_text(encoding="utf-8") if len(given) < _LONGEST_PATH and path.is_file() else given
+        if given == "-":
+            text = sys.stdin.read(2 * _MAX_BYTES)
+        else:
+            text = path.read_text(encoding="utf-8") if len(given) < _LONGEST_PATH and path.is_file() else given
     except (OSError, UnicodeDecodeError):
         raise error(f"{path}: cannot be read as text") from None
     return Invitation.from_text(text, error)

@@ -60,6 +60,7 @@ def compute_update_range(terms: Terms, noise_multiplier: float | None) -> float:
     if terms.secure_aggregation.value_range is not None:
         return terms.secure_aggregation.value_range
     training, privacy = terms.training, terms.privacy
+    noisy = noise_multiplier is not None and privacy.unit is not Unit.SITE
     each = terms.data.records_per_patient if privacy.unit is Unit.RECORD else 1
     return compute_range_of_updates(
         learning_rate=training.largest_learning_rate,
@@ -69,6 +70,7 @@ def compute_update_range(terms: Terms, noise_multiplier: float | None) -> float:
         norm=None if privacy.clipping_norm is None else privacy.clipping_norm * each,
         noise_multiplier=noise_multiplier,
         corrected=training.control_variates,
+        direction=training.step.bound_direction(noisy),
     )
 
 

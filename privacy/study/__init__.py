@@ -22,7 +22,7 @@ from privacy.study.evaluation import Choice, Evaluation, ReleaseChoice
 from privacy.study.guarantee import AdaptiveClipping, Neighbouring, Placement, Privacy, Unit
 from privacy.study.model import Adapters, Model
 from privacy.study.terms import Terms, parse_terms, read_terms
-from privacy.study.training import Schedule, Server, ServerRule, Training, Weights
+from privacy.study.training import Schedule, Server, ServerRule, Step, StepRule, Training, Weights
 
 __all__ = [
     "COORDINATOR",
@@ -62,6 +62,8 @@ __all__ = [
     "ServerRule",
     "Sha256",
     "SiteName",
+    "Step",
+    "StepRule",
     "TableContract",
     "Terms",
     "Text",

@@ -4,20 +4,21 @@
   coordinator: a site compares each member with the keys that its own data protection officer has pinned.
 * Who launched it has signed an order over the terms, the model's size and the sites. The coordinator passes it on, and
   every site verifies it against the launch (:func:`verify_order`). Which operators a site trusts is in its policy.
-* The launch has the order's nonce: one order is one launch, and a site takes part in no second one of it.
+* The launch has the order's nonce: one order is one launch. A site's ledger knows every order that it was asked
+  about, and refuses a second launch of it (``privacy/ledger/decisions.py``).
 """
 
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
 from privacy import labels
 from privacy.document import Document
 from privacy.errors import WireError
-from privacy.fields import Digest, KeyText
+from privacy.fields import Digest, KeyText, OrderNonce
 from privacy.keys import PublicKey, SigningKey
 from privacy.program import Program
 from privacy.signed import Signed, Statement
@@ -27,14 +28,26 @@ MAX_LAUNCH_BYTES: Final = 2 << 20
 """Half of the largest body of a message (``privacy/protocol/envelope.py``)."""
 
 
+_MEMBER_BYTES: Final = 200  # of a site in the roster, and once more in the order
+_OTHER_BYTES: Final = 4096
+
+
+def describe_oversize(terms: Terms, sites: int) -> str | None:
+    """Describe that a launch of ``terms`` over so many sites has more bytes than any site takes; None if it has not."""
+    size = len(terms.to_bytes()) + sites * _MEMBER_BYTES + _OTHER_BYTES
+    if size <= MAX_LAUNCH_BYTES:
+        return None
+    return (
+        f"a launch of it would have about {size} bytes, and no site takes more than {MAX_LAUNCH_BYTES}; name fewer "
+        "columns, or fewer words for a column (data)"
+    )
+
+
 class Member(Document):
     """One invited site and its identity key."""
 
     name: SiteName
     identity: KeyText
-
-
-Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
 class LaunchOrder(Statement):
@@ -56,7 +69,7 @@ class LaunchOrder(Statement):
     operator: Name
     key: KeyText
     time: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
-    nonce: Nonce
+    nonce: OrderNonce
 
 
 SignedLaunchOrder = Signed[LaunchOrder]
@@ -72,7 +85,7 @@ class Launch(Statement):
     roster: tuple[Member, ...] = Field(min_length=1, max_length=MAX_SITES)
     parameters: int = Field(ge=1, le=2_000_000_000)
     """Number of shared parameters of the model: it gives the sealed vector's shape, and every site checks it."""
-    nonce: Nonce
+    nonce: OrderNonce
     order: SignedLaunchOrder
     program: Program
     """The program that the study is for: a site that runs another one refuses."""

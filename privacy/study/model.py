@@ -31,6 +31,8 @@ class Model(Document):
     """A model of the catalogue with its options, which the catalogue checks.
 
     Attributes:
+        version: of the model; every site's program must have this one. None: the one of the program that the launch
+            names. It is part of the canonical bytes only where it is given.
         inputs: for an input of the model, the tensor of the data that it takes, where their names differ.
         start: SHA-256 of a safetensors file of public weights, which every site has; None starts from random values
             drawn from the digest of the terms.
@@ -43,6 +45,7 @@ class Model(Document):
     """
 
     name: Name
+    version: int | None = Field(default=None, ge=1, exclude_if=lambda version: version is None)
     options: dict[str, JsonValue] = Field(default_factory=dict)
     inputs: dict[TensorName, TensorName] = Field(default_factory=dict)
     start: Sha256 | None = None
@@ -51,6 +54,11 @@ class Model(Document):
     trained: tuple[LayerName, ...] = ()
     adapters: Adapters | None = None
     personal: tuple[LayerName, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The name, with the version where it is given: ``mlp@1``."""
+        return self.name if self.version is None else f"{self.name}@{self.version}"
 
     @model_validator(mode="after")
     def _frozen_from_public_weights(self) -> Self:

@@ -37,7 +37,7 @@ from privacy.study.statistics_study import fill_in_fixed_parts, is_of_statistics
 from privacy.study.tasks.kinds import AnyTask
 from privacy.study.tasks.statistics import StatisticsTerms
 from privacy.study.tasks.task import CellGroup, count_cells
-from privacy.study.training import Training, Weights
+from privacy.study.training import StepRule, Training, Weights
 
 MOST_CELLS: Final = 20_000
 """The most cells that sealed totals may have."""
@@ -194,6 +194,10 @@ class Terms(Document):
             )
         if self.training.proximal:
             raise ValueError("training.proximal: with distributed noise there are no local steps to pull back")
+        if self.training.step.rule is StepRule.ADAM:
+            raise ValueError(
+                "training.step: with distributed noise there are no local steps; write server: {rule: adam} instead"
+            )
         if self.training.control_variates:
             raise ValueError(
                 "training.control_variates: with distributed noise there are no local steps to correct"

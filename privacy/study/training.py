@@ -8,7 +8,7 @@ frozen.
 import math
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import Field, model_validator
 
@@ -43,6 +43,51 @@ class Server(Document):
     tau: Positive = 1e-3
 
 
+class StepRule(StrEnum):
+    """How a local step follows its gradient, after the noise."""
+
+    PLAIN = "plain"
+    ADAM = "adam"
+
+
+class Step(Document):
+    """The optimiser of local steps; its moments begin anew in every round.
+
+    Attributes:
+        floor: the least that is left of Adam's second moment once the noise's variance is taken off, in parts of that
+            variance; without noise it has no effect.
+    """
+
+    rule: StepRule = StepRule.PLAIN
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.99, gt=0, lt=1)
+    floor: float = Field(default=0.1, ge=0.001, le=100)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.beta1**2 >= self.beta2:
+            raise ValueError(
+                f"beta1 is {self.beta1:g} and beta2 {self.beta2:g}: the square of beta1 must be below beta2, or a step "
+                "may have any length"
+            )
+        return self
+
+    def bound_direction(self, noisy: bool) -> float | None:
+        """Bound one coordinate of a step's direction; None for plain steps, which are as long as their gradient.
+
+        m is at most k sqrt(v), by Cauchy's inequality over both sums. With noise s^2 is taken from v and floor s^2 is
+        left at least, so that sqrt(v) is at most sqrt(1 + 1 / floor) times what m is divided by.
+        """
+        if self.rule is StepRule.PLAIN:
+            return None
+        # k after many steps, which is the largest
+        most = (1 - self.beta1) / math.sqrt((1 - self.beta2) * (1 - self.beta1**2 / self.beta2))
+        return max(1.0, most) * (math.sqrt(1 + 1 / self.floor) if noisy else 1.0)
+
+
+_PLAIN: Final = Step()
+
+
 class Schedule(StrEnum):
     """How the learning rate falls over the rounds: operations that every machine rounds alike."""
 
@@ -56,6 +101,7 @@ class Training(Document):
 
     Attributes:
         accumulate: lots whose noised gradients are averaged into one step; each of them is paid.
+        step: how a local step follows its gradient; what follows the noise costs nothing more.
         proximal: mu of the term mu/2 |w - w0|^2, which pulls local steps back to the round's start (FedProx, Li et
             al. 2020).
         control_variates: whether local steps are corrected by the mean gradients of the other sites (SCAFFOLD,
@@ -75,6 +121,7 @@ class Training(Document):
     sampling_rate: float = Field(ge=1e-9, le=1)
     learning_rate: LearningRate
     schedule: Schedule = Schedule.CONSTANT
+    step: Step = Field(default=_PLAIN, exclude_if=lambda step: step == _PLAIN)
     proximal: float = Field(default=0.0, ge=0, le=1000)
     control_variates: bool = False
     weight_decay: float = Field(default=0.0, ge=0, le=10)
@@ -118,6 +165,10 @@ class Training(Document):
     def _one_correction(self) -> Self:
         if self.control_variates and self.proximal:
             raise ValueError("control_variates and proximal both correct local steps; keep one of them")
+        if self.control_variates and self.step.rule is StepRule.ADAM:
+            raise ValueError(
+                "control_variates follow from plain steps: write step: {rule: plain}, or leave control_variates out"
+            )
         if self.stages:
             if self.control_variates:
                 raise ValueError("control_variates: a stage trains some layers only; leave it out with stages")

@@ -4,6 +4,7 @@ What an archive does not hold: Flower's own state in ``superlink/``, which the c
 """
 
 import importlib.metadata
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,11 +12,14 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from privacy.backup import BackupRules, write_backup
-from privacy.command_line import say
+from privacy.command_line import print_table, say
 from privacy.errors import FederationError
+from privacy.keys import PublicKey
 from privacy.passphrase import passphrase_option, take_new_passphrase, take_passphrase
 from privacy.restore import restore_backup
 from server.commands.connect import require_federation
+from server.commands.members import record_locally
+from server.federation.config import EnrolledMember
 from server.federation.folder import Federation
 
 if TYPE_CHECKING:
@@ -69,11 +73,40 @@ def restore(file: Path, folder: Path, passphrase_file: Path | None) -> None:
     config = federation.config
     federation.load_identity()
     written = f"{datetime.fromtimestamp(manifest.time, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    federation.mark_restored(written)
     say(f"restored the federation '{config.federation}' of {written} into {folder}")
     say(f"sites look for it at {config.address}: that name must lead to this machine. Stop the other copy for good")
     if config.behind_gateway:
-        say(f"give the gateway {folder}/gateway again: its files are readable by you alone now")
+        say(f"give the gateway {folder}/gateway again")
+    say(
+        "who was removed after the backup is a member again, and who was admitted after it is none: look at the members, "
+        "remove and invite, and confirm; before that it does not run: consilium confirm-members"
+    )
     say(
         "a study that ran on after the backup was written cannot continue from it, since its sites are ahead: give it "
         "up (consilium study give-up STUDY) and launch it again; then look at everything: consilium check"
     )
+
+
+@click.command("confirm-members")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def confirm_members(place: "Federation | Profile", yes: bool) -> None:
+    """After a restore: show who is a member, and confirm that all of them are, so that the coordinator runs again."""
+    federation = require_federation(place, "to confirm the members")
+    enrolment = federation.read_enrolment()
+    members: list[tuple[str, str, EnrolledMember]] = [
+        *(("site", name, each) for name, each in sorted(enrolment.sites.items())),
+        *((str(each.role), name, each) for name, each in sorted(enrolment.people.items())),
+    ]
+    print_table(
+        ("name", "role", "identity key", "contact"),
+        [(name, role, PublicKey.from_text(each.identity).typed, each.contact) for role, name, each in members],
+    )
+    if not yes:
+        if not sys.stdin.isatty():
+            raise FederationError("nobody is here to look at the members; once somebody has, say so with --yes")
+        click.confirm("Is each of them still a member?", abort=True, err=True)
+    with record_locally(federation, "ConfirmMembers", ""):
+        federation.confirm_restored()
+    say("confirmed; it runs again: consilium up")

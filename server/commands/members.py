@@ -23,6 +23,7 @@ from server.commands.connect import connect_to_coordinator, require_federation
 from server.federation.folder import Federation
 
 if TYPE_CHECKING:
+    from server.federation.invitations import WaitingRequest
     from server.federation.profile import Profile
 
 _ROLES = click.Choice([Role.SITE.value, Role.OPERATOR.value, Role.AUDITOR.value])
@@ -42,11 +43,14 @@ def invite(place: "Federation | Profile", name: str, contact: str, role: str, ho
     if isinstance(place, Federation):
         from server.federation.members import Members
 
-        with _record_locally(place, "Invite", name):
+        with record_locally(place, "Invite", name):
             text = Members(place).invite(name, Role(role), contact, hours).to_text()
     else:
+        from server.federation.relayed_answers import require_own_invitation
+
         call = connect_to_coordinator(place).call
         text = call("Invite", name=name, role=role, contact=contact, hours=hours)["invitation"]
+        require_own_invitation(text, name, Role(role), place.load_admission())
     click.echo(text)
     program = "consilium-site" if role == Role.SITE else "consilium"
     say(f"hand this to the people of '{name}'; whoever has it can ask to be '{name}' once, within {hours} hours")
@@ -58,17 +62,14 @@ def invite(place: "Federation | Profile", name: str, contact: str, role: str, ho
 @click.pass_obj
 def requests(place: "Federation | Profile", as_json: bool) -> None:
     """Who is invited, and whose request waits for you."""
-    found = _list_requests(place)
+    found = [(each, _find_refusal(place, each)) for each in _list_requests(place)]
     if as_json:
-        print_json({"requests": found})
+        print_json({"requests": [_to_document(each, refusal) for each, refusal in found]})
         return
     print_table(
         ("name", "role", "", "fingerprint", "contact"),
-        [
-            (each["name"], each["role"], _describe(each), each["fingerprint"] or "-", each["contact"])
-            for each in found
-        ],
-        {place for place, each in enumerate(found) if each["others"]},
+        [(each.name, each.role, _describe(each, no), each.fingerprint or "-", each.contact) for each, no in found],
+        {row for row, (each, refusal) in enumerate(found) if each.others or refusal},
     )
 
 
@@ -76,32 +77,44 @@ def requests(place: "Federation | Profile", as_json: bool) -> None:
 @click.argument("who", metavar="NAME|REQUEST")
 @click.option("--fingerprint", help="What the other person reads out; without it you are shown it and asked.")
 @click.option("--out", type=click.Path(path_type=Path), help="For a request in a file: write the admission here.")
+@click.option(
+    "--role", type=_ROLES, default=Role.SITE.value, show_default=True, help="What a request in a file must be for."
+)
+@click.option("--yes", is_flag=True, help="For a request in a file: its key was compared; do not ask.")
 @click.pass_obj
-def admit(place: "Federation | Profile", who: str, fingerprint: str | None, out: Path | None) -> None:
+def admit(
+    place: "Federation | Profile", who: str, fingerprint: str | None, out: Path | None, role: str, yes: bool
+) -> None:
     """Admit NAME, whose request came with an invitation, or the party whose request is in the file REQUEST.
 
-    For a request in a file, compare the key that is printed with the one that its people see (consilium-site status).
+    For a request in a file you are shown its role, name, contact and key; compare the key with the one that its people
+    see (consilium-site status).
     """
     if out is not None:
-        _admit_file(require_federation(place, "to admit a request in a file"), Path(who), out)
+        _admit_file(require_federation(place, "to admit a request in a file"), Path(who), out, Role(role), yes)
         return
     if Path(who).is_file():
         raise FederationError(f"{who} is a file: say where its admission goes, with --out FILE")
-    waiting = next((each for each in _list_requests(place) if each["name"] == who), None)
-    if waiting is None or waiting["fingerprint"] is None:
+    waiting = next((each for each in _list_requests(place) if each.name == who), None)
+    if waiting is None or waiting.request is None:
         raise FederationError(
             f"no request of '{who}' waits; see: consilium requests"
             + ("" if waiting is None else f" ('{who}' is invited, its people have not run 'join' yet)")
         )
+    if refusal := _find_refusal(place, waiting):
+        raise FederationError(refusal)
     if fingerprint is None:
         fingerprint = _compare_aloud(waiting)
     if isinstance(place, Federation):
         from server.federation.members import Members
 
-        with _record_locally(place, "Admit", who):
+        with record_locally(place, "Admit", who):
             Members(place).admit(who, fingerprint)
     else:
-        connect_to_coordinator(place).call("Admit", name=who, fingerprint=fingerprint)
+        from server.federation.relayed_answers import require_own_admission
+
+        answered = connect_to_coordinator(place).call("Admit", name=who, fingerprint=fingerprint)["admission"]
+        require_own_admission(answered, waiting.request.statement, place.load_admission())
     say(f"'{who}' is admitted; it collects its certificate by itself")
 
 
@@ -121,7 +134,7 @@ def remove(place: "Federation | Profile", name: str, yes: bool) -> None:
     if isinstance(place, Federation):
         from server.federation.members import Members
 
-        with _record_locally(place, "Remove", name):
+        with record_locally(place, "Remove", name):
             Members(place).remove(name)
     else:
         connect_to_coordinator(place).call("Remove", name=name)
@@ -165,7 +178,7 @@ def join(context: click.Context, invitation: str | None, contact: str, wait_s: i
 
 
 @contextmanager
-def _record_locally(federation: Federation, call: str, about: str) -> Iterator[None]:
+def record_locally(federation: Federation, call: str, about: str) -> Iterator[None]:
     """Write a change that the block makes in the folder into the audit log, before and after it."""
     log = federation.open_audit_log()
 
@@ -192,12 +205,24 @@ def _record_locally(federation: Federation, call: str, about: str) -> Iterator[N
     record("done")
 
 
-def _admit_file(federation: Federation, request: Path, out: Path) -> None:
+def _admit_file(federation: Federation, request: Path, out: Path, role: Role, yes: bool) -> None:
     from privacy.protocol.enrolment import SignedJoinRequest, read_enrolment
     from server.federation.members import Members
 
     signed = read_enrolment(request, SignedJoinRequest, FederationError)
-    with _record_locally(federation, "Admit", signed.statement.name):
+    asked = signed.statement
+    if asked.role is not role:
+        raise FederationError(
+            f"{request}: expected the request of a {role}, got that of the {asked.role} '{asked.name}'; if you mean "
+            f"it, say so with --role {asked.role}"
+        )
+    say(f"{request}: the {asked.role} '{asked.name}'; its request says: {asked.contact or 'no contact'}; its key:")
+    say(PublicKey.from_text(asked.identity).typed)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise FederationError("nobody is here to compare the key; once it was compared, say so with --yes")
+        click.confirm("Do its people see the same key, and may it be that?", abort=True, err=True)
+    with record_locally(federation, "Admit", signed.statement.name):
         admission = Members(federation).enrol(signed)
     try:
         out.write_bytes(admission.to_bytes() + b"\n")
@@ -207,31 +232,63 @@ def _admit_file(federation: Federation, request: Path, out: Path) -> None:
     click.echo(PublicKey.from_text(admission.statement.identity).typed)
 
 
-def _list_requests(place: "Federation | Profile") -> list[dict[str, Any]]:
+def _list_requests(place: "Federation | Profile") -> "list[WaitingRequest]":
     if isinstance(place, Federation):
         from server.federation.members import Members
 
         _ = place.config
         return Members(place).list_requests()
-    found: list[dict[str, Any]] = connect_to_coordinator(place).call("ListRequests")["items"]
-    return found
+    from privacy.document import parse
+    from server.federation.invitations import WaitingRequest
+
+    answered = connect_to_coordinator(place).call("ListRequests")["items"]
+    if not isinstance(answered, list):
+        raise FederationError("the coordinator answered something else than a list of requests; ask its operator")
+    return [parse(each, WaitingRequest, FederationError, "a request that came") for each in answered]
 
 
-def _describe(request: dict[str, Any]) -> str:
-    if request["others"]:
+def _find_refusal(place: "Federation | Profile", waiting: "WaitingRequest") -> str | None:
+    """Say why a request that came through the gateway cannot be admitted; None if it can, or none has come."""
+    if isinstance(place, Federation) or waiting.request is None:
+        return None
+    from server.federation.relayed_answers import require_own_request
+
+    try:
+        require_own_request(waiting, place.load_admission())
+    except FederationError as error:
+        return str(error)
+    return None
+
+
+def _to_document(waiting: "WaitingRequest", refusal: str | None) -> dict[str, Any]:
+    request = None if waiting.request is None else waiting.request.statement
+    return {
+        **waiting.model_dump(mode="json", exclude={"request"}),
+        "fingerprint": waiting.fingerprint,
+        "their_contact": None if request is None else request.contact,
+        "refusal": refusal,
+    }
+
+
+def _describe(waiting: "WaitingRequest", refusal: str | None) -> str:
+    if refusal is not None:
+        return "NOT of this coordinator: do not admit"
+    if waiting.others:
         return "SOMEBODY ELSE used the same invitation too"
-    if request["fingerprint"]:
+    if waiting.request is not None:
         return "waits for you"
-    return "ran out" if request["expired"] else "invited"
+    return "ran out" if waiting.expired else "invited"
 
 
-def _compare_aloud(request: dict[str, Any]) -> str:
-    say(f"'{request['name']}' ({request['role']}); you invited: {request['contact']}")
-    say(f"its request says: {request['their_contact'] or 'no contact'}; its fingerprint, {_READ_IT_OUT}:")
-    click.echo(request["fingerprint"])
-    if request["others"]:
+def _compare_aloud(waiting: "WaitingRequest") -> str:
+    assert waiting.request is not None and waiting.fingerprint is not None
+    say(f"'{waiting.name}' ({waiting.role}); you invited: {waiting.contact}")
+    theirs = waiting.request.statement.contact or "no contact"
+    say(f"its request says: {theirs}; its fingerprint, {_READ_IT_OUT}:")
+    click.echo(waiting.fingerprint)
+    if waiting.others:
         say("SOMEBODY ELSE has used the same invitation: be sure that you speak with the right people")
     if not sys.stdin.isatty():
         raise FederationError("nobody is here to compare it; give what the other person reads with --fingerprint")
     click.confirm("Is it the same?", abort=True, err=True)
-    return str(request["fingerprint"])
+    return waiting.fingerprint

@@ -34,6 +34,7 @@ def list_models(domain: str | None, as_json: bool) -> None:
     rows = [
         (
             each.name,
+            str(each.version),
             each.domain,
             ", ".join(each.tasks),
             ", ".join(one.name for one in each.inputs),
@@ -41,7 +42,7 @@ def list_models(domain: str | None, as_json: bool) -> None:
         )
         for each in found
     ]
-    print_table(("model", "domain", "tasks", "inputs", "parameters"), rows)
+    print_table(("model", "version", "domain", "tasks", "inputs", "parameters"), rows)
 
 
 @model.command()
@@ -64,6 +65,7 @@ def show(name: str, as_json: bool) -> None:
 def _list_facts(found: "ModelDescription") -> list[tuple[str, str]]:
     rows = [
         ("model", f"{found.name}: {found.title}"),
+        ("version", str(found.version)),
         ("from", found.citation + (f"; {found.repository}" if found.repository else "")),
         ("tasks", ", ".join(found.tasks)),
     ]

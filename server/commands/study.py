@@ -16,6 +16,7 @@ from server.commands.connect import connect_to_coordinator
 from server.commands.launching import launch
 from server.commands.study_check import check
 from server.commands.study_feasibility import feasibility, statistics
+from server.commands.study_graph import graph
 from server.commands.study_new import new
 from server.commands.study_results import compare, list_studies, show, watch
 from server.commands.study_schema import schema
@@ -33,6 +34,7 @@ def study() -> None:
 study.add_command(new)
 study.add_command(check)
 study.add_command(schema)
+study.add_command(graph)
 
 
 @study.command("launch")

@@ -118,12 +118,13 @@ def _print_findings(found: "StudyCheck", weights: Path | None) -> None:
             ("counts", f"{found.cells:,} cells, in one exchange; trains nothing"),
             ("site", moved),
             *promise,
+            ("", f"nor more than {found.most_site_patients:,} patients to train on: their counts would not fit"),
         ]
         print_table(("", ""), rows)
         return
     rows = [
         ("study", f"{found.study}, SHA-256 {found.terms_sha256[:16]}..."),
-        ("model", f"{found.model}: {found.parameters:,} parameters"),
+        ("model", f"{found.model}, version {found.version}: {found.parameters:,} parameters"),
         *(("" if place else "takes", f"{name}: {what}") for place, (name, what) in enumerate(found.inputs.items())),
         ("learns", f"the task {found.task}, from {_format_shape(found.outputs)} a record"),
         *_list_layer_rows(found, weights),

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from privacy.command_line import print_json, print_table, say
+from privacy.command_line import print_json, print_table, print_text, say
 from privacy.errors import FederationError, StoppedError
 from server.commands.connect import connect_to_coordinator, read_study_results
 from server.federation.folder import Federation
@@ -50,24 +50,24 @@ def show(place: "Federation | Profile", name: str, as_json: bool) -> None:
     alarming = {place for place, (name, _) in enumerate(rows) if name == "NOTE" or (bare and name == "privacy")}
     print_table(("", ""), rows, alarming)
     if found.statistics is not None:
-        click.echo("\non all sites' patients together")
+        print_text("\non all sites' patients together")
         print_table(("", ""), list_statistics_rows(found.statistics))
     else:
         _print_evaluations(found)
-    click.echo("")
+    print_text("")
     print_table(SITE_HEADINGS, list_site_rows(found))
 
 
 def _print_evaluations(found: "StudyResults") -> None:
     from server.results.text import explain_evaluations, format_evaluation_row, list_evaluation_headings
 
-    click.echo("\non all sites' test patients")
+    print_text("\non all sites' test patients")
     if found.evaluations:
         evaluations = [format_evaluation_row(each, found.figures) for each in found.evaluations]
         print_table(list_evaluation_headings(found.figures), evaluations)
-        click.echo(explain_evaluations(found.evaluations, found.figures[:1]))
+        print_text(explain_evaluations(found.evaluations, found.figures[:1]))
     else:
-        click.echo("no totals are open yet" if found.rounds.evaluations_planned else "the terms evaluate nothing")
+        print_text("no totals are open yet" if found.rounds.evaluations_planned else "the terms evaluate nothing")
 
 
 @click.command()
@@ -88,7 +88,7 @@ def compare(place: "Federation | Profile", names: tuple[str, ...], as_json: bool
     print_table(("",) * (len(several) + 1), compare_studies(several))
     if evaluated := [each for each in several if each.evaluations]:
         newest = [each.evaluations[-1] for each in evaluated]
-        click.echo(explain_evaluations(newest, [each.figures[0] for each in evaluated]))
+        print_text(explain_evaluations(newest, [each.figures[0] for each in evaluated]))
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 * A call over the Unix socket is the operator's of this machine, who alone can enter the federation's folder.
 * A call over TLS is that of the certificate with which the connection was made. Behind the gateway this is the
-  gateway's; the caller's own comes in the metadata, which the gateway always sets itself, and is verified here again.
+  gateway's, which must be the present one in its folder: one that was stolen ends when another one is made. The caller's own comes in the metadata, which the gateway always sets itself, and is verified here again.
 * A certificate counts only while it is in the list of its owner's: a removed member is refused at once.
 * What a role may do is in ``privacy/control/calls.py``.
 """
@@ -18,7 +18,7 @@ from cryptography import x509
 from privacy.client_certificate import Role, read_certificate
 from privacy.control.calls import CALLS, Call
 from privacy.control.order import ORDER_METADATA
-from privacy.errors import RefusedCallError, WireError
+from privacy.errors import CoordinatorError, RefusedCallError, WireError
 from server.federation.client_certificates import format_serial, verify_client_certificate
 from server.federation.folder import LOCAL_OPERATOR, Federation
 
@@ -39,6 +39,10 @@ class Caller:
         return self.role is Role.OPERATOR and self.identity is None
 
 
+class OldGatewayError(CoordinatorError):
+    """The gateway shows another certificate than its present one; it reads a new one within about a second."""
+
+
 _NOBODY: Final = Caller(None, "")
 
 
@@ -47,6 +51,7 @@ def identify_caller(context: grpc.ServicerContext, federation: Federation, now: 
 
     Raises:
         RefusedCallError: their certificate is not of this federation, ran out, or was revoked.
+        OldGatewayError: the gateway's is not its present one.
     """
     if context.peer().startswith("unix:"):
         return Caller(Role.OPERATOR, LOCAL_OPERATOR)
@@ -95,6 +100,8 @@ def _verify(pem: str, federation: Federation, now: datetime.datetime) -> Caller:
     if subject.federation != federation.config.federation:
         raise RefusedCallError(f"the certificate is of the federation '{subject.federation}'")
     if subject.role is Role.GATEWAY:
+        if certificate != federation.read_gateway_certificate():
+            raise OldGatewayError("the gateway shows another certificate than the one in its folder")
         return Caller(Role.GATEWAY, subject.name)
     member = federation.read_enrolment().find(subject.role, subject.name)
     if member is None or format_serial(certificate) not in member.serials:

@@ -14,7 +14,7 @@ import time
 from contextlib import AbstractContextManager
 from typing import Final
 
-from privacy.errors import SuperLinkError
+from privacy.errors import SuperLinkError, WireError
 from privacy.metrics import serve_metrics
 from server.control.membership import Membership
 from server.control.message_calls import MessageCalls
@@ -25,6 +25,7 @@ from server.control.study_calls import StudyCalls
 from server.federation.folder import Federation
 from server.study.events import StudyStatus
 from server.study.journal import Journal
+from server.superlink.control_api import RemovedKeyError
 from server.superlink.message_marks import MessageMarks
 from server.superlink.process import SuperLink
 from server.superlink.server_app import FOLDER, STUDY
@@ -111,16 +112,30 @@ class Coordinator:
             self._control = self._open_control()
 
     def _register_sites(self) -> None:
-        """Register the nodes of enrolled sites with the SuperLink; remove those of sites that are not enrolled now."""
+        """Take away the nodes of sites that are not enrolled now, then register those of enrolled ones.
+
+        A site whose key is refused cannot connect; the others can, and what it is about is in the log.
+        """
         keys = {name: site.node_key for name, site in self._federation.read_sites().items()}
         if keys == self._registered:
             return
         api, known = self._superlink.control, self._federation.read_nodes()
-        nodes = {name: api.register_node(key) for name, key in keys.items()}
-        for node in set(known.values()) - set(nodes.values()):
-            api.unregister_node(node)
+        self._unregister({node for name, node in known.items() if name not in keys})
+        nodes = {}
+        for name, key in keys.items():
+            try:
+                nodes[name] = api.register_node(key)
+            except (RemovedKeyError, WireError) as error:
+                _log.warning("the site '%s' cannot connect: %s", name, error)
+        self._unregister(set(known.values()) - set(nodes.values()))  # of a name that has another key now
         self._federation.write_nodes(nodes)
         self._registered = keys
+
+    def _unregister(self, nodes: set[int]) -> None:
+        """Take nodes away; those that are away already are left out, since Flower would refuse them."""
+        if nodes:
+            for node in nodes & set(self._superlink.control.list_nodes()):
+                self._superlink.control.unregister_node(node)
 
     def _record_activations(self) -> None:
         """Record when agents came online: runs cannot see that, and a restarted site has lost its question."""

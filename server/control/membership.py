@@ -94,11 +94,11 @@ class Membership:
         return {"invitation": invitation.to_text()}
 
     def _list_requests(self, _: Fields, __: Caller) -> Fields:
-        return {"items": self._members.list_requests()}
+        return {"items": [each.model_dump(mode="json") for each in self._members.list_requests()]}
 
     def _admit(self, fields: Fields, _: Caller) -> Fields:
-        admission = self._members.admit(fields["name"], fields["fingerprint"]).statement
-        return {"name": admission.name, "identity": PublicKey.from_text(admission.identity).typed}
+        admission = self._members.admit(fields["name"], fields["fingerprint"])
+        return {"admission": admission.model_dump(mode="json")}
 
     def _remove(self, fields: Fields, _: Caller) -> Fields:
         self._members.remove(fields["name"])

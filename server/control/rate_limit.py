@@ -8,6 +8,10 @@ from privacy.errors import RefusedCallError
 _MOST_CALLERS: Final = 10_000
 
 
+class TooManyCallsError(RefusedCallError):
+    """A caller calls too often; the same call may succeed a little later."""
+
+
 class RateLimit:
     """At most ``burst`` calls at once and ``per_s`` a second in the long run, for each caller. For several threads."""
 
@@ -21,13 +25,13 @@ class RateLimit:
         """Count a call of ``caller`` at ``now`` (seconds on any one clock).
 
         Raises:
-            RefusedCallError: there were too many.
+            TooManyCallsError: there were too many.
         """
         with self._lock:
             left, since = self._buckets.get(caller, (self._burst, now))
             left = min(self._burst, left + (now - since) * self._per_s)
             if left < 1:
-                raise RefusedCallError("too many calls; try again in a few seconds")
+                raise TooManyCallsError("too many calls; try again in a few seconds")
             if len(self._buckets) > _MOST_CALLERS:  # all full again by now, or nearly
                 self._buckets.clear()
             self._buckets[caller] = (left - 1, now)

@@ -3,6 +3,7 @@
 For each call, in this order: limits of size and rate, who calls (``server/control/caller.py``), whether they may
 (``privacy/control/calls.py``), their signed order (``privacy/control/order.py``), the audit log, the call itself, its
 outcome into the audit log. An expected error is answered as its sentence and exit code; any other one as its class.
+Who calls without a right or without a valid order is in the process's log; who may change nothing fills no audit log.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,13 +28,14 @@ from privacy.client_certificate import Role
 from privacy.control.calls import CALLS, CONTROL, ENROLMENT
 from privacy.control.channel import MAX_MESSAGE_BYTES, make_socket_address
 from privacy.control.flat_messages import parse_message, to_fields, to_message
-from privacy.control.order import OrderBook
+from privacy.control.order import REMEMBER_S, OrderBook
 from privacy.errors import Error, FederationError, RefusedCallError
 from privacy.keys import PublicKey, read_secret
 from privacy.study import MAX_SITES
-from server.control.caller import Caller, identify_caller, read_order, require_right
-from server.control.rate_limit import RateLimit
+from server.control.caller import Caller, OldGatewayError, identify_caller, read_order, require_right
+from server.control.rate_limit import RateLimit, TooManyCallsError
 from server.federation.folder import Federation
+from server.federation.invitations import KnownTokens
 
 Fields = dict[str, Any]
 Handler = Callable[[Fields, Caller], Fields]
@@ -43,6 +46,13 @@ WATCHERS: Final = 16
 _THREADS: Final = 2 * WATCHERS + 2 * MAX_SITES
 STREAMS_OF_A_SITE: Final = 2
 """One, and one that the coordinator does not know to be dead yet."""
+STREAMS_OF_A_PERSON: Final = 4
+"""At other machines; a quarter of :data:`WATCHERS`, so that one person leaves some to the others."""
+_STREAMS: Final = {
+    Role.SITE: STREAMS_OF_A_SITE,
+    Role.OPERATOR: STREAMS_OF_A_PERSON,
+    Role.AUDITOR: STREAMS_OF_A_PERSON,
+}
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", 16 << 10),
@@ -72,10 +82,11 @@ class ControlServer:
         port: tuple[str, int] | None = None,
     ) -> None:
         self._federation = federation
-        self._orders = OrderBook(federation.config.federation)
+        used = federation.open_audit_log().read_orders(since=time.time() - REMEMBER_S)
+        self._orders = OrderBook(federation.config.federation, used)
         self._members_rate, self._nobody_rate = RateLimit(60, 20), RateLimit(30, 2)
-        self._streams = threading.BoundedSemaphore(WATCHERS)
-        self._streams_of_sites: dict[str, int] = {}
+        self._tokens = KnownTokens(federation.open_invitations())
+        self._streams: Counter[Caller] = Counter()
         self._lock = threading.Lock()
         self._server = grpc.server(ThreadPoolExecutor(_THREADS), options=_OPTIONS)
         for service in (ENROLMENT, CONTROL):
@@ -148,37 +159,50 @@ class ControlServer:
 
     @contextlib.contextmanager
     def _take_stream(self, caller: Caller) -> Iterator[None]:
-        """Hold one of the streams that are allowed at a time: of a site its own, of people one of all."""
-        if caller.role is Role.SITE:
-            with self._lock:
-                ours = self._streams_of_sites.get(caller.name, 0)
-                if ours >= STREAMS_OF_A_SITE:
-                    raise RefusedCallError(f"'{caller.name}' has {ours} streams open already; try again later")
-                self._streams_of_sites[caller.name] = ours + 1
-            try:
-                yield
-            finally:
-                with self._lock:
-                    self._streams_of_sites[caller.name] -= 1
-            return
-        if not self._streams.acquire(blocking=False):
-            raise RefusedCallError(f"{WATCHERS} streams are open, and no more are allowed; try again later")
+        """Hold one of the streams that are allowed at a time: each caller's own, and of people one of all."""
+        most = WATCHERS if caller.is_local else _STREAMS[caller.role or Role.AUDITOR]
+        with self._lock:
+            people = sum(number for each, number in self._streams.items() if each.role is not Role.SITE)
+            if self._streams[caller] >= most:
+                raise RefusedCallError(f"'{caller.name}' has {most} streams open already; try again later")
+            if caller.role is not Role.SITE and people >= WATCHERS:
+                raise RefusedCallError(f"{WATCHERS} streams are open, and no more are allowed; try again later")
+            self._streams[caller] += 1
         try:
             yield
         finally:
-            self._streams.release()
+            with self._lock:
+                self._streams[caller] -= 1
+                self._streams += Counter()  # drops those that have none
 
     def _admit(self, name: str, request: bytes, context: grpc.ServicerContext) -> tuple[Fields, Caller]:
         """Check everything about a call before it is made; return its arguments and its caller."""
         caller = identify_caller(context, self._federation, datetime.datetime.now(datetime.UTC))
-        if not caller.is_local:
-            rate = self._nobody_rate if caller.role is None else self._members_rate
-            rate.take(f"{caller.role} {caller.name}", time.monotonic())
-        call = require_right(name, caller)
-        if call.changes and caller.identity is not None:
-            key = PublicKey.from_text(caller.identity)
-            self._orders.verify(read_order(context), key, caller.name, name, request, time.time())
-        return to_fields(parse_message(call.request, request)), caller
+        if caller.role is not None and not caller.is_local:
+            self._members_rate.take(f"{caller.role} {caller.name}", time.monotonic())
+        call = CALLS[name]
+        try:
+            require_right(name, caller)
+            if call.changes and caller.identity is not None:
+                key = PublicKey.from_text(caller.identity)
+                self._orders.verify(read_order(context), key, caller.name, name, request, time.time())
+        except RefusedCallError as error:
+            if caller.role is None:
+                self._nobody_rate.take("", time.monotonic())
+            _log.warning("a call was refused: %s", error)
+            raise
+        return self._read_fields(name, request, caller), caller
+
+    def _read_fields(self, name: str, request: bytes, caller: Caller) -> Fields:
+        """Read a call's arguments. Strangers have one bucket together, and keep nobody waiting who is invited."""
+        bucket = ""
+        try:
+            fields = to_fields(parse_message(CALLS[name].request, request))
+            bucket = self._tokens.find(str(fields.get("token", ""))) or ""
+        finally:
+            if caller.role is None:
+                self._nobody_rate.take(bucket, time.monotonic())
+        return fields
 
     def _begin_record(
         self, name: str, fields: Fields, request: bytes, caller: Caller, context: grpc.ServicerContext
@@ -224,6 +248,11 @@ def _answer_errors(name: str, context: grpc.ServicerContext) -> Iterator[None]:
     """Answer an error of the block as gRPC's status."""
     try:
         yield
+    except TooManyCallsError as error:
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+    except OldGatewayError as error:
+        _log.warning("a call was refused: %s", error)
+        context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
     except Error as error:
         answer = json.dumps({"exit_code": error.exit_code, "sentence": str(error)})
         context.abort(grpc.StatusCode.ABORTED, answer)

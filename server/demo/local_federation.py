@@ -127,7 +127,7 @@ class LocalFederation:
         """Enrol a site, as the coordinator's operator does."""
         request, admission = self.folder / f"{name}.request", self.folder / f"{name}.admission"
         at = ("--dir", str(self._coordinator))
-        run_to_end([find_program("consilium"), *at, "admit", str(request), "--out", str(admission)])
+        run_to_end([find_program("consilium"), *at, "admit", str(request), "--out", str(admission), "--yes"])
 
     def _prepare_site(self, name: str, keys: dict[str, str]) -> None:
         """Read a site's admission, pin its peers, register its data and grant its budget."""

@@ -128,6 +128,25 @@ class AuditLog:
         except sqlite3.Error as error:
             raise FederationError(f"{self._path}: cannot be read: {error}") from None
 
+    def read_orders(self, since: float) -> Iterator[str]:
+        """Yield the signed orders of the entries since a time (seconds since 1970), newest first; nothing is verified.
+
+        Raises:
+            FederationError: the file cannot be read.
+        """
+        if not self._path.exists():
+            return
+        try:
+            with closing(self._open()) as connection:
+                for (data,) in connection.execute("SELECT bytes FROM entry ORDER BY number DESC"):
+                    entry = self._parse(data)
+                    if entry.time < since:
+                        return
+                    if entry.order:
+                        yield entry.order
+        except sqlite3.Error as error:
+            raise FederationError(f"{self._path}: cannot be read: {error}") from None
+
     def _open(self) -> sqlite3.Connection:
         try:
             return open_file(self._path, _FORMAT, create=True)

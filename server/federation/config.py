@@ -9,6 +9,7 @@ Two arrangements:
   another container, of ``listen``.
 """
 
+import datetime
 from typing import Final, Literal
 
 from pydantic import Field
@@ -88,30 +89,37 @@ class CoordinatorConfig(Document):
         )
 
 
-class EnrolledSite(Document):
-    """A site that may connect: its identity key, its node key, and the certificates that were issued to it."""
+class EnrolledMember(Document):
+    """Who may connect: their identity key, and the certificates that were issued to them."""
 
     identity: KeyText
-    node_key: str
     contact: Contact = ""
-    serials: tuple[str, ...] = ()
+    serials: dict[str, datetime.datetime] = Field(default_factory=dict)
+    """When each certificate runs out, by its serial number; one that has run out is dropped with the next."""
+    newest: str = ""
+    """The certificate that was issued last, PEM."""
 
 
-class EnrolledPerson(Document):
+class EnrolledSite(EnrolledMember):
+    """A site that may connect; its node key is that of Flower's node authentication."""
+
+    node_key: str
+
+
+class EnrolledPerson(EnrolledMember):
     """An operator or auditor who may connect."""
 
     role: Literal[Role.OPERATOR, Role.AUDITOR]
-    identity: KeyText
-    contact: Contact = ""
-    serials: tuple[str, ...] = ()
 
 
 class Enrolment(Document):
-    """``sites.json``: the enrolled sites and people by name, and the certificates that are revoked."""
+    """``sites.json``: the enrolled sites and people by name, and the keys and certificates of removed ones."""
 
     sites: dict[Name, EnrolledSite] = Field(default_factory=dict)
     people: dict[Name, EnrolledPerson] = Field(default_factory=dict)
     revoked: tuple[RevokedCertificate, ...] = ()
+    removed_node_keys: tuple[str, ...] = ()
+    """Of removed sites: Flower never accepts a node key again whose node was removed."""
 
     def find(self, role: Role, name: str) -> EnrolledSite | EnrolledPerson | None:
         """Find who is enrolled under ``name`` in ``role``."""

@@ -10,6 +10,7 @@
     sites.json         enrolled sites and people, their public keys, revoked certificates
     invitations.json   who is invited, and the requests that came (server/federation/invitations.py)
     audit.sqlite       who changed what (server/federation/audit_log.py)
+    restored           after a restore, until its operator has confirmed who is a member
     superlink/         Flower's state and logs
     witness.sqlite     every head of a site's ledger that was seen, countersigned
     studies/STUDY/     a study's journal and aggregates
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 import yaml
+from cryptography import x509
 
 from privacy.canonical import from_canonical, to_canonical
 from privacy.document import read_document, read_yaml
@@ -125,6 +127,35 @@ class Federation:
             now = datetime.datetime.now(datetime.UTC)
             revoked = self.read_enrolment().revoked
             GatewayFiles(self.folder / "gateway").write(self.tls, config.federation, [config.host], revoked, now)
+
+    def read_gateway_certificate(self) -> x509.Certificate | None:
+        """Read the gateway's present certificate; None if there is none."""
+        return GatewayFiles(self.folder / "gateway").read_certificate()
+
+    def mark_restored(self, written: str) -> None:
+        """Note that the folder was restored from a backup of a time, until :meth:`confirm_restored`."""
+        replace_file(self._restored_path, written.encode("utf-8"), FederationError)
+
+    def confirm_restored(self) -> None:
+        """Note that the operator has looked at who is a member since the restore."""
+        self._restored_path.unlink(missing_ok=True)
+
+    def require_confirmed(self) -> None:
+        """Refuse a restored federation whose members nobody has looked at.
+
+        Raises:
+            FederationError: it is one.
+        """
+        if self._restored_path.exists():
+            written = self._restored_path.read_text(encoding="utf-8")
+            raise FederationError(
+                f"this federation was restored from a backup of {written}: who was removed since is a member again; "
+                "look at the members, remove those who are none, and confirm: consilium confirm-members"
+            )
+
+    @property
+    def _restored_path(self) -> Path:
+        return self.folder / "restored"
 
     def open_audit_log(self) -> AuditLog:
         """Open the log of who changed what."""

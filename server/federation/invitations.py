@@ -22,7 +22,7 @@ from privacy.errors import FederationError, RefusedCallError, WireError
 from privacy.fields import Contact, Digest
 from privacy.files import replace_file
 from privacy.keys import PublicKey
-from privacy.protocol.enrolment import SignedAdmission, SignedJoinRequest
+from privacy.protocol.enrolment import SignedAdmission, SignedJoinRequest, format_fingerprint
 from privacy.protocol.invitation import hash_token
 from privacy.study import Name
 
@@ -40,10 +40,50 @@ class Invited(Document):
     admission: SignedAdmission | None = None
 
 
+class WaitingRequest(Document):
+    """Who is invited and not admitted yet, and the request that has come, if one has."""
+
+    name: Name
+    role: Role
+    contact: Contact
+    """Whom the operator has invited; the request says its own."""
+    expires: datetime.datetime
+    expired: bool
+    others: int
+    request: SignedJoinRequest | None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """What two people read to each other about the request; None while none has come."""
+        return None if self.request is None else format_fingerprint(self.request.statement)
+
+
 class InvitationList(Document):
     """The contents of ``invitations.json``."""
 
     invited: dict[Name, Invited] = Field(default_factory=dict)
+
+
+class KnownTokens:
+    """Tells whether a token is one of an invitation; reads the file again only when it has changed."""
+
+    def __init__(self, invitations: "Invitations") -> None:
+        self._invitations = invitations
+        self._version: tuple[int, int, int] | None = None
+        self._digests: frozenset[str] = frozenset()
+
+    def find(self, token: str) -> str | None:
+        """Return the digest of ``token`` if an invitation has it.
+
+        Raises:
+            FederationError: the file cannot be used.
+        """
+        version = self._invitations.read_version()
+        if version != self._version:
+            self._digests = frozenset(each.token for each in self._invitations.read().values())
+            self._version = version
+        digest = hash_token(token)
+        return digest if digest in self._digests else None
 
 
 @dataclass(frozen=True)
@@ -61,6 +101,14 @@ class Invitations:
         if not self._path.exists():
             return {}
         return read_document(self._path, InvitationList, FederationError, "restore it from your backup").invited
+
+    def read_version(self) -> tuple[int, int, int] | None:
+        """Read what changes whenever the file does; None without one."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def add(self, name: str, invited: Invited) -> None:
         """Store an invitation; it replaces an earlier one of the same name."""

@@ -68,7 +68,7 @@ def check_process(federation: Federation) -> Iterator[Line]:
     client = ControlClient.local(federation.folder)
     try:
         sites = client.call("ListSites")["items"]
-        requests = [each for each in client.call("ListRequests")["items"] if each["fingerprint"]]
+        requests = [each for each in client.call("ListRequests")["items"] if each["request"]]
     except NotRunningError:
         yield red("service", "the coordinator does not run", "start it: consilium up")
         return

@@ -129,7 +129,7 @@ def _build_terms(launch: Launch) -> TermsSummary:
     return TermsSummary(
         purpose=terms.purpose,
         sha256=terms.digest,
-        model=terms.model.name,
+        model=terms.model.label,
         options=terms.model.options,
         parameters=launch.parameters,
         task=terms.task.kind,

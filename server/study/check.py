@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from models.catalogue import find_model
 from models.errors import ModelError
 from models.fit import build_study_module, describe_inputs, find_layers_of_round
 from models.parameters.pretrained import load_public_weights
@@ -18,6 +19,7 @@ from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.round_layout import compute_update_range, count_sealed_values, make_shared_noise
 from privacy.study import Placement, Terms
 from privacy.study.cost import compute_price_of_runs, compute_study_noise, make_private_event
+from privacy.study.launch import describe_oversize
 from privacy.study.statistics_study import PARAMETERS
 from privacy.study.tasks.task import count_cells
 from server.study.check_result import (
@@ -96,6 +98,7 @@ def check_study(
     shares = privacy.shares if isinstance(privacy, PrivacyCheck) else None
     noise = privacy.noise_multiplier if isinstance(privacy, PrivacyCheck) else None
     return StudyCheck(
+        most_site_patients=None,
         study=terms.name,
         terms_sha256=terms.digest,
         parameters=layers.shared,
@@ -103,6 +106,7 @@ def check_study(
         frozen=layers.frozen,
         start=terms.model.start,
         model=terms.model.name,
+        version=find_model(terms.model.name).version,
         inputs=describe_inputs(terms.model, terms.data),
         task=terms.task.kind,
         outputs=terms.task.compute_output_shape(terms.data),
@@ -119,7 +123,9 @@ def check_study(
         value_range="auto" if aggregation.value_range is None else aggregation.value_range,
         first_range=None if shares else compute_update_range(terms, noise),
         privacy=privacy,
-        problems=(shares.problem,) if shares and shares.problem else (),
+        problems=tuple(
+            problem for problem in (shares and shares.problem, describe_oversize(terms, invited)) if problem
+        ),
     )
 
 

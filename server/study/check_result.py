@@ -109,6 +109,8 @@ class StudyCheck(Shown):
     start: str | None
     """SHA-256 of the public weights."""
     model: str
+    version: int | None
+    """Of the model, in this program; null where nothing is trained."""
     inputs: dict[str, str]
     """Type and shape of every input of the model."""
     task: str
@@ -131,6 +133,8 @@ class StudyCheck(Shown):
     first_range: float | None
     """Range of a site's update in the first round; null with distributed noise."""
     privacy: PrivacyCheck | NoPrivacyCheck
+    most_site_patients: int | None
+    """Training patients with which a site still admits a study of statistics; null for others."""
     problems: tuple[str, ...]
     """Why the study cannot work; only certain reasons."""
 

@@ -1,11 +1,13 @@
 """Compute what a study of statistics would cost and transfer, before it is launched."""
 
 from privacy.accounting.epsilon import epsilon_of, is_cut_short
+from privacy.mechanisms.shared_totals import compute_most_counted_patients, compute_share_variances
 from privacy.secure_aggregation.layout import Layout
 from privacy.study import Terms
 from privacy.study.cost import compute_evaluation_noise, compute_price_of_runs, make_evaluation_event
+from privacy.study.launch import describe_oversize
 from privacy.study.statistics_study import NO_MODEL, PARAMETERS
-from privacy.study.tasks.task import count_cells
+from privacy.study.tasks.task import compute_squared_scales, count_cells
 from server.study.check_result import PrivacyCheck, RunsCost, StudyCheck
 
 
@@ -24,9 +26,17 @@ def check_statistics(terms: Terms, runs: int | None = None, sites: int | None = 
     layout = Layout(
         0, cells, terms.secure_aggregation.bits, terms.cohort.maximum, scheme=terms.secure_aggregation.scheme
     )
-    problem = None
+    problems = list[str]()
     if invited < terms.cohort.minimum:
-        problem = f"{invited} sites are invited, the terms need {terms.cohort.minimum} (cohort.minimum)"
+        problems.append(f"{invited} sites are invited, the terms need {terms.cohort.minimum} (cohort.minimum)")
+    if (oversize := describe_oversize(terms, invited)) is not None:
+        problems.append(oversize)
+    most = _compute_most_site_patients(terms)
+    if most < 1:
+        problems.append(
+            "the noise alone does not fit the 32 bits of a total, so every site would refuse; ask for less (columns, "
+            "pairs, differences), or for a larger epsilon"
+        )
     return StudyCheck(
         study=terms.name,
         terms_sha256=terms.digest,
@@ -35,6 +45,7 @@ def check_statistics(terms: Terms, runs: int | None = None, sites: int | None = 
         frozen=0,
         start=None,
         model=NO_MODEL,
+        version=None,
         inputs={},
         task=terms.task.kind,
         outputs=(),
@@ -51,8 +62,18 @@ def check_statistics(terms: Terms, runs: int | None = None, sites: int | None = 
         value_range="auto",
         first_range=None,
         privacy=_check_privacy(terms, runs),
-        problems=() if problem is None else (problem,),
+        most_site_patients=max(0, most),
+        problems=tuple(problems),
     )
+
+
+def _compute_most_site_patients(terms: Terms) -> int:
+    """Compute with how many training patients a site still admits the study (``client/admission/rules.py``)."""
+    noise = compute_evaluation_noise(terms)
+    assert noise is not None, "statistics always have noise"
+    fewest = terms.cohort.minimum - terms.cohort.colluders  # their shares are the largest
+    variances = compute_share_variances(compute_squared_scales(terms.cell_groups), noise, fewest)
+    return compute_most_counted_patients(variances)
 
 
 def _check_privacy(terms: Terms, runs: int | None) -> PrivacyCheck:

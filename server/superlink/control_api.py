@@ -25,9 +25,10 @@ from flwr.supercore.fab import Fab
 from privacy.address import join_address
 from privacy.canonical import compute_sha256
 from privacy.errors import SuperLinkError
-from privacy.keys import convert_node_key_to_pem
+from privacy.keys import convert_node_key_to_pem, read_secret
 from privacy.proxy import make_http_client
 from server.superlink.bundle import SERVER_APP, make_bundle
+from server.superlink.gate import SECRET_HEADER
 
 RUNS_LOOKED_AT: Final = 100
 RUN_FAILURE: Final = "ServerApp failed with exception: "
@@ -59,6 +60,10 @@ class RunStatus:
     reason: str = ""
 
 
+class RemovedKeyError(SuperLinkError):
+    """The node of this key was removed, and Flower never accepts the key again."""
+
+
 class AlreadyFinishedError(SuperLinkError):
     """The run to be stopped has ended already."""
 
@@ -70,14 +75,16 @@ class ControlApi:
         host: an address of the loopback interface.
         port: where the SuperLink listens.
         ca: the certificate authority that it is trusted by.
+        secret: the file of its secret (``server/superlink/gate.py``); it is another one with every start.
         describe_end: why it does not answer, for a sentence.
     """
 
-    def __init__(self, host: str, port: int, ca: Path, describe_end: Callable[[], str]) -> None:
+    def __init__(self, host: str, port: int, ca: Path, secret: Path, describe_end: Callable[[], str]) -> None:
         self._host = host
         self._port = port
         self._address = join_address(host, port)
         self._ca = ca
+        self._secret = secret
         self._describe_end = describe_end
         self._client: ControlHttpClient | None = None
 
@@ -92,12 +99,13 @@ class ControlApi:
 
         Raises:
             WireError: it is no P-384 key.
-            SuperLinkError: the key was removed before (Flower never accepts it again), or there is no answer.
+            RemovedKeyError: its node was removed before.
+            SuperLinkError: there is no answer.
         """
         pem = convert_node_key_to_pem(public_key)
         for node in self._fetch_nodes():
             if node.public_key == pem and node.status == "unregistered":
-                raise SuperLinkError(
+                raise RemovedKeyError(
                     "this node key was removed before; the site must make a new one and join again"
                 )
             if node.public_key == pem:
@@ -172,6 +180,8 @@ class ControlApi:
             self._client = ControlHttpClient(f"https://{self._address}")
             self._client._client.close()  # Flower's client has its own rules for proxies from the environment
             self._client._client = make_http_client(self._host, self._port, context, _CALL_S)
+            if self._secret.exists():  # not before the first start
+                self._client._client.headers[SECRET_HEADER] = read_secret(self._secret).decode("ascii")
         try:
             return ask(self._client)
         except httpx.HTTPStatusError as error:

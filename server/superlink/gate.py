@@ -4,7 +4,12 @@ Flower reads a whole body, of any size, before it checks who sends it. It handle
 holds each in several copies.
 
 * A request from another address than the loopback interface reaches the Fleet API and the health check alone; every
-  other path is answered with 404. Flower's Control and Runtime APIs have no authentication.
+  other path is answered with 404.
+* On the loopback interface, too, Flower's Control API and all other paths are answered with 404 without the secret of
+  this start (:data:`SECRET_HEADER`), which only the coordinator's process has. Flower has no authentication there, and
+  the gateway, or another user, may be on the same interface.
+* Flower's Runtime API, for the processes that Flower starts, has authentication: a signature with the same secret to
+  take a task, and the task's token for everything else. A request with neither is answered with 404.
 * A Fleet request is refused with 401, before its body is received, if it is not by the node that it names
   (``server/superlink/fleet_callers.py``).
 * A request may have :data:`MAX_REQUEST_BYTES`, which the protocol needs. A larger one is answered with 413: at once
@@ -20,9 +25,12 @@ holds each in several copies.
 
 import asyncio
 import datetime
+import hmac
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
+
+from flwr.supercore.constant import SUPEREXEC_AUTH_SIGNATURE_HEADER, TASK_TOKEN_HEADER
 
 from privacy.address import is_loopback
 from privacy.protocol.envelope import MAX_BODY_BYTES
@@ -44,7 +52,12 @@ BODY_S: Final = 60.0
 """Longer than a site waits for a request, which is 20 s."""
 _OUTSIDE: Final = "/v1/fleet/"
 """What a gateway publishes; all other paths serve the coordinator's own processes."""
+_RUNTIME: Final = "/v1/runtime/"
+_RUNTIME_PROOFS: Final = frozenset({TASK_TOKEN_HEADER, SUPEREXEC_AUTH_SIGNATURE_HEADER})
 _HEALTH: Final = "/health"
+SECRET_HEADER: Final = "consilium-superlink-secret"
+SECRET_FILE: Final = "secret"
+"""The file of the secret, in the SuperLink's folder."""
 _PIECES: Final = ("/push-object", "/pull-object")
 _log = logging.getLogger(__name__)
 
@@ -56,12 +69,20 @@ class Gate:
         app: what answers a request that passes.
         body_s: the longest time for a body.
         callers: checks who makes a Fleet request; None leaves that to ``app``.
+        secret: what the coordinator's own requests show; None leaves that to ``app``.
     """
 
-    def __init__(self, app: App, body_s: float = BODY_S, callers: FleetCallers | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        body_s: float = BODY_S,
+        callers: FleetCallers | None = None,
+        secret: bytes | None = None,
+    ) -> None:
         self._app = app
         self._body_s = body_s
         self._callers = callers
+        self._secret = secret
         self._free = asyncio.Semaphore(AT_A_TIME)
         self._room = ROOM_BYTES
 
@@ -88,7 +109,7 @@ class Gate:
     def _admit(self, scope: Message) -> None:
         """Check where a request comes from and by whom it is, before its body is received."""
         path = scope["path"]
-        if path != _HEALTH and not path.startswith(_OUTSIDE) and not _is_local(scope):
+        if path != _HEALTH and not path.startswith(_OUTSIDE) and not (_is_local(scope) and self._is_ours(scope)):
             raise _RefusedError(404)
         if self._callers is not None and path.startswith(_OUTSIDE):
             try:
@@ -96,6 +117,15 @@ class Gate:
             except NotTheirsError as error:
                 _log.warning("a Fleet request was refused: %s", error)
                 raise _RefusedError(401) from None
+
+    def _is_ours(self, scope: Message) -> bool:
+        """Return whether a request is by the coordinator's process, or shows what Flower's Runtime API verifies."""
+        if self._secret is None:
+            return True
+        found = {name.lower(): value for name, value in scope.get("headers", ())}
+        if scope["path"].startswith(_RUNTIME):
+            return any(name.encode("ascii") in found for name in _RUNTIME_PROOFS)
+        return hmac.compare_digest(found.get(SECRET_HEADER.encode("ascii"), b""), self._secret)
 
     async def _receive_body(self, scope: Message, receive: Receive, body: "_Body") -> bool:
         """Receive a request's body; return whether it is complete, and the sender has not disconnected.

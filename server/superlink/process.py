@@ -1,8 +1,8 @@
 """The coordinator's Flower SuperLink: a child process, and the calls of its Control API.
 
-* TLS, node authentication, an SQLite state and the loopback interface are always used. The Control API has no
-  authentication: a user who can reach the port controls the federation. A gateway therefore publishes only
-  ``/v1/fleet/`` and ``/health``.
+* TLS, node authentication, an SQLite state and the loopback interface are always used. A gateway publishes only
+  ``/v1/fleet/`` and ``/health``. Flower's Control API has no authentication, and with it one controls the federation:
+  the gate answers it only with a secret that is made anew for every start, in a file that this user alone can read.
 * No telemetry is sent, no file is written outside the folder, and nothing is installed at run time.
 * A run's bundle contains no code (``server/superlink/bundle.py``).
 * A lock allows one SuperLink per folder; the kernel releases it when the owner ends.
@@ -14,6 +14,7 @@
 
 import contextlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -27,9 +28,11 @@ from flwr.proto.control_pb2 import ListRunsRequest
 from privacy.address import join_address
 from privacy.errors import SuperLinkError
 from privacy.files import take_lock
+from privacy.keys import SECRET_BYTES, write_secret
 from server.federation.certificates import TlsFiles
 from server.superlink.control_api import RUNS_LOOKED_AT, ControlApi
 from server.superlink.database import make_database_url
+from server.superlink.gate import SECRET_FILE
 from server.superlink.output_log import LinkLog
 from server.superlink.process_tags import OWNER, TAG, stop_tagged
 
@@ -66,7 +69,7 @@ class SuperLink:
         self._lock: int | None = None
         self._lifeline: int | None = None
         self._output: LinkLog | None = None
-        self.control = ControlApi(local, port, tls.ca, self._describe_last_lines)
+        self.control = ControlApi(local, port, tls.ca, self.folder / SECRET_FILE, self._describe_last_lines)
         """Runs and nodes, once the child answers."""
 
     @property
@@ -84,6 +87,7 @@ class SuperLink:
 
         Raises:
             SuperLinkError: another owner uses this folder, the port is taken, or the child does not start.
+        KeyFileError: the secret of this start cannot be written.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The lock comes first: without it, the tagged processes may belong to another owner.
@@ -91,6 +95,8 @@ class SuperLink:
         try:
             self._stop_processes()
             self._require_free_port()
+            (self.folder / SECRET_FILE).unlink(missing_ok=True)
+            write_secret(self.folder / SECRET_FILE, secrets.token_hex(SECRET_BYTES).encode("ascii"))
             self._process = self._spawn()
             self._output = LinkLog(self.log, self._process)
             self._wait_until_it_answers(self._process)

@@ -4,10 +4,13 @@
 descriptor of a pipe (:data:`server.superlink.process_tags.OWNER`). When the other end of the pipe is closed, this
 process ends, and all that it started.
 
-The only change in Flower is the function that makes its web application. If a release of Flower has no such
-function, this program ends at once.
+Two functions of Flower are wrapped: the one that makes its web application, and the one that makes the command line of
+its SuperExec, the child that starts the runs. Both get the secret of this start (``server/superlink/gate.py``): Flower's
+own option for it counts only where somebody else starts the SuperExec. If a release of Flower lacks one of the two, this
+program ends at once.
 """
 
+import importlib
 import os
 import signal
 import time
@@ -17,10 +20,11 @@ from typing import Any, Final
 from flwr.superlink import main as superlink
 from flwr.superlink.cli import flower_superlink
 
+from privacy.keys import read_secret
 from privacy.process_lifetime import call_when_closed, take_default_signals
 from server.superlink import database
 from server.superlink.fleet_callers import FleetCallers, find_members
-from server.superlink.gate import Gate
+from server.superlink.gate import SECRET_FILE, Gate
 from server.superlink.process_tags import OWNER, TAG, stop_tagged
 
 _LEAVE_S: Final = 5.0
@@ -34,15 +38,21 @@ def main() -> None:
 
     database.register()
     # The tag is the folder superlink/ in the federation's folder (server/superlink/process.py).
-    callers = FleetCallers(find_members(Path(os.environ[TAG]).parent))
-    make = superlink.create_app
+    folder = Path(os.environ[TAG])
+    callers, secret = FleetCallers(find_members(folder.parent)), read_secret(folder / SECRET_FILE)
+    launcher = importlib.import_module("flwr.superlink.cli.flower_superlink")  # the package has a function of its name
+    make, get_command = superlink.create_app, launcher._get_superexec_command
 
     def make_gated(*arguments: Any, **named: Any) -> Any:
         app = make(*arguments, **named)
-        app.add_middleware(Gate, callers=callers)
+        app.state.superexec_auth_secret = secret
+        app.add_middleware(Gate, callers=callers, secret=secret)
         return app
 
-    superlink.create_app = make_gated
+    def get_command_with_secret(*arguments: Any, **named: Any) -> list[str]:
+        return [*get_command(*arguments, **named), "--superexec-auth-secret-file", str(folder / SECRET_FILE)]
+
+    superlink.create_app, launcher._get_superexec_command = make_gated, get_command_with_secret
     flower_superlink()
 
 

@@ -33,9 +33,9 @@ def sign(*members: Member, number: int = 1, **changes: str) -> SignedList:
 
 def trust(home: SiteFolder, signed: SignedList) -> None:
     """People of a site trust the consortium instead of pinning peers; they took the list in when it was new."""
-    home.write_peers(Peers())
+    home.change_peers(lambda _: Peers())
     home.trust_consortium("trees", HOLDER.public)
-    home.write_peers(home.load_peers().take_list(signed, signed.statement.issued))
+    home.change_peers(lambda peers: peers.take_list(signed, signed.statement.issued))
 
 
 @pytest.fixture
@@ -103,9 +103,9 @@ def test_member_whose_days_are_over_or_whose_key_is_revoked_is_refused(simulator
             consortium="trees", name="elm", identity=elm.load_identity().public.text, day="2026-02-01",
             reason="its laptop was stolen",
         )  # fmt: skip
-        home.write_peers(home.load_peers().take_revocation(SignedRevocation.sign(HOLDER, revocation)))
+        home.change_peers(lambda peers: peers.take_revocation(SignedRevocation.sign(HOLDER, revocation)))
     if case == "gone":
-        home.write_peers(home.load_peers().take_list(sign(*others, number=2), "2026-01-01"))
+        home.change_peers(lambda peers: peers.take_list(sign(*others, number=2), "2026-01-01"))
     reply = join(simulator)
     assert isinstance(reply, Problem)
     assert reply.code == "roster"
@@ -120,7 +120,7 @@ def test_revocation_after_admission_does_not_end_the_study(simulator: Simulator)
     assert isinstance(join(simulator), Joined)
     elm = simulator.homes["elm"].load_identity().public.text
     revocation = Revocation(consortium="trees", name="elm", identity=elm, day="2026-02-01", reason="stolen")
-    home.write_peers(home.load_peers().take_revocation(SignedRevocation.sign(HOLDER, revocation)))
+    home.change_peers(lambda peers: peers.take_revocation(SignedRevocation.sign(HOLDER, revocation)))
     assert isinstance(join_again(simulator), Joined)
 
 

@@ -1,5 +1,6 @@
 """What a curious coordinator, and a site that helps it, make of statistics: a site's figures, a patient's record."""
 
+import shutil
 from math import sqrt
 from statistics import NormalDist
 
@@ -8,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.small_study import CONTRACT, make_patients
-from client.study.shared_counts import require_distant_cohort
 from client.training.statistics import count_statistics
 from privacy.errors import RefusedError, TermsError
 from privacy.mechanisms.shared_totals import add_noise_to_totals, compute_share_variances
@@ -147,16 +147,27 @@ def test_sites_of_a_study_with_a_larger_minimum_are_not_told_by_one_with_a_small
     """Three sites agreed to be counted among four at least; a later study without them may not single them out."""
     simulator = found(statistics_terms(**{**MAY_BE_THREE, "cohort": {"minimum": 4}}))
     simulator.run()
-    home, later = simulator.homes["ash"], ("ash", "box", "fir", "oak", "yew")
     population = simulator.state("ash").registration.population
-    studies = home.find_study_folder(simulator.study).parent
+    with simulator.homes["ash"].open_ledger() as ledger:
+        cohorts = ledger.read_state().cohorts
+    later = ("ash", "box", "fir", "oak", "yew")
     with pytest.raises(RefusedError, match=r"differs by 3 sites .birch, cedar, elm.*differs by at least 4"):
-        require_distant_cohort(studies, "later", population, later, 3)
-    require_distant_cohort(studies, "later", "other patients", later, 3)
-    odd = studies / "earlier-0000" / "state.json"
-    odd.parent.mkdir()
-    odd.write_text("{")  # what was counted there cannot be told any more
-    with pytest.raises(RefusedError, match="its state of 'earlier-0000' is damaged"):
-        require_distant_cohort(studies, "later", "other patients", later, 3)
-    odd.unlink()
-    require_distant_cohort(studies, "later", population, ("box", "fir", "oak", "yew"), 4)
+        cohorts.require_distant(population, later, 3)
+    cohorts.require_distant("other patients", later, 3)
+    cohorts.require_distant(population, ("box", "fir", "oak", "yew"), 4)
+
+
+def test_sites_whose_study_folders_are_gone_still_know_with_whom_they_have_counted(found: Found) -> None:
+    """Somebody tidies up what has ended; the ledger remembers, and the auditor can see it there."""
+    simulator = found(statistics_terms(**MAY_BE_THREE))
+    simulator.run()
+    for name in THREE:
+        (recorded,) = simulator.entries(name, "cohort")
+        assert recorded.body.cohort == ("ash", "birch", "cedar", "elm")  # type: ignore[attr-defined]
+        shutil.rmtree(simulator.homes[name].find_study_folder(simulator.study))
+    simulator.study = simulator.federation.launch(simulator.terms, 1, list(THREE))
+    simulator.journal.close()
+    simulator.start_coordinator()
+    simulator.run(lambda: simulator.conductor.machine.phase is Phase.STOPPED)
+    for name in THREE:
+        assert TELLS in simulator.entries(name, "refuse")[-1].body.sentence  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +176,7 @@ class GatewayWorld:
             site.name: EnrolledSite(
                 identity=SigningKey.generate().public.text,
                 node_key=format_node_key(load_node_key(site.node_key)),
-                serials=(site.serial,),
+                serials={site.serial: datetime.now(UTC) + timedelta(days=90)},
             )
             for site in sites
         }

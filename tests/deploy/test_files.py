@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,11 @@ def test_gpu_component_asks_for_one_gpu(tmp_path: Path) -> None:
     (tmp_path / "kustomization.yaml").write_text(
         "resources: [kubernetes/site]\ncomponents: [kubernetes/site/gpu]\n"
     )
-    assert 'nvidia.com/gpu: "1"' in run(kubectl, "kustomize", tmp_path)
+    built = run(kubectl, "kustomize", tmp_path)
+    assert 'nvidia.com/gpu: "1"' in built
+    if validate := shutil.which("kubernetes-validate"):
+        (tmp_path / "built.yaml").write_text(built)
+        run(validate, "--strict", tmp_path / "built.yaml")
 
 
 @pytest.mark.parametrize("name", ["coordinator", "site"])
@@ -131,6 +136,19 @@ def test_pods_are_restricted_and_limited(name: str) -> None:
 # --- systemd ---
 
 
+def test_gateway_is_another_user_than_the_coordinator_and_reads_its_folder_alone() -> None:
+    units = {}
+    for name in ("coordinator", "gateway"):
+        units[name] = configparser.ConfigParser(strict=False, interpolation=None)
+        units[name].optionxform = str  # type: ignore[assignment, method-assign]
+        units[name].read(TOP / f"deploy/systemd/consilium-{name}.service")
+    coordinator, gateway = (units[name]["Service"] for name in ("coordinator", "gateway"))
+    assert gateway["User"] != coordinator["User"] and gateway["SupplementaryGroups"] == coordinator["Group"]
+    assert gateway["ProtectProc"] == "invisible"
+    assert gateway["TemporaryFileSystem"] == "/var/lib:ro"
+    assert gateway["BindReadOnlyPaths"] == "/var/lib/consilium/federation/gateway:/run/consilium-files"
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_unit_is_valid_and_hardened(tmp_path: Path, unit: Path) -> None:
     require("systemd-analyze")
@@ -147,7 +165,7 @@ def test_unit_runs_as_its_own_user_and_may_write_its_own_folder_alone(unit: Path
     read.optionxform = str  # type: ignore[assignment, method-assign]
     read.read(unit)
     service = read["Service"]
-    assert service["User"] == "consilium"
+    assert service["User"] == ("consilium-gateway" if unit.stem == "consilium-gateway" else "consilium")
     assert service["ProtectSystem"] == "strict"
     assert service["NoNewPrivileges"] == "yes"
     assert "ReadWritePaths" not in service
@@ -183,6 +201,8 @@ def test_dockerfile_has_the_three_images_and_none_runs_as_root() -> None:
     assert {"coordinator", "site", "gateway"} <= set(names)
     assert "USER 10001:10001" in names["program"]
     assert "USER 10001:10001" in names["gateway"]
+    every_part = set(tomllib.loads((TOP / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    assert set(re.findall(r"(?m)^ARG EXTRAS=(.*)$", text)[0].split(",")) < every_part
     for each in ("coordinator", "site"):
         assert names[each].startswith("program AS")
         assert "HEALTHCHECK" in names[each]

@@ -17,18 +17,18 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 PROGRAM = "def main():\n    print('consilium-site, version 9.9.9')\n"
 
 
-def make_wheel(folder: Path) -> None:
+def make_wheel(folder: Path, version: str = "9.9.9") -> None:
     """A wheel called consilium with a program consilium-site."""
-    info = "consilium-9.9.9.dist-info"
+    info = f"consilium-{version}.dist-info"
     contents = {
         "stand_in.py": PROGRAM,
-        f"{info}/METADATA": "Metadata-Version: 2.1\nName: consilium\nVersion: 9.9.9\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: consilium\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": "[console_scripts]\nconsilium-site = stand_in:main\n",
     }
     contents[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*contents, f"{info}/RECORD"])
-    folder.mkdir()
-    with zipfile.ZipFile(folder / "consilium-9.9.9-py3-none-any.whl", "w") as wheel:
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / f"consilium-{version}-py3-none-any.whl", "w") as wheel:
         for name, text in contents.items():
             wheel.writestr(name, text)
 
@@ -70,6 +70,32 @@ def test_bundle_with_a_changed_file_installs_nothing(bundle: Path, tmp_path: Pat
     assert done.returncode == 1
     assert f"./{name}: FAILED" in done.stdout + done.stderr
     assert done.stderr.endswith("the bundle is not as it was made; copy it again\n")
+    assert not (tmp_path / "opt").exists()
+
+
+@pytest.mark.parametrize("how", ["newer wheel", "another file", "link", "missing file"])
+def test_bundle_whose_files_are_not_the_listed_ones_installs_nothing(
+    bundle: Path, tmp_path: Path, how: str
+) -> None:
+    """The newer wheel is what pip would take, although every listed file is as it was."""
+    wheel = bundle / "wheels" / "consilium-9.9.9-py3-none-any.whl"
+    if how == "newer wheel":
+        make_wheel(bundle / "wheels", "10.0.0")
+        name = "wheels/consilium-10.0.0-py3-none-any.whl"
+    elif how == "another file":
+        name = "SHA256SUMS.txt"
+        (bundle / name).write_text("")
+    elif how == "link":
+        name = str(wheel.relative_to(bundle))
+        wheel.rename(tmp_path / wheel.name)
+        wheel.symlink_to(tmp_path / wheel.name)
+    else:
+        name = "sbom.json"
+        (bundle / name).unlink()
+    done = install(bundle, tmp_path / "opt")
+    assert done.returncode == 1
+    assert "the bundle's files are not those of SHA256SUMS; copy it again" in done.stderr
+    assert done.stderr.splitlines()[1:] == [f"./{name}"]
     assert not (tmp_path / "opt").exists()
 
 

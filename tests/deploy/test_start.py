@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -39,6 +40,27 @@ def test_setting_that_could_change_the_configuration_is_refused(tmp_path: Path, 
     assert done.returncode == 2
     assert f"got '{value}'" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("how", ["link", "folder that others may write in", "folder of another user"])
+def test_folder_that_another_user_may_have_made_is_refused(tmp_path: Path, how: str) -> None:
+    """By hand, the folder's name is known beforehand, and in /tmp anybody makes folders."""
+    run, other = tmp_path / "run", tmp_path / "other"
+    if how == "link":
+        other.mkdir()
+        run.symlink_to(other)
+    else:
+        run.mkdir()
+        run.chmod(0o777 if "write" in how else 0o755)
+    if how == "folder of another user":
+        if os.getuid() != 0:
+            pytest.skip("needs root, who may give a folder away")
+        os.chown(run, 65534, 65534)
+    settings = {"CONSILIUM_HOST": "localhost", "CONSILIUM_RUN": str(run), "PATH": PATH}
+    done = subprocess.run([str(START)], env=settings, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert f"{run}: expected a folder of" in done.stderr
+    assert list(run.iterdir()) == []
 
 
 def test_host_is_needed() -> None:

@@ -25,14 +25,14 @@ ROOMS: Final = {
     "client/data": "dataset site_data contents table encoding label_encoding letter_encoding interval_sets "
     "named_arrays scaling lazy_array "
     "identifiers examples inspection mistakes plausibility patient_register objections",
-    "client/data/adapters": "rows csv delimited hashed_file excel parquet sql arrays lines fasta bed expression "
-    "scratch_matrix classes hdf5_file hdf5_matrix molecules fhir code_maps",
+    "client/data/adapters": "rows csv delimited hashed_file excel excel_97 parquet sql arrays lines fasta bed "
+    "expression similarity_matrix scratch_matrix classes hdf5_file hdf5_matrix molecules fhir code_maps",
     "client/data/adapters/imaging": "image image_file pictures dicom dicom_file dicom_pixels "
     "decoder_process decoder_worker dicom_volume nifti",
-    "client/data/conversion": "kept_snapshots convert mapping converters batch findings report snapshot sources "
+    "client/data/conversion": "kept_snapshots convert reach mapping converters batch findings report snapshot sources "
     "numbers dates units table_mapping mapped_columns table "
     "record_words joined_table label_words sequences_mapping sequences expression_mapping expression "
-    "pairs_mapping pairs",
+    "pairs_mapping pairs similarity_rows",
     "client/data/showing": "gather page charts measure views bars thumbnails",
     "client/data/conversion/events": "converter mapping tables omop fhir raw times units resolve store history moments "
     "inputs targets",
@@ -47,9 +47,9 @@ ROOMS: Final = {
     "apply_aggregate state store round_files held_models released_model release_folder release "
     "statistics_file model_card "
     "card_document papers held_budget activity_log",
-    "client/training": "jobs interface job_format answer_format frames worker child confinement session device "
-    "device_records study_model local_steps global_step "
-    "site_update scoring statistics statistics_session simulate",
+    "client/training": "jobs interface job_format answer_format frames worker child confinement restrict system_calls "
+    "session device device_records study_model step_rules local_steps global_step "
+    "site_update scoring statistics statistics_session simulate confined_conversion conversion_child",
     "client/training/launchers": "choose queue queued job_folder slurm kubernetes manifests batch_job",
     "client/prediction": "release_contract columns predict prediction_file figures calibration watch",
     "client/prediction/explanation": "explain score attributions explanation_file picture",
@@ -57,7 +57,7 @@ ROOMS: Final = {
     "client/release_report": "make_report subgroups reliability page in_words privacy_section plots",
     "server": "cli",
     "server/commands": "members sites study study_new study_check launching "
-    "study_feasibility study_results study_schema model testimony log "
+    "study_feasibility study_results study_schema study_graph model testimony log "
     "check doctor backup demo connect",
     "server/health": "coordinator network records",
     "server/control": "coordinator runs server caller rate_limit membership study_calls message_calls metrics",
@@ -66,7 +66,7 @@ ROOMS: Final = {
     "server/superlink": "process program gate fleet_callers database control_api process_tags output_log bundle "
     "server_app run grid message_marks",
     "server/study": "runner machine transitions state sites timeouts key_epochs rounds evaluation closing actions "
-    "events notes journal witness crash_marks figures draft_file check check_statistics check_result",
+    "events notes journal witness crash_marks figures draft_file graph_file check check_statistics check_result",
     "server/results": "tally read documents text",
     "server/watch": "progress",
     "server/feasibility": "derive page charts",
@@ -92,7 +92,7 @@ ROOMS: Final = {
     "privacy/secure_aggregation/schemes": "scheme registry bfv bfv_parameters plain",
     "privacy/control": "calls order channel joining flat_messages",
     "privacy/protocol": "enrolment invitation envelope messages key_messages headers site_testimony flower_records",
-    "privacy/ledger": "ledger transaction state rules entries signing approvals decisions evidence totals "
+    "privacy/ledger": "ledger transaction state rules entries signing approvals decisions cohorts evidence totals "
     "signed_head recovery "
     "launches papers database export testimony",
     "privacy/audit": "cli read_ledger site_ledger site_witnesses evidence_changes",
@@ -108,9 +108,9 @@ ROOMS: Final = {
     "models/imaging": "chest_xray_cnn lung_pattern_cnn unet ternausnet11 image_table",
     "models/records": "gru_d retain doctor_ai med2vec deep_patient dbn",
     "models/longitudinal": "dynamic_deephit",
-    "models/genomics": "deepchrome attentive_chrome adage",
+    "models/genomics": "deepchrome attentive_chrome adage gedfn",
     "models/drugs": "deepdta",
-    "models/layers": "heads sigmoid image_blocks segmentation fusion recurrent masked_softmax visit_outputs",
+    "models/layers": "heads sigmoid graph image_blocks segmentation fusion recurrent masked_softmax visit_outputs",
     "models/tasks": "registry binary multiclass ordinal multilabel regression pairs survival segmentation "
     "reconstruction next_event embedding histograms confusion two_way_counts visit_recall group_counts "
     "number_losses precision uncertainty exact_figures statistics statistics_document",

@@ -28,6 +28,11 @@ epsilon; the data were divided into sites by the script beside the study. Alone 
 records, mean and standard deviation of three trainings each: alone is the mean over the sites, with epsilon 8; pooled
 is without privacy. `s` is seconds a round on two CPU cores, shared with other work.
 """
+_ELSEWHERE_HEAD: Final = """\
+"Other noise" is epsilon 8 with the noise placed the other way (`privacy.placement`): where the study has local noise,
+shared noise and one step a round, 20 rounds at most (d); where it has shared noise, local noise and ten rounds (l). It
+is measured by `python -m benchmarks.model_studies --elsewhere`; - where it was not.
+"""
 
 
 def page() -> str:
@@ -51,11 +56,16 @@ def _results() -> Iterator[str]:
         return
     measured: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8"))
     yield _RESULTS_HEAD
-    headings = ("model", "data", "sites", "figure", "no privacy", "epsilon 8", "epsilon 3", "alone", "pooled")
-    yield f"| {' | '.join(headings)} | parameters | bytes up | s |"
-    yield "| --- " * (len(headings) + 3) + "|"
+    placed = any("elsewhere" in each for each in measured["studies"])
+    if placed:
+        yield _ELSEWHERE_HEAD
+    headings = ["model", "data", "sites", "figure", "no privacy", "epsilon 8", "epsilon 3"]
+    headings += ["other noise"] * placed + ["alone", "pooled", "parameters", "bytes up", "s"]
+    yield f"| {' | '.join(headings)} |"
+    yield "| --- " * len(headings) + "|"
     for each in measured["studies"]:
         figures = [_figure(each["federated"].get(epsilon)) for epsilon in ("none", "8", "3")]
+        figures += [_elsewhere(each.get("elsewhere"))] * placed
         yield (
             f"| {each['model']} | {each['data']} | {each['sites']} | {each['figure']} | {' | '.join(figures)} | "
             f"{_mean(each['alone'])} | {_mean(each['pooled'])} | {each['parameters']:,} | {each['bytes_up']:,} | "
@@ -69,6 +79,10 @@ def _results() -> Iterator[str]:
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _elsewhere(found: dict[str, Any] | None) -> str:
+    return "-" if found is None else f"{_figure(found['figure'])} ({found['placement'][0]})"
 
 
 def _mean(pair: dict[str, float | None]) -> str:

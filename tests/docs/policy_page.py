@@ -57,9 +57,14 @@ rule says `without_privacy: true`, and the population must be listed under the p
 [Statistics](feasibility.md) are meant only where it says `statistics: true`, and the policy's own `statistics` must
 not be `nobody`.
 
+`mlp@1` under `models` is version 1 of `mlp` alone; `mlp` is every version. A model's version rises when it computes
+something else (`consilium model list`). What counts is the version that this site's own program would train with, and
+a launch is for exactly one program in any case: naming versions here makes a new program's new model wait for you.
+
 A decision is about exactly one launch: other terms, another site on the roster, or the same terms launched again
-need another decision. To agree ahead of a launch: `consilium-site approve STUDY.yaml --by NAME`, for one launch or
-`--runs`.
+need another decision. Which launch was shown is checked again when the decision is recorded. An operator's order is for
+one launch. To agree ahead of a launch: `consilium-site approve STUDY.yaml --by NAME`, for one launch or `--runs`. It
+shows and asks the same, as far as the terms say it.
 
 With `release: person` a finished model is kept unpublished in the study's folder until `consilium-site release
 approve STUDY --by NAME`. The other sites have the same model, by their own policies.

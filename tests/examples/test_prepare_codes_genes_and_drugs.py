@@ -18,12 +18,14 @@ SOURCES = {
     "genomics/prepare_histone.py": "histone",
     "genomics/prepare_stemcells.py": "multisite/stemcells.npz",
     "drugs/prepare_davis.py": "dta",
+    "drugs/prepare_kiba.py": "dta",
 }
 STUDIES = {
     "records/prepare_diabetes130_codes.py": ("records/deep_patient.yaml", "records/dbn.yaml"),
     "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"),
     "genomics/prepare_stemcells.py": ("genomics/adage.yaml",),
-    "drugs/prepare_davis.py": ("drugs/deepdta.yaml",),
+    "drugs/prepare_davis.py": (),  # deepdta_pairs.yaml takes the same pairs from files of another form
+    "drugs/prepare_kiba.py": ("drugs/deepdta.yaml",),
 }
 
 
@@ -132,3 +134,19 @@ def test_davis_pairs_are_those_of_the_table(repository: Path, prepare: Prepare) 
     np.testing.assert_allclose(np.sort(first), np.sort(9 - np.log10(table[0])), rtol=1e-6)
     compounds, patients = load(folder, "train.npz", "compound")[0], load(folder, "train.npz", "patient")[0]
     assert len({row.tobytes() for row in compounds}) == len(set(patients.tolist()))
+
+
+def test_kiba_pairs_are_those_of_the_table(repository: Path, prepare: Prepare) -> None:
+    """Compound 0 is a test compound of site 1; its pairs are in the table with their scores."""
+    folder = prepare("drugs/prepare_kiba.py")
+    with np.load(find_source(repository, "drugs/prepare_kiba.py") / "kiba.npz") as table:
+        first, scores = table["score"][table["drug"] == 0], table["score"]
+    affinity = load(folder, "test.npz", "affinity")[0]
+    np.testing.assert_allclose(np.sort(affinity[: len(first)]), np.sort(np.clip(first, 8.7, 14.7)), rtol=1e-6)
+    every = np.concatenate(load(folder, "train.npz", "affinity") + load(folder, "test.npz", "affinity"))
+    assert every.astype(float).sum() == pytest.approx(np.clip(scores, 8.7, 14.7).astype(float).sum(), rel=1e-6)
+    assert ((scores < 8.7) | (scores > 14.7)).mean() == pytest.approx(1 / 120, rel=0.05)
+    pairs = [proteins[:9] for proteins in load(folder, "train.npz", "protein")]
+    assert all(
+        len(np.unique(part, axis=0)) == 9 for part in pairs
+    )  # a compound's pairs are with different proteins

@@ -1,6 +1,5 @@
 """Hospitals' own tables, OMOP and FHIR become by their mappings what the scripts that know the sources make."""
 
-import csv
 import importlib.util
 import subprocess
 import sys
@@ -15,7 +14,9 @@ import pytest
 from client.data.conversion.kept_snapshots import Snapshot, make_snapshot
 from client.data.site_data import read_data
 from privacy.study import EventsContract, read_terms
-from tests.client.data.conversion.converting import SHARED, Converted, convert, make_contract
+from tests.client.data.conversion.converting import SHARED
+from tests.examples.icu_records import make_record as make_icu_record
+from tests.examples.pbc2_records import make_records as make_pbc2_records
 
 pytestmark = pytest.mark.skipif(not SHARED.exists(), reason="needs ../shared/data")
 
@@ -66,76 +67,86 @@ def test_three_forms_of_visits_give_the_tensors_of_the_script(repository: Path, 
     assert compared == sum(len(rows) > 1 for rows in visits.values()) == 11_741
 
 
-def write_stays(folder: Path, stays: list[Any]) -> None:
-    """Write stays in intensive care as two tables: their ends, with the deaths, and all measurements."""
-    with (folder / "stays.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("stay", "begin", "end", "how"))
-        # nobody dies within the first 48 hours of the inputs: the file does not say when
-        writer.writerows((f"stay-{stay.number}", 0, 3000, "died" if stay.died else "left") for stay in stays)
-    with (folder / "measurements.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("stay", "minute", "name", "value"))
-        for stay in stays:
-            writer.writerows((f"stay-{stay.number}", *row[:2], repr(row[2])) for row in stay.measurements)
+def test_hourly_grids_of_three_forms_are_those_of_a_loop(repository: Path, tmp_path: Path) -> None:
+    """Make the grids of PhysioNet 2012 from CSV, a database, and dates with decimal commas.
 
-
-def convert_stays(script: ModuleType, folder: Path) -> Converted:
-    variables = [
-        {
-            "name": name,
-            "codes": [{"system": "other", "code": name}],
-            "low": low,
-            "high": high,
-            "logarithm": logarithm,
-        }
-        for name, (low, high, logarithm) in script.RANGES.items()
-    ]
-    contract = make_contract(
-        kind="events",
-        steps={"kind": "grid", "length": 48, "unit": "hours"},
-        index={"at": "visit-start", "hours": 48},
-        variables=variables,
-        label={"kind": "happens", "of": [{"kind": "code", "system": "other", "codes": ["died"]}],
-               "window": {"when": "this-visit"}},
-    )  # fmt: skip
-    assert isinstance(contract, EventsContract)
-    shared = {"patient": "stay", "visit": "stay", "format": "minutes"}
-    stays = {"source": {"kind": "csv", "path": "stays.csv"}, **shared}
-    measurements = {"kind": "csv", "path": "measurements.csv", "decimal": "."}
-    origin = {
-        "kind": "tables",
-        "visits": [stays | {"start": "begin", "end": "end"}],
-        "events": [
-            {"source": measurements, **shared, "time": "minute", "value": "value",
-             "codes": [{"column": "name", "system": "other"}]},
-            stays | {"time": "end", "codes": [{"column": "how", "system": "other"}]},
-        ],
-    }  # fmt: skip
-    return convert(contract, {"origin": origin}, folder, 0.0)
-
-
-def test_hourly_grid_is_that_of_the_script(repository: Path, tmp_path: Path) -> None:
-    """Make the grid of PhysioNet 2012.
-
-    Where the file has two values of a variable in one minute, the script takes that of the last line and the converter
+    Where the file has two values of a variable in one minute, the loop takes that of the last line and the converter
     the largest, since the order of lines must not matter: only those cells differ.
     """
     script = load_script(repository, "prepare_physionet2012")
     stays = [stay for _, stay in zip(range(60), script.read_stays(SHARED / "icu2012"), strict=False)]
-    write_stays(tmp_path, stays)
-    found = convert_stays(script, tmp_path)
-    rows = {patient: row for row, patient in enumerate(found.patients)}
-    assert len(rows) == len(stays)
+    script.write_hospitals(stays, tmp_path)
+    contract = read_terms(repository / "examples" / "records" / "gru_d.yaml").data
+    assert isinstance(contract, EventsContract)
+    found = dict[str, dict[str, Any]]()
+    for hospital in ("north", "south", "west"):
+        snapshot = make_snapshot(contract, tmp_path / hospital / "mapping.yaml", tmp_path / hospital / "data", 0.0)
+        assert (snapshot.report.training, snapshot.report.test) == (15, 5)
+        found |= list_records(snapshot)
+    assert len(found) == len(stays)
     differing = 0
     for stay in stays:
-        expected, row = script.make_record(stay), rows[f"stay-{stay.number}"]
-        for name in ("observed", "present", "label"):
-            np.testing.assert_array_equal(found.arrays[name][row], expected[name], err_msg=name)
-        np.testing.assert_allclose(found.arrays["gaps"][row], expected["gaps"], atol=1e-6)
-        differing += int((np.abs(found.arrays["values"][row] - expected["values"]) > 1e-6).sum())
+        expected, tensors = make_icu_record(contract, stay.measurements), found[f"stay-{stay.number}"]
+        for name in ("observed", "present"):
+            np.testing.assert_array_equal(tensors[name], expected[name], err_msg=name)
+        assert tensors["label"] == stay.died
+        np.testing.assert_allclose(tensors["gaps"], expected["gaps"], atol=1e-6)
+        differing += int((np.abs(tensors["values"] - expected["values"]) > 1e-6).sum())
     seen = [(stay.number, minute, name) for stay in stays for minute, name, _ in stay.measurements]
     assert differing <= len(seen) - len(set(seen))
+
+
+def test_text_files_of_stays_say_what_the_arrays_say(repository: Path, tmp_path: Path) -> None:
+    """The form that PhysioNet publishes, written here from the arrays."""
+    script = load_script(repository, "prepare_physionet2012")
+    stays = [stay for _, stay in zip(range(3), script.read_stays(SHARED / "icu2012"), strict=False)]
+    (tmp_path / "set-a").mkdir()
+    for stay in stays:
+        times = [(f"{minute // 60:02}:{minute % 60:02}", *rest) for minute, *rest in stay.measurements]
+        facts = [("00:00", "RecordID", stay.number), ("00:00", "Age", 54), ("00:00", "Weight", -1)]
+        header = ("Time", "Parameter", "Value")
+        script.write_table(tmp_path / "set-a" / f"{stay.number}.txt", ",", header, [*facts, *times])
+    outcomes = [(stay.number, stay.minutes // 1440, int(stay.died)) for stay in stays]
+    header = ("RecordID", "Length_of_stay", "In-hospital_death")
+    script.write_table(tmp_path / "Outcomes-a.txt", ",", header, outcomes)
+    assert list(script.read_stays(tmp_path)) == stays
+
+
+def test_visits_of_a_trial_in_three_forms_are_those_of_a_loop(repository: Path, tmp_path: Path) -> None:
+    """All 312 patients of PBC2: every record, its inputs, and the time to death or transplantation."""
+    script = load_script(repository, "../longitudinal/prepare_pbc2")
+    patients = script.read_patients(SHARED / "survival" / "pbc2.csv")
+    script.write_hospitals(patients, tmp_path)
+    contract = read_terms(repository / "examples" / "longitudinal" / "dynamic_deephit.yaml").data
+    assert isinstance(contract, EventsContract)
+    found = defaultdict[str, list[dict[str, Any]]](list)
+    for hospital in ("north", "south", "west"):
+        snapshot = make_snapshot(contract, tmp_path / hospital / "mapping.yaml", tmp_path / hospital / "data", 0.0)
+        for path in (snapshot.train, snapshot.test):
+            with np.load(path) as arrays:
+                tensors = dict(arrays)
+            for row, patient in enumerate(tensors.pop("patient")):
+                found[patient.decode()].append({name: values[row] for name, values in tensors.items()})
+    assert len(found) == len(patients) == 312
+    for rows in patients:
+        for tensors, expected in zip(found[rows[0]["id"]], make_pbc2_records(contract, rows), strict=True):
+            for name in ("observed", "present", "event"):
+                np.testing.assert_array_equal(tensors[name], expected[name], err_msg=name)
+            for name in ("values", "gaps", "time"):
+                np.testing.assert_allclose(tensors[name], expected[name], atol=1e-6, err_msg=name)
+    first = [records[0]["event"].item() for records in found.values()]
+    assert np.bincount(first).tolist() == [143 + sum(map(dies_late, patients)), *count_early(patients)]
+
+
+def dies_late(rows: list[dict[str, str]]) -> bool:
+    """Whether something happened to a patient, but more than ten years after the first visit."""
+    return rows[0]["status"] != "alive" and float(rows[0]["years"]) > 10
+
+
+def count_early(patients: list[list[dict[str, str]]]) -> list[int]:
+    """How many died, and had a transplantation, within ten years."""
+    early = [rows[0]["status"] for rows in patients if not dies_late(rows)]
+    return [early.count("dead"), early.count("transplanted")]
 
 
 def test_omop_and_fhir_keep_one_contract(repository: Path, tmp_path: Path) -> None:

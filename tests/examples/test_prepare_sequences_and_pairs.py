@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from client.data.conversion.kept_snapshots import Snapshot, make_snapshot
 from client.data.site_data import read_data
+from models.fit import build_study_module
 from privacy.study import Terms, read_terms
 
 SOURCES = {
@@ -104,6 +106,47 @@ def test_leukaemia_arrays_are_pandas_numbers_whatever_the_form(repository: Path,
             assert label == patient.startswith("AML")
             seen.add(patient)
     assert seen == set(table.columns[1:])
+
+
+def test_leukaemia_pcl_files_have_the_numbers_of_the_gct_file(repository: Path, tmp_path: Path) -> None:
+    source = find_source(repository, "genomics/prepare_leukaemia.py")
+    program = [sys.executable, str(repository / "examples/genomics/prepare_leukaemia.py"), str(source)]
+    subprocess.run([*program, str(tmp_path / "sites"), "--pcl"], check=True, capture_output=True)
+    study = read_terms(repository / "examples/genomics/leukaemia_signatures.yaml")
+    table = pd.read_csv(source / "leukemia_u95.gct.gz", sep="\t", skiprows=2, index_col=0)
+    genes = list(study.data.genes)  # type: ignore[union-attr]
+    seen = 0
+    for site in ("east", "north", "south"):
+        each = make_snapshot(study.data, tmp_path / "sites" / site / "mapping.yaml", tmp_path / site, 0.0)
+        for name, values in zip(load(each, "patient"), load(each, "features"), strict=True):
+            np.testing.assert_array_equal(values, table.loc[genes, name.decode()].to_numpy(dtype=np.float32))
+            seen += 1
+    assert seen == 48
+
+
+def test_tumours_and_their_graph_are_those_of_the_source(repository: Path, tmp_path: Path) -> None:
+    """Both studies read the same sites: the small one 52 of the genes, the written one all of them."""
+    source = repository.parent / "shared/data/gedfn/brca_er.npz"
+    if not source.exists():
+        pytest.skip("shared/data/gedfn is not here")
+    script, folder = repository / "examples/genomics/prepare_gedfn.py", tmp_path / "sites"
+    subprocess.run([sys.executable, str(script), str(source), str(folder)], check=True, capture_output=True)
+    with np.load(source) as arrays:
+        values, group = arrays["expression"], arrays["group"]
+        genes, edges = [str(each) for each in arrays["entrez"]], arrays["ppi_edge"].tolist()
+    for study in (read_terms(repository / "examples/genomics/gedfn.yaml"), read_terms(folder / "gedfn.yaml")):
+        build_study_module(study)
+        wanted: list[str] = list(study.data.genes)  # type: ignore[union-attr]
+        chosen = [genes.index(gene) for gene in wanted]
+        for number, site in enumerate(("north", "south", "east", "west")):
+            each = make_snapshot(study.data, folder / site / "mapping.yaml", tmp_path / f"{study.name}-{site}", 0.0)
+            own = np.concatenate([load(each, "features"), load(each, "label")[:, None]], axis=1)
+            expected = np.column_stack([values[number::4][:, chosen], group[number::4] == 1])
+            np.testing.assert_array_equal(own[np.lexsort(own.T)], expected[np.lexsort(expected.T)])
+    graph: Any = study.model.options["graph"]
+    joined = {frozenset((wanted[one], wanted[other])) for one, other in graph["edges"]}
+    assert joined == {frozenset((genes[one], genes[other])) for one, other in edges}
+    assert len(joined) == 386
 
 
 def test_davis_pairs_are_those_of_prepare_davis_whatever_the_form(

@@ -47,7 +47,7 @@ def wood(tmp_path_factory: pytest.TempPathFactory, study_file: Path) -> Iterator
         set_policy(folder / name / "policy.yaml")
         request, admission = folder / f"{name}.request", folder / f"{name}.admission"
         ok(wood.site(name, "join", "--request", request))
-        assert ok(wood.consilium("admit", request, "--out", admission)).out.strip() == keys[name]
+        assert ok(wood.consilium("admit", request, "--out", admission, "--yes")).out.strip() == keys[name]
         assert ok(wood.site(name, "join", "--admission", admission)).out == coordinator
     for number, name in enumerate(SITES):
         for peer in SITES:

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("consilium", ("init", folder / "coordinator", "--name", "wood", "--port", str(find_free_port()))),
         ("consilium-site", ("init", folder / "ash", "--name", "ash")),
         ("consilium-site", ("--dir", folder / "ash", "join", "--request", request)),
-        ("consilium", ("--dir", folder / "coordinator", "admit", request, "--out", admission)),
+        ("consilium", ("--dir", folder / "coordinator", "admit", request, "--out", admission, "--yes")),
         ("consilium-site", ("--dir", folder / "ash", "join", "--admission", admission)),
     ):
         said = command(program, *words)

@@ -92,6 +92,7 @@ def requirement(study: str, **changes: Any) -> Require:
             "release": False,
             "operator": "grace",
             "operator_key": OTHER_KEY.public.text,
+            "nonce": "6" * 32,
             "epsilon": 3,
             "policy": "8" * 64,
             **changes,
@@ -128,14 +129,17 @@ def write_every_kind(path: Path) -> None:
         ledger.approve(TERMS, "data protection", runs=3)
         ledger.revoke(TERMS, "data protection")
         ledger.require(requirement("third"))
-        ledger.decide("third", About.ADMISSION, Choice.APPROVE, "Ada", reviewed=Review(site="south", terms=TERMS))
+        review = Review(site="south", terms=TERMS)
+        launch = requirement("third").launch
+        ledger.decide("third", About.ADMISSION, Choice.APPROVE, "Ada", launch=launch, reviewed=review)
         ledger.allow("third", POPULATION, plan(2, RECORDS, COUNTS), TERMS)
         ledger.reserve("third", 1, RECORDS)
         ledger.pay_evaluation("third", 1, COUNTS)
+        ledger.record_cohort("third", ("east", "north", "south"), 3)
         ledger.give_back("third", Ending.GIVEN_UP)
         ledger.change_key(OTHER_KEY)
         ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
-    with Ledger.open(path, OTHER_KEY, clock(start="2026-03-02T08:21:00+00:00")) as ledger:
+    with Ledger.open(path, OTHER_KEY, clock(start="2026-03-02T08:22:00+00:00")) as ledger:
         ledger.accept_clock("Ada", "ada")
 
 

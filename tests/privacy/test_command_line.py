@@ -12,7 +12,7 @@ import pytest
 
 PROGRAM = """
 import click, os, signal, sys
-from privacy.command_line import print_json, print_table, run, say
+from privacy.command_line import print_json, print_table, print_text, run, say, style
 from privacy.errors import BudgetError
 
 @click.group()
@@ -23,6 +23,12 @@ def works(): say("talk"); print_json({"b": 1, "a": "é"})
 
 @cli.command()
 def table(): print_table(("name", ""), [("a long name", "1"), ("b", "22")])
+
+@cli.command()
+def steers():
+    name = "a\\x1b[2J\\u202e\\x9b"
+    say(name); print_text(name); print_json({name: name})
+    print_table((name,), [(name + "\\n",), (style(name, bold=True),)])
 
 @cli.command()
 def refuses(): raise BudgetError("there is no budget left")
@@ -129,3 +135,16 @@ def test_reader_that_leaves_early_is_no_failure() -> None:
 def test_version_is_that_of_the_package(program: str) -> None:
     done = subprocess.run([Path(sys.executable).parent / program, "--version"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"{program} {version('consilium')}\n")
+
+
+def test_name_that_steers_a_terminal_is_shown_and_not_obeyed() -> None:
+    ended = tool("steers")
+    escaped = "a[U+001B][2J[U+202E][U+009B]"
+    assert ended.stderr == f"{escaped}\n"
+    shown, document, heading, row, styled = ended.stdout.splitlines()
+    assert (shown, heading) == (escaped, escaped)
+    assert row == f"{escaped}[U+000A]"  # a newline in a cell begins no row
+    assert styled == escaped  # click drops our own style, since this is no terminal
+    name = "a\x1b[2J\u202e\x9b"
+    assert json.loads(document) == {name: name}
+    assert document.isprintable()

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.small_study import small_terms
 from client.site.policy import Policy
-from privacy.errors import LedgerError, SiteConfigError
+from privacy.errors import RefusedError, SiteConfigError
 from server.study.state import Phase
 from tests.client.commands.terminal import site
 from tests.protocol.conftest import Found
@@ -46,7 +46,7 @@ def test_refused_release_stays_unpublished_until_the_same_person_agrees(simulato
     simulator.run()
     home, study = simulator.homes["ash"], simulator.study
     site(home.folder, "release", "refuse", study, "--by", "Ada", "--why", "not yet")
-    with pytest.raises(LedgerError, match=r"the release of .* needs a person: ada refused"):
+    with pytest.raises(RefusedError, match=r"the release of .* needs a person: 1 agreed, 1 refused"):
         site(home.folder, "release", "approve", study, "--by", "Bob", "--yes")
     assert not (home.find_study_folder(study) / "release").exists()
     site(home.folder, "release", "approve", study, "--by", "Ada", "--yes")

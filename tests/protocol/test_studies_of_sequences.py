@@ -206,6 +206,62 @@ def write_one_table(
     }
 
 
+# Similarities to a public list: two tables, arrays --------------------------------------------------------
+
+THINGS: Final = [f"thing-{number}" for number in range(6)]
+
+
+def draw_similarities(random: np.random.Generator, ill: NDArray[np.bool_]) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = random.uniform(0, 0.6, (len(ill), len(THINGS))) + 0.4 * ill[:, None]
+    return values.round(3)
+
+
+def write_matrix(
+    folder: Path, people: Sequence[str], values: NDArray[np.float64], ill: NDArray[np.bool_], mark: str
+) -> None:
+    delimiter = "\t" if mark == "." else ";"
+    rows = [
+        delimiter.join([name, *(str(each).replace(".", mark) for each in own)])
+        for name, own in zip(people, values, strict=True)
+    ]
+    (folder / "m.tsv").write_text("\n".join([delimiter.join(["", *THINGS]), *rows]) + "\n")
+    words = [f"{name},{'yes' if sick else 'no'}" for name, sick in zip(people, ill, strict=True)]
+    (folder / "p.csv").write_text("\n".join(["drug,ill", *words]) + "\n")
+
+
+def write_points(
+    folder: Path, people: Sequence[str], ill: NDArray[np.bool_], random: np.random.Generator
+) -> dict[str, Any]:
+    write_matrix(folder, people, draw_similarities(random, ill), ill, ".")
+    item = {"kind": "matrix", "match": "drug", "path": "m.tsv"}
+    return {"pairs": {"kind": "csv", "path": "p.csv"}, "items": {"features": item}}
+
+
+def write_commas(
+    folder: Path, people: Sequence[str], ill: NDArray[np.bool_], random: np.random.Generator
+) -> dict[str, Any]:
+    write_matrix(folder, people, draw_similarities(random, ill), ill, ",")
+    item = {"kind": "matrix", "match": "drug", "path": "m.tsv", "delimiter": ";", "decimal": ","}
+    return {"pairs": {"kind": "csv", "path": "p.csv"}, "items": {"features": item}}
+
+
+def write_arrays(
+    folder: Path, people: Sequence[str], ill: NDArray[np.bool_], random: np.random.Generator
+) -> dict[str, Any]:
+    values = draw_similarities(random, ill)
+    write_matrix(folder, people, values, ill, ".")
+    np.savez(folder / "m.npz", values=values, names=np.array(people), things=np.array(THINGS))
+    item = {
+        "kind": "npz",
+        "match": "drug",
+        "path": "m.npz",
+        "values": "values",
+        "rows": "names",
+        "columns": "things",
+    }
+    return {"pairs": {"kind": "csv", "path": "p.csv"}, "items": {"features": item}}
+
+
 BASES: Final = {"name": "signals", "alphabet": "dna", "length": 40, "encoded": "one-hot"}
 STUDIES: Final[dict[str, tuple[Terms, tuple[Write, Write, Write]]]] = {
     "sequences": (
@@ -223,6 +279,19 @@ STUDIES: Final[dict[str, tuple[Terms, tuple[Write, Write, Write]]]] = {
             {"kind": "binary"},
         ),
         (write_gct, write_gene_columns, write_h5ad),
+    ),
+    "similarities": (
+        make_terms(
+            {
+                "kind": "pairs",
+                "protected": "features",
+                "inputs": [{"kind": "similarities", "name": "features", "columns": THINGS}],
+                "label": YES_NO,
+            },
+            {"name": "mlp", "options": {"hidden": [4]}},
+            {"kind": "binary"},
+        ),
+        (write_points, write_commas, write_arrays),
     ),
     "pairs": (
         make_terms(

@@ -5,18 +5,22 @@ from typing import Any
 import pytest
 
 from benchmarks.small_study import small_terms
+from client.data.dataset import StudyFiles
+from client.study.request_handler import RequestHandler
 from client.study.waiting_studies import WaitingStudies
+from client.training.interface import TrainingInterface
+from client.training.session import TrainingSession
 from privacy.ledger.entries import About, Choice
 from privacy.protocol.messages import GivenUp, GiveUp, Join, Joined, Problem, Waiting
 from privacy.refusal_codes import RefusalCode
-from privacy.study.launch import Launch, SignedLaunch
+from privacy.study.launch import Launch, SignedLaunch, verify_order
 from server.results.read import read_results, read_summary
 from server.study.events import GaveUp, Resumed, StudyStatus
 from server.study.notes import ReplyReceived, RequestSent
 from server.study.sites import SiteStatus
 from server.study.state import Phase
 from server.study.timeouts import Timeouts
-from tests.privacy.launch_makers import order_again
+from tests.privacy.launch_makers import key_number, order_again
 from tests.protocol.conftest import Found
 from tests.protocol.moments import THREE
 from tests.simulator import Simulator, change_policy
@@ -27,7 +31,8 @@ CONTACT = "Ada, +49 30 1234"
 def decide(simulator: Simulator, name: str, choice: Choice = Choice.APPROVE, by: str = "Ada", **more: Any) -> None:
     """What ``consilium-site approve`` writes, while the site runs."""
     with simulator.homes[name].open_ledger() as ledger:
-        ledger.decide(simulator.study, About.ADMISSION, choice, by, **more)
+        waiting = WaitingStudies(simulator.homes[name]).require(simulator.study)
+        ledger.decide(simulator.study, About.ADMISSION, choice, by, launch=waiting.launch.statement.digest, **more)
 
 
 def wait_for_people(simulator: Simulator, *names: str, **policy: object) -> None:
@@ -119,7 +124,7 @@ def test_two_people_are_two_people(found: Found) -> None:
     wait_for_people(simulator, "elm", persons=2)
     simulator.launch()
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.WAITING)
-    for name in ("Ada Lovelace", " ada  LOVELACE "):
+    for name in ("Ada Loève", " ada  LOÈVE ", "Ada Loe\u0300ve", "A\u200bda Lo\u00adève\u2060", "\uff21da Loève"):
         decide(simulator, "elm", by=name)
         simulator.run(lambda: "1 of 2" in simulator.conductor.machine.sites["elm"].why, seconds=5)
         assert not simulator.has_begun("elm")
@@ -198,6 +203,26 @@ def test_notes_of_a_long_wait_are_few(simulator: Simulator) -> None:
     assert len(notes) <= 4
 
 
+def test_admission_that_broke_off_does_not_count_against_its_own_quota(simulator: Simulator) -> None:
+    """The disk failed between the ledger's entry and the study's folder, where a crash does the same."""
+    elm, study = simulator.homes["elm"], simulator.study
+    bound = simulator.terms.asked_epsilon
+    policy = {"automatic": [{"name": "all", "epsilon_at_most": 100, "without_privacy": True}]}
+    change_policy(elm, **policy, epsilon_per_year=bound)
+    WaitingStudies(elm).forget(study)
+    in_the_way = elm.find_study_folder(study)
+    in_the_way.write_bytes(b"")
+    join = Join(launch=simulator.journal.read_launch(), epoch=1)
+    reply, _ = simulator.exchange("elm", join)
+    assert isinstance(reply, Problem)
+    assert reply.code is RefusalCode.UNAVAILABLE
+    assert len(simulator.entries("elm", "allow")) == 1
+    in_the_way.unlink()
+    reply, _ = simulator.exchange("elm", join)
+    assert isinstance(reply, Joined)
+    assert len(simulator.entries("elm", "allow")) == 1
+
+
 # giving up -----------------------------------------------------------------------------------------------------
 
 
@@ -259,6 +284,48 @@ def test_launch_that_the_operator_did_not_order_never_waits_for_people(simulator
     assert isinstance(reply, Problem)
     assert reply.code is RefusalCode.ORDER
     assert forged.study not in waiting_at(simulator, "elm")
+
+
+def test_order_that_is_launched_again_with_another_roster_is_refused(simulator: Simulator) -> None:
+    """The coordinator waits until a site has another key, and launches an operator's old order once more."""
+    old, elm = simulator.journal.read_launch().statement, simulator.homes["elm"]
+    decide(simulator, "elm")
+    simulator.run(lambda: simulator.has_begun("elm"), seconds=5)
+    key = key_number(9).public
+    elm.forget_peer("ash")
+    elm.pin_peer("ash", key)
+    roster = [each.model_copy(update={"identity": key.text}) if each.name == "ash" else each for each in old.roster]
+    again = Launch.model_validate({**dict(old), "roster": roster})
+    assert verify_order(again) == old.order.statement
+    simulator.study = again.study
+    change_policy(elm, automatic=[{"name": "all", "epsilon_at_most": 100}])
+    signed = SignedLaunch.sign(simulator.federation.load_identity(), again)
+    reply, _ = simulator.exchange("elm", Join(launch=signed, epoch=1))
+    assert isinstance(reply, Problem)
+    assert reply.code is RefusalCode.ORDER
+    assert "one order is one launch" in reply.sentence
+    assert not simulator.has_begun("elm")
+    assert len(simulator.entries("elm", "require")) == 1
+
+
+def test_refusal_while_the_study_is_being_admitted_is_an_answer_and_the_site_goes_on(simulator: Simulator) -> None:
+    """Ada has agreed; Bob refuses while the site makes the first model, which takes minutes for a large one."""
+    decide(simulator, "elm")
+    elm = simulator.homes["elm"]
+
+    def make_training(launch: Launch, files: StudyFiles) -> TrainingInterface:
+        decide(simulator, "elm", Choice.REFUSE, by="Bob")
+        return TrainingSession(launch.terms, files, "cpu")
+
+    simulator.sites["elm"].close()
+    simulator.sites["elm"] = RequestHandler(elm, make_training)
+    reply, _ = simulator.exchange("elm", Join(launch=simulator.journal.read_launch(), epoch=1))
+    assert isinstance(reply, Problem)
+    assert (reply.code, "bob" in reply.sentence.casefold()) == (RefusalCode.APPROVAL, False)
+    assert [entry.kind for entry in simulator.entries("elm")][-2:] == ["decide", "refuse"]
+    reply, _ = simulator.exchange("elm", Join(launch=simulator.journal.read_launch(), epoch=1))
+    assert isinstance(reply, Problem)
+    assert "people of this site have refused it" in reply.sentence
 
 
 def test_old_requests_replayed_after_the_decision_have_no_effect(simulator: Simulator) -> None:

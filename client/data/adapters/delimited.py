@@ -30,6 +30,7 @@ from client.data.adapters.rows import CHUNK_ROWS, ReportRow, RowChunk, Wanted, c
 from privacy.errors import DataError, DataUnavailableError
 
 MAX_FIELD: Final = 16 << 20  # characters: a discharge letter fits; the text after an unclosed quote need not fit
+_CHUNK_CHARACTERS: Final = 16 << 20  # of the fields that are taken: a chunk of long letters has fewer rows
 EMPTY: Final = "the first line must name the columns"
 DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _IS_UTF8: Final = (
@@ -256,17 +257,19 @@ def _group_rows(
     width = len(header)
     places = [header.index(each) for each in present]
     take = itemgetter(*places) if len(places) > 1 else lambda row: tuple(row[place] for place in places)
-    begins, taken = list[int](), list[Sequence[str]]()
+    begins, taken, characters = list[int](), list[Sequence[str]](), 0
     uneven = f"does not have the {width} fields of the header"
     for line, row in rows:
         if len(row) != width:
             report(uneven, line, "")
             continue
+        words = take(row)
         begins.append(line)
-        taken.append(take(row))
-        if len(begins) == CHUNK_ROWS:
+        taken.append(words)
+        characters += sum(map(len, words))
+        if len(begins) == CHUNK_ROWS or characters >= _CHUNK_CHARACTERS:
             yield _make_chunk(name, present, taken, begins)
-            begins, taken = [], []
+            begins, taken, characters = [], [], 0
     if begins:
         yield _make_chunk(name, present, taken, begins)
 

@@ -1,4 +1,4 @@
-"""Read a sheet of an Excel workbook (.xlsx), some rows at a time, through openpyxl.
+"""Read a sheet of an Excel workbook, some rows at a time: .xlsx through openpyxl, .xls through ``excel_97.py``.
 
 Rules:
 
@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from client.data.adapters.excel_97 import is_compound_file, open_excel_97
 from client.data.adapters.hashed_file import require_regular_file
 from client.data.adapters.rows import CHUNK_ROWS, ReportRow, RowChunk, Wanted, clean_text, write_rows
 from privacy.errors import DataError, DataUnavailableError
@@ -56,12 +57,18 @@ def read_excel(
         require_regular_file(path)
         with path.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
-        _require_workbook(path)
+        old = is_compound_file(path)
+        if not old:
+            _require_workbook(path)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except OSError as cause:
         raise DataUnavailableError(f"{path}: cannot be read: {cause.strerror}") from None
     try:
+        if old:
+            kept = _choose_sheet(open_excel_97(path), sheet)
+            yield from _read_sheet(kept, kept, name, header_row, wanted, decimal, report)
+            return digest
         with path.open("rb") as first, path.open("rb") as second:
             # the second says which cells are formulas
             books = (openpyxl.load_workbook(first, True, data_only=True), openpyxl.load_workbook(second, True))
@@ -86,7 +93,7 @@ def _require_workbook(path: Path) -> None:
             if sum(each.file_size for each in archive.infolist()) > MAX_UNPACKED:
                 raise DataError(f"unpacks to more than {MAX_UNPACKED} bytes; export it as CSV")
     except zipfile.BadZipFile:
-        raise DataError("is no Excel workbook of the form .xlsx; an .xls is saved as .xlsx in Excel") from None
+        raise DataError("is no Excel workbook; save it as .xlsx in Excel") from None
 
 
 def _choose_sheet(book: Any, sheet: str | None) -> Any:

@@ -26,29 +26,42 @@ from privacy.errors import DataError, DataUnavailableError
 
 CONNECT_S: Final = 10
 _ABOUT_NAMES: Final = ("42", "3F", "3D")  # classes of SQLSTATE: syntax or access rule, schema, catalogue
-_PASSWORDS: Final = ("password", "passfile", "passwd")
+_OPTIONS: Final = (
+    "host", "port", "hostaddr", "user", "dbname", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir",
+    "sslnegotiation", "gssencmode", "krbsrvname", "channel_binding", "require_auth", "target_session_attrs",
+    "application_name",
+)  # fmt: skip
+"""Options of a URL that are no secret (libpq, 34.1.2); every other one is refused, and never repeated."""
+_PASSWORD: Final = "has a password in it; write password_env or password_file instead"  # noqa: S105 - a sentence
 
 
 def check_url(text: str) -> URL:
     """Return the URL of a database.
 
     Raises:
-        ValueError: it is none of SQLite or PostgreSQL, or has a password in it.
+        ValueError: it is none of SQLite or PostgreSQL, or has a password in it, or an option that could be one. What
+            the URL holds is not repeated.
     """
     try:
         url = make_url(text)
-    except exc.ArgumentError:
+    except (exc.ArgumentError, ValueError):
         raise ValueError(
             "expected a URL such as postgresql://user@host:5432/database or sqlite:///file.sqlite"
         ) from None
-    if url.password is not None or any(name in url.query for name in _PASSWORDS):
-        raise ValueError("has a password in it; write password_env or password_file instead")
+    options = {name.casefold() for name in url.query}
+    if url.password is not None or ":" in (url.username or "") or any("pass" in name for name in options):
+        raise ValueError(_PASSWORD)
     if url.drivername not in ("sqlite", "postgresql"):
         raise ValueError(
             "expected a database of SQLite or PostgreSQL: sqlite:///FILE or postgresql://USER@HOST/DATABASE"
         )
     if url.drivername == "sqlite" and not url.database:
         raise ValueError("expected a file: sqlite:///FILE")
+    if options - set(_OPTIONS if url.drivername == "postgresql" else ()):
+        known = (
+            f"these can stand there: {', '.join(_OPTIONS)}" if url.drivername == "postgresql" else "it takes none"
+        )
+        raise ValueError(f"has an option after '?' that is not used here; {known}")
     return url
 
 

@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from client.data.conversion.batch import Batch
 from client.data.conversion.converters import Converter, Request, find_converter
@@ -54,6 +54,24 @@ class Converted(NamedTuple):
     report: SnapshotReport
 
 
+class Conversion(Protocol):
+    """A conversion, in this process (:func:`convert_to`) or in another (``client/training/confined_conversion.py``)."""
+
+    def __call__(
+        self,
+        contract: AnyContract,
+        mapping_path: Path,
+        folder: Path,
+        most_quarantined: float,
+        report_progress: Progress | None = None,
+        *,
+        with_targets: bool = True,
+        divided: bool = True,
+    ) -> SnapshotReport:
+        """Convert as :func:`convert_to` does."""
+        ...
+
+
 def read_mapping(contract: AnyContract, path: Path) -> tuple[Converter, DataMapping]:
     """Read the mapping file ``path`` for ``contract``.
 
@@ -76,12 +94,13 @@ def convert_for_prediction(
     mapping_path: Path,
     report_progress: Progress | None = None,
     *,
+    convert: Conversion,
     with_targets: bool = False,
 ) -> Iterator[Converted]:
     """Convert all records into one file, whatever the mapping's split; it is removed at the end of the block.
 
     No share of items that are left out is too large: what is left out gets no prediction, and the report says so.
-    Targets are for figures of the predictions.
+    Targets are for figures of the predictions. ``convert`` does the work.
 
     Raises:
         DataUnavailableError, DataError, SiteConfigError, StorageError: as of :func:`convert_to`.
@@ -89,7 +108,7 @@ def convert_for_prediction(
     _remove_left_folders()
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, hold_lock(Path(name) / _LOCK):  # 0700
         folder = Path(name)
-        report = convert_to(
+        report = convert(
             contract, mapping_path, folder, 1.0, report_progress, with_targets=with_targets, divided=False
         )
         yield Converted(folder / "train.npz", report)

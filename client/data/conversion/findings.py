@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 
 from client.data.identifiers import is_usable, normalise
 from privacy.errors import DataError, DataUnavailableError
+from privacy.sentence import escape_invisible
 
 MAX_LISTED: Final = 100_000  # places in the file of a conversion; all of them are counted
 MAX_SHOWN: Final = 5  # places shown of each reason
@@ -153,8 +154,8 @@ class Findings:
 
 
 def _write_path(path: str) -> str:
-    """Write a path so that a spreadsheet takes it for text: ``=1`` is a formula, ``./=1`` is the same file."""
-    return f"./{path}" if path.startswith(_FORMULA) else path
+    """Write a path so that spreadsheet and terminal take it for text: ``=1`` is a formula, ``./=1`` the same file."""
+    return escape_invisible(f"./{path}" if path.startswith(_FORMULA) else path).replace("\n", "[U+000A]")
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from client.data.conversion.convert import QUARANTINE_FILE, REPORT_FILE, convert_to, read_mapping
+from client.data.conversion.convert import QUARANTINE_FILE, REPORT_FILE, Conversion, convert_to, read_mapping
 from client.data.conversion.findings import Progress
 from client.data.conversion.mapping import SplitByPatients
 from client.data.conversion.report import ConversionError, SnapshotReport
@@ -87,6 +87,8 @@ def make_snapshot(
     data: Path,
     most_quarantined: float,
     report_progress: Progress | None = None,
+    *,
+    convert: Conversion = convert_to,
 ) -> Snapshot:
     """Convert what ``mapping_path`` names and keep it under ``data``, or return the snapshot that is there already.
 
@@ -96,6 +98,7 @@ def make_snapshot(
         data: the site's folder of snapshots, made if need be.
         most_quarantined: the largest share of items that may be left out, in [0, 1].
         report_progress: told how far it is.
+        convert: does the work; without it this process does.
 
     Raises:
         DataUnavailableError: a source cannot be read now.
@@ -109,7 +112,7 @@ def make_snapshot(
             return dataclasses.replace(current, hold=_Hold(current.folder))
         making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=data))
         try:
-            report = convert_to(contract, mapping_path, making, most_quarantined, report_progress)
+            report = convert(contract, mapping_path, making, most_quarantined, report_progress)
             folder = data / f"{contract.name}-{report.digest[:16]}"
             if folder.exists() and not is_intact(folder, report):
                 shutil.rmtree(folder)  # damaged: what is registered by its digest is the same again

@@ -6,7 +6,7 @@ Rules:
 * a constant becomes -log10 of mol/l. One that is only a bound (``> 10000``) is left out, or counts as the bound, as the
   contract says;
 * a pair whose item has no letters, or letters that the contract does not take, is left out;
-* the letters of all items are held in memory; pairs are not.
+* the letters of all items, and matrices of similarities, are held in memory; pairs are not.
 """
 
 import math
@@ -26,22 +26,25 @@ from client.data.conversion.pairs_mapping import (
     AffinityColumn,
     ItemColumn,
     ItemFasta,
+    ItemMatrix,
+    ItemMatrixArrays,
     ItemTable,
     PairsMapping,
     Unit,
 )
 from client.data.conversion.record_words import RecordWords
+from client.data.conversion.similarity_rows import SimilarityRows
 from client.data.conversion.sources import open_rows
 from client.data.identifiers import normalise
 from client.data.letter_encoding import LetterEncoder, UnusableLettersError
 from privacy.errors import SiteConfigError
 from privacy.study.data.letters import Letters
-from privacy.study.data.pairs import Affinity, PairInput, PairsContract
+from privacy.study.data.pairs import Affinity, PairInput, PairsContract, Similarities
 
 _EXPONENTS: Final[dict[Unit, int]] = {"M": 0, "mM": 3, "uM": 6, "nM": 9, "pM": 12}
 _RELATION: Final = re.compile(r"\s*(<<|>>|[<>]=?|=|~|\u2264|\u2265)?\s*")
 _PERSON: Final = "person"
-Encode = Callable[[str], NDArray[Any]]
+Encode = Callable[[Any], NDArray[Any]]
 
 
 def convert_pairs(request: Request) -> Iterator[Batch]:
@@ -54,7 +57,7 @@ def convert_pairs(request: Request) -> Iterator[Batch]:
     contract: PairsContract = request.contract
     mapping: PairsMapping = request.mapping
     affinity = _require_fit(request)
-    items = {name: _Items(mapping.items[name], request) for name in mapping.items}
+    items = {each.name: _open_items(each, request) for each in contract.inputs}
     words = tuple(word for each in items.values() for word in each.words)
     if affinity is not None:
         words += (affinity.column, *([] if affinity.relation is None else [affinity.relation]))
@@ -182,14 +185,33 @@ class _Items:
             )
 
 
+def _open_items(wanted: PairInput, request: Request) -> _Items | SimilarityRows:
+    """Read what the items of an input are made of.
+
+    Raises:
+        SiteConfigError: the mapping has letters where the contract wants similarities, or the other way round.
+    """
+    item = request.mapping.items[wanted.name]
+    if isinstance(wanted, Similarities) and isinstance(item, ItemMatrix | ItemMatrixArrays):
+        return SimilarityRows(item, wanted, request)
+    if isinstance(wanted, Similarities) or isinstance(item, ItemMatrix | ItemMatrixArrays):
+        expected = "matrix or npz" if isinstance(wanted, Similarities) else "column, table or fasta"
+        raise SiteConfigError(
+            f"items.{wanted.name}: the contract wants {wanted.kind}, whose item is of kind {expected}, got {item.kind}"
+        )
+    return _Items(item, request)
+
+
 def _make_encoder(wanted: PairInput) -> Encode:
     if isinstance(wanted, Letters):
         return LetterEncoder(wanted).encode
+    if isinstance(wanted, Similarities):
+        return lambda row: row
     require_chemistry()
     return lambda text: compute_fingerprint(text, wanted.radius, wanted.bits)
 
 
-def _encode(name: str, encode: Encode, text: str) -> NDArray[Any]:
+def _encode(name: str, encode: Encode, text: Any) -> NDArray[Any]:
     try:
         return encode(text)
     except (UnusableLettersError, UnusableMoleculeError) as error:

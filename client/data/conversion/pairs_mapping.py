@@ -11,6 +11,7 @@
     affinity: {column: kd, unit: nM}
 
 ``items`` has an entry for each input of the contract. An item of kind ``column`` stands in the table of pairs itself.
+Similarities are of kind ``matrix`` or ``npz``, all other inputs of the other kinds.
 """
 
 from pathlib import Path
@@ -19,13 +20,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from client.data.conversion.record_words import RecordMapping, list_files
-from client.data.conversion.sources import RowSource
+from client.data.conversion.sources import Delimiter, RowSource
 from privacy.document import Document
 from privacy.fields import Column
 from privacy.study.data.tensors import TensorName
 
 Unit = Literal["M", "mM", "uM", "nM", "pM", "p"]
 """Of a constant: mol/l and parts of it, or ``p`` for -log10 of mol/l."""
+
+
+ArrayName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class ItemColumn(Document):
@@ -70,7 +74,44 @@ class ItemFasta(Document):
     path: Path
 
 
-Item = Annotated[ItemColumn | ItemTable | ItemFasta, Field(discriminator="kind")]
+class ItemMatrix(Document):
+    """A matrix as a table: its first row names the columns.
+
+    Attributes:
+        match: the column of the table of pairs that names the item, as the matrix names its row.
+        names: the column that names the rows; without it the first one.
+        delimiter: between fields; ``tab`` for a tab.
+        decimal: the decimal mark.
+        missing: the words for a missing value.
+    """
+
+    kind: Literal["matrix"]
+    match: Column
+    path: Path
+    names: str | None = None
+    delimiter: Delimiter = "\t"
+    decimal: Literal[".", ","] = "."
+    missing: tuple[str, ...] = ("", "NA", "NaN")
+
+
+class ItemMatrixArrays(Document):
+    """A matrix in a ``.npz`` file: an array of values, and the names of rows and columns.
+
+    Attributes:
+        match: the column of the table of pairs that names the item, as the matrix names its row.
+        values: the array of values, (rows, columns).
+        rows: the array of the rows' names; ``columns`` that of the columns' names.
+    """
+
+    kind: Literal["npz"]
+    match: Column
+    path: Path
+    values: ArrayName
+    rows: ArrayName
+    columns: ArrayName
+
+
+Item = Annotated[ItemColumn | ItemTable | ItemFasta | ItemMatrix | ItemMatrixArrays, Field(discriminator="kind")]
 
 
 class AffinityColumn(Document):
@@ -101,4 +142,5 @@ def list_pair_files(mapping: PairsMapping) -> dict[str, Path] | None:
     files = list_files(*tables)
     if files is None:
         return None
-    return files | {str(each.path): each.path for each in mapping.items.values() if isinstance(each, ItemFasta)}
+    own = (ItemFasta, ItemMatrix, ItemMatrixArrays)
+    return files | {str(each.path): each.path for each in mapping.items.values() if isinstance(each, own)}

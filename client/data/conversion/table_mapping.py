@@ -28,17 +28,13 @@ from client.data.conversion.dates import ISO, check_format
 from client.data.conversion.mapping import DataMapping
 from client.data.conversion.sources import RowSource, SqlSource
 from privacy.document import Document
-from privacy.fields import Column, Word
+from privacy.fields import Column, Word, wrap_one
 
 Words = tuple[Word, ...]
 ElapsedUnit = Literal["days", "hours", "weeks", "months", "years", "completed years"]
 
 
-def _list_formats(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Formats = Annotated[tuple[str, ...], BeforeValidator(_list_formats), Field(min_length=1, max_length=10)]
+Formats = Annotated[tuple[str, ...], BeforeValidator(wrap_one), Field(min_length=1, max_length=10)]
 
 
 class _Dated(Document):

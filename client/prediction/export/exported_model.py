@@ -3,14 +3,17 @@
 ====================  =======================================================================================
 data                  what the exported model takes
 ====================  =======================================================================================
-table, number         a column, (records,) float64 in the contract's unit; NaN where missing
-table, date           a column, (records,) float64: days since 1970-01-01, or a share of the year; NaN where missing
-table, category       a column, (records,) int64, the word's place in the contract's list; -1 where missing
-table, text           a column, (records, places) bool, and whether it is missing, (records,) bool
-other, number         a tensor, (records, *shape) float32 in the contract's unit
-other, id             a tensor, (records, *shape) int64
-other, flag           a tensor, (records, *shape) bool
+column of numbers     (records,) float64 in the contract's unit; NaN where missing
+column of dates       (records,) float64: days since 1970-01-01, or a share of the year; NaN where missing
+column of words       (records,) int64, the word's place in the contract's list; -1 where missing
+column of texts       (records, places) bool, and whether it is missing, (records,) bool
+tensor of numbers     (records, *shape) float32 in the contract's unit
+tensor of ids         (records, *shape) int64
+tensor of flags       (records, *shape) bool
 ====================  =======================================================================================
+
+Tables have columns; images have columns beside their tensors, and all other data tensors alone. A model that does not
+take ``features``, the tensor that the columns are, takes no column.
 
 Clipping, scaling, one-hot words and indicators of missing values are in the module, as ``client/data/encoding.py`` and
 ``client/data/scaling.py`` do them; so is what the task says of the outputs (``scores.py``).
@@ -23,11 +26,15 @@ from typing import Literal
 import torch
 from torch import nn
 
+from client.prediction.columns import FEATURES, list_columns
 from client.prediction.export.scores import make_scorer
 from client.prediction.release_contract import ReleaseContract
 from models.outputs import read_outputs
 from privacy.document import Document
+from privacy.errors import ReleaseError
 from privacy.study import Category, Date, Number, TableContract, Text
+from privacy.study.data.contract import DataContract
+from privacy.study.data.images import ImagesContract
 from privacy.study.data.tensors import Flags, Ids, Numbers
 
 Dtype = Literal["float64", "float32", "int64", "bool"]
@@ -60,25 +67,44 @@ class ExportedModel(nn.Module):
     def forward(self, *inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the scores by name, (records, ...) each, of the inputs in their order."""
         data, taken = self._contract.data, dict(zip(self._names, inputs, strict=True))
-        if isinstance(data, TableContract):
-            tensors = {"features": encode_columns(data, taken)}
-        else:
-            found = {name: data.find_tensor(name) for name in taken}
-            tensors = {name: _prepare(found[name], value) for name, value in taken.items()}
+        wanted = set(self._contract.model.inputs.values())
+        tensors = {
+            name: _prepare(data.find_tensor(name), taken[name]) for name in wanted if not _is_of_columns(data, name)
+        }
+        if isinstance(data, TableContract | ImagesContract) and _is_of_columns(data, FEATURES):
+            tensors |= {FEATURES: encode_columns(data, taken)} if FEATURES in wanted else {}
         bound = {name: tensors[source] for name, source in self._contract.model.inputs.items()}
         return dict(self._score(read_outputs(self.module(bound))))
 
 
 def list_exported_inputs(contract: ReleaseContract) -> list[ExportedInput]:
-    """List what the exported model takes, in order: columns of a table, or the tensors that the model takes."""
-    if isinstance(contract.data, TableContract):
-        return list(_list_columns(contract.data))
-    tensors = {name: contract.data.find_tensor(name) for name in contract.model.inputs.values()}
-    return [_describe_tensor(each) for each in tensors.values() if each is not None]
+    """List what the exported model takes, in order: the tensors that the model takes, each column for itself.
+
+    Raises:
+        ReleaseError: a column is called like a tensor or another column's indicator, so that a name is not enough.
+    """
+    data, inputs = contract.data, list[ExportedInput]()
+    for name in dict.fromkeys(contract.model.inputs.values()):
+        tensor = data.find_tensor(name)
+        if isinstance(data, TableContract | ImagesContract) and _is_of_columns(data, name):
+            inputs += _list_columns(data)
+        elif tensor is not None:
+            inputs.append(_describe_tensor(tensor))
+    names = [each.name for each in inputs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ReleaseError(
+            f"the model of '{contract.study}' would take two inputs called '{twice}'; use --format safetensors"
+        )
+    return inputs
 
 
-def encode_columns(contract: TableContract, columns: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Encode the columns of a table, (records, ...) each, as the tensor ``features``; (records, width) float32."""
+def _is_of_columns(contract: DataContract, tensor: str) -> bool:
+    """Return whether the columns of the contract become this tensor."""
+    return tensor == FEATURES and bool(list_columns(contract))
+
+
+def encode_columns(contract: TableContract | ImagesContract, columns: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Encode the columns, (records, ...) each, as the tensor ``features``; (records, width) float32."""
     parts = list[torch.Tensor]()
     middle = 0.0 if contract.scaled == "signed" else 0.5
     for feature in contract.features:
@@ -111,7 +137,7 @@ def _fill(numbers: torch.Tensor, absent: torch.Tensor, middle: float) -> torch.T
     return torch.where(absent[:, None], middle, numbers)
 
 
-def _list_columns(contract: TableContract) -> Iterator[ExportedInput]:
+def _list_columns(contract: TableContract | ImagesContract) -> Iterator[ExportedInput]:
     for feature in contract.features:
         name, shape = feature.name, tuple[int, ...]()
         dtype: Dtype = "float64"

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from client.data.dataset import StudyFiles
-from client.site.launcher import Confinement, KubernetesLauncher, Launcher, ProcessLauncher, SlurmLauncher
+from client.site.launcher import (
+    Confinement,
+    KubernetesLauncher,
+    Launcher,
+    ProcessLauncher,
+    SlurmLauncher,
+    find_confinement,
+)
 from client.training.confinement import choose_confinement
 from client.training.interface import TrainingInterface
 from client.training.launchers.job_folder import SharedFolder
@@ -49,7 +56,7 @@ def describe_launcher(launcher: Launcher) -> str:
         case SlurmLauncher():
             choose_confinement(launcher.confinement)  # of what runs on this machine
             how = {
-                Confinement.REQUIRED: "confined by bubblewrap on its node, or not at all done",
+                Confinement.REQUIRED: "confined on its node by bubblewrap or Landlock, or not at all done",
                 Confinement.AVAILABLE: "as confined as its node allows",
                 Confinement.NONE: "not confined on its node",
             }
@@ -76,14 +83,13 @@ def make_training(
         stop: set when the site is being stopped; a job in a queue is then cancelled.
     """
     limit_s = launcher.hours * 3600
-    confinement = Confinement.AVAILABLE if isinstance(launcher, KubernetesLauncher) else launcher.confinement
     local = Worker(
         terms,
         files,
         place.device,
         place.log_file,
         place.precision,
-        confinement=confinement,
+        confinement=find_confinement(launcher),
         site_folder=place.folder,
         limit_s=limit_s,
     )

@@ -4,7 +4,8 @@ Rules:
 
 * the order: the policy that denies the network, the Job (suspended), its Secret, and only then the Job may start. A
   site that is killed in between finds a suspended Job, removes it, and begins again;
-* the draw goes to kubectl by its standard input, never by its arguments, and is not in the job's folder;
+* the draw goes to kubectl by its standard input, never by its arguments. The pod reads it from the Secret; the job's
+  folder has it too (0600), so that a site that was killed makes the Secret again from the same draw;
 * what the cluster answers is read for a uid and a state, of declared form, and nothing else.
 
 Never run on a cluster: the manifests are checked against the API's schemas, and the calls against a program that

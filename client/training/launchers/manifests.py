@@ -4,6 +4,8 @@ Rules:
 
 * the pod has no network (a NetworkPolicy that allows nothing, neither in nor out), no service account's token, no
   capability, no root, a read-only root file system, and the restricted Pod Security Standard's fields;
+* within the pod the training is confined by what works there: Landlock and a filter of system calls
+  (``client/training/confinement.py``), so it has no network even where nothing enforces the policy;
 * of the volume it sees two folders: its own job, and the study's data read-only;
 * the draw is a Secret of this one job, owned by it: when the Job goes, the Secret goes;
 * the Job is made suspended, since the Secret names it as its owner by a uid that only the cluster gives.
@@ -61,7 +63,7 @@ def make_policy(plan: Plan) -> Manifest:
 def make_job(plan: Plan) -> Manifest:
     """Make the Job, suspended."""
     labels = {**_PART, LABEL: plan.name}
-    command = ["python", "-m", "client.training.launchers.batch_job", "--confinement", "none"]
+    command = ["python", "-m", "client.training.launchers.batch_job", "--confinement", "available"]
     limits = {"cpu": plan.cpu, "memory": plan.memory}
     if plan.gpus:
         limits["nvidia.com/gpu"] = str(plan.gpus)

@@ -25,7 +25,7 @@ from privacy.audit.site_witnesses import (
     compare_witnesses,
     find_newest_seen,
 )
-from privacy.command_line import print_json
+from privacy.command_line import print_json, print_text
 from privacy.errors import ContradictionError
 from privacy.keys import PublicKey
 from privacy.ledger.state import LedgerState
@@ -63,15 +63,15 @@ def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
         )
     else:
         for each in found:
-            click.echo(f"{each.weight:13}  {each.site}: {each.sentence}")
+            print_text(f"{each.weight:13}  {each.site}: {each.sentence}")
         for name, seen in newest.items():
             if seen is not None:
-                click.echo(
+                print_text(
                     f"entry {seen.entry} of {name}'s ledger is the newest that other sites have seen: {seen.text}"
                 )
         rounds = sum(len(each.rounds) for each in testimonies)
         heads = sum(len(each.heads) for each in testimonies) + sum(len(each.headers) for each in sites)
-        click.echo(
+        print_text(
             f"compared {rounds} rounds and {heads} heads with "
             f"{len(ledgers)} {'ledger' if len(ledgers) == 1 else 'ledgers'} "
             f"({', '.join(each.name for each in ledgers)}): "

@@ -17,7 +17,7 @@ from privacy.accounting.figures import Budget
 from privacy.audit.read_ledger import parse_key, read_ledger
 from privacy.audit.report.findings import list_findings_in_entries
 from privacy.audit.report.timeline import Timeline
-from privacy.command_line import print_json
+from privacy.command_line import print_json, print_text
 from privacy.document import Document
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
@@ -78,7 +78,7 @@ def verify(ledgers: tuple[Path, ...], keys: tuple[str, ...], heads: tuple[str, .
         documents = [each.model_dump(mode="json") for each in found]
         print_json(documents[0] if len(documents) == 1 else {"ledgers": documents})
         return
-    click.echo("\n\n".join("\n".join(_format_report(each)) for each in found))
+    print_text("\n\n".join("\n".join(_format_report(each)) for each in found))
 
 
 def check_ledger(path: Path, key: PublicKey | None, head: str | None = None) -> Verified:

@@ -13,7 +13,7 @@ import click
 
 from privacy.audit.evidence_changes import list_changes
 from privacy.audit.read_ledger import parse_key, read_ledger
-from privacy.command_line import print_json, say
+from privacy.command_line import print_json, print_text, say
 from privacy.document import Document
 from privacy.errors import ContradictionError, WireError
 from privacy.files import replace_file
@@ -109,7 +109,7 @@ def verify_evidence(
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:
-        click.echo("\n".join(_format_report(found)))
+        print_text("\n".join(_format_report(found)))
 
 
 def compare_with_ledger(path: Path, packs: list[EvidencePack]) -> InLedger:

@@ -26,7 +26,7 @@ from privacy.accounting.figures import round_down, round_up
 from privacy.accounting.plan import Planned, Purpose, describe_event
 from privacy.accounting.renyi_filter import RenyiFilter
 from privacy.audit.read_ledger import parse_key, read_ledger
-from privacy.command_line import print_json, print_table
+from privacy.command_line import print_json, print_table, print_text
 from privacy.document import Document
 from privacy.errors import BudgetError
 from privacy.ledger import LedgerState
@@ -291,7 +291,7 @@ def _print_answer(answer: WhatIf) -> None:
         lines.append(
             f"set aside    '{answer.like}' itself has {answer.rounds_to_do} rounds to do, paid for already"
         )
-    click.echo("\n".join([*lines, ""]))
+    print_text("\n".join([*lines, ""]))
     print_table(
         ["grant", "epsilon", "delta", "order", "left", "a study adds", "rounds", "studies"],
         [

@@ -12,12 +12,12 @@ Rules:
 
 import base64
 import hashlib
-import unicodedata
 from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-_INVISIBLE: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+from privacy.sentence import escape_invisible
+
 _VOID: Final = {"meta", "br", "img"}
 
 
@@ -75,14 +75,6 @@ def render_head(title: str, style_sheet: str, *, has_images: bool = False) -> Ma
     )
 
 
-def escape_invisible(text: str) -> str:
-    """Return ``text`` with every invisible character written as its code point; a newline is kept."""
-    return "".join(
-        f"[U+{ord(each):04X}]" if each != "\n" and unicodedata.category(each) in _INVISIBLE else each
-        for each in text
-    )
-
-
 def _render_content(content: Content) -> str:
     match content:
         case None:
@@ -96,4 +88,4 @@ def _render_content(content: Content) -> str:
 
 
 def _escape_text(text: str) -> str:
-    return escape(text if text.isascii() and text.isprintable() else escape_invisible(text), quote=True)
+    return escape(escape_invisible(text), quote=True)

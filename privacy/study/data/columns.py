@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from privacy.document import Document
-from privacy.fields import Column, RangeEnd, Word
+from privacy.fields import Column, RangeEnd, Word, require_rising
 
 _NARROWEST: Final = 1e-15  # of a column's range
 _NARROWEST_PART: Final = 1e-9  # of its larger end
@@ -35,8 +35,7 @@ class Number(Document):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"expected low < high, got {self.low:g} and {self.high:g}")
+        require_rising(self.low, self.high)
         if self.high - self.low < max(_NARROWEST, _NARROWEST_PART * max(abs(self.low), abs(self.high))):
             raise ValueError(
                 f"low {self.low!r} and high {self.high!r} are too near each other to tell values between them apart; "

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from privacy.document import Document
-from privacy.fields import Column, RangeEnd
+from privacy.fields import Column, RangeEnd, require_rising
 from privacy.study.data.code_systems import (
     EVERY_SYSTEMS,
     Code,
@@ -179,8 +179,7 @@ class Variable(Document):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"expected low < high, got {self.low:g} and {self.high:g}")
+        require_rising(self.low, self.high)
         if self.logarithm and self.low <= 0:
             raise ValueError(f"a logarithm needs low above 0, got {self.low:g}")
         return self
@@ -195,8 +194,7 @@ class PatientAge(Document):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"expected low < high, got {self.low:g} and {self.high:g}")
+        require_rising(self.low, self.high)
         return self
 
 

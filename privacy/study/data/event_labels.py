@@ -19,7 +19,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from privacy.document import Document
-from privacy.fields import RangeEnd
+from privacy.fields import RangeEnd, require_rising
 from privacy.study.data.contract import Tensors
 from privacy.study.data.event_criteria import CodeSet, Criteria, VariableName
 from privacy.study.data.tensors import Flags, Ids, Numbers
@@ -118,8 +118,7 @@ class ValueHappens(Document):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"expected low < high, got {self.low:g} and {self.high:g}")
+        require_rising(self.low, self.high)
         return self
 
     def list_targets(self) -> Tensors:

@@ -25,7 +25,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from privacy.document import Document
-from privacy.fields import Column, RangeEnd, Word
+from privacy.fields import Column, RangeEnd, Word, require_rising
 from privacy.study.data.columns import Feature, count_encoded
 from privacy.study.data.contract import DataContract, Tensors
 from privacy.study.data.labels import Label
@@ -43,8 +43,7 @@ class WindowValues(Document):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"expected low < high, got {self.low:g} and {self.high:g}")
+        require_rising(self.low, self.high)
         return self
 
 

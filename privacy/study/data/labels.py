@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from privacy.document import Document
-from privacy.fields import Column, RangeEnd, Word
+from privacy.fields import Column, RangeEnd, Word, require_rising
 from privacy.study.data.contract import Tensors
 from privacy.study.data.tensors import Flags, Ids, Numbers
 
@@ -80,8 +80,7 @@ class NumberLabel(Document):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"expected low < high, got {self.low:g} and {self.high:g}")
+        require_rising(self.low, self.high)
         return self
 
     def list_columns(self) -> tuple[Column, ...]:

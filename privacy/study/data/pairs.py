@@ -5,12 +5,13 @@ company hides its compounds), or a person whom the table of pairs tells. Inputs 
 fingerprints of compounds with a class as the label.
 """
 
+from collections import Counter
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from privacy.document import Document
-from privacy.fields import Column, RangeEnd
+from privacy.fields import Column, RangeEnd, Sha256, Word, require_rising
 from privacy.study.data.contract import DataContract, Tensors
 from privacy.study.data.labels import Label
 from privacy.study.data.letters import Letters
@@ -34,6 +35,53 @@ class Fingerprint(Document):
         return Numbers(type="number", name=self.name, shape=(self.bits,), low=0, high=1, scaled="none")
 
 
+class Similarities(Document):
+    """What is known of an item in public: its row of a matrix, such as its similarities to the things of a list.
+
+    A row of a network's adjacency matrix, or the numbers that a published embedding has for the item, are such rows
+    too.
+
+    Attributes:
+        columns: the names of the matrix's columns, in the order of the tensor.
+        low: of the range; a matrix with another value is refused, not clipped.
+        symmetric: whether rows and columns are the same things, so that the matrix must be symmetric.
+        diagonal: the similarity of a thing to itself, if all have the same.
+        sha256: of the only file that sites may use; without it each site has its own.
+    """
+
+    kind: Literal["similarities"]
+    name: TensorName
+    columns: Annotated[tuple[Word, ...], Field(min_length=1, max_length=100_000)]
+    low: RangeEnd = 0
+    high: RangeEnd = 1
+    scaled: Literal["unit", "signed", "none"] = "unit"
+    symmetric: bool = False
+    diagonal: float | None = None
+    sha256: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if twice := sorted(name for name, times in Counter(self.columns).items() if times > 1)[:3]:
+            raise ValueError(f"columns: listed twice: {', '.join(twice)}")
+        require_rising(self.low, self.high)
+        if self.diagonal is not None and not self.low <= self.diagonal <= self.high:
+            raise ValueError(
+                f"diagonal: expected a value from {self.low:g} to {self.high:g}, got {self.diagonal:g}"
+            )
+        return self
+
+    def make_tensor(self) -> Numbers:
+        """Make the tensor; (columns,)."""
+        return Numbers(
+            type="number",
+            name=self.name,
+            shape=(len(self.columns),),
+            low=self.low,
+            high=self.high,
+            scaled=self.scaled,
+        )
+
+
 class Affinity(Document):
     """How strongly a pair binds: -log10 of a constant in mol/l (pKd, pKi, pIC50), in a public range.
 
@@ -48,8 +96,7 @@ class Affinity(Document):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"expected low < high, got {self.low:g} and {self.high:g}")
+        require_rising(self.low, self.high)
         return self
 
     def list_targets(self) -> Tensors:
@@ -57,7 +104,7 @@ class Affinity(Document):
         return (Numbers(type="number", name="affinity", low=self.low, high=self.high),)
 
 
-PairInput = Annotated[Letters | Fingerprint, Field(discriminator="kind")]
+PairInput = Annotated[Letters | Fingerprint | Similarities, Field(discriminator="kind")]
 
 
 class PairsContract(DataContract):

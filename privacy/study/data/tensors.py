@@ -19,7 +19,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from privacy.document import Document, make_text_field
-from privacy.fields import RangeEnd
+from privacy.fields import RangeEnd, require_rising
 
 MOST_VALUES: Final = 1 << 28
 """The most values that one record may have in one tensor: one GiB of float32."""
@@ -46,8 +46,7 @@ class Numbers(Document):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"expected low < high, got {self.low:g} and {self.high:g}")
+        require_rising(self.low, self.high)
         _require_size(self.shape)
         return self
 

@@ -13,6 +13,8 @@ PARTS: Final[dict[str, str]] = {
     "PairsContract": "`data` with `kind: pairs`: compounds and proteins, pair by pair, and how strongly they bind.",
     "Fingerprint": "An entry of `data.inputs` with `kind: fingerprint`: a compound's Morgan fingerprint. Sites need "
     "the extra `chemistry`.",
+    "Similarities": "An entry of `data.inputs` with `kind: similarities`: the row of a public matrix that an item has, "
+    "such as its similarities to the drugs of a list, or its neighbours in a network.",
     "Affinity": "`data.affinity`: -log10 of a constant in mol/l, as pKd, pKi or pIC50.",
     "ExpressionContract": "`data` with `kind: expression`: named genes in a public order, one number each. A site's "
     "matrices (CSV, TSV, GCT, PCL, h5ad, 10x, GCTX) become arrays by `data add --mapping`.",
@@ -100,7 +102,7 @@ KEYS: Final[dict[str, Guidance]] = {
         "Companies hide their compounds; hospitals hide persons. What is not named here is not protected.",
     ),
     "PairsContract.inputs": Guidance(
-        "What the two items become, each with `kind: letters` or `kind: fingerprint`.",
+        "What the two items become, each with `kind: letters`, `kind: fingerprint` or `kind: similarities`.",
         "One input is allowed too, such as fingerprints with a class as the label.",
     ),
     "PairsContract.affinity": Guidance("What is predicted, from a constant; the target is `affinity`."),
@@ -110,6 +112,27 @@ KEYS: Final[dict[str, Guidance]] = {
     "Fingerprint.radius": Guidance("How many bonds around an atom count.", "2, which is called ECFP4."),
     "Fingerprint.bits": Guidance(
         "To how many bits the surroundings are folded.", "Each bit is an input that gets noise: fewer are better."
+    ),
+    "Similarities.kind": Guidance("Always `similarities`."),
+    "Similarities.name": Guidance("The name of the tensor.", "`features` for `mlp` and `logistic`."),
+    "Similarities.columns": Guidance(
+        "The names of the matrix's columns, in the order of the tensor; a public list.",
+        "Never patients: a row would then tell about others than the one whose it is.",
+    ),
+    "Similarities.low": Guidance(
+        "The lower end of the range. A matrix with a smaller value is refused, not clipped."
+    ),
+    "Similarities.high": Guidance("The upper end.", "1 for similarities, 100 for percents of identity."),
+    "Similarities.scaled": Guidance("To what the range is scaled: [0, 1], [-1, 1], or not at all."),
+    "Similarities.symmetric": Guidance(
+        "Whether rows and columns are the same things; the matrix must then be complete and symmetric.",
+        "Set it where it is so: it finds files that are cut or sorted otherwise. Published matrices are not always "
+        "symmetric.",
+    ),
+    "Similarities.diagonal": Guidance("The similarity of a thing to itself, if all have the same.", "1 for most."),
+    "Similarities.sha256": Guidance(
+        "The SHA-256 of the only file that sites may use; without it each has its own.",
+        "Set it for a published matrix or embedding, so that a row means the same at every site.",
     ),
     "Affinity.low": Guidance(
         "The lower end of the public range of -log10; a smaller value counts as this.",

@@ -38,7 +38,8 @@ from privacy.study.tasks.task import CellGroup, TaskTerms
 UNIT: Final = 256
 """What a patient who counts once adds; a site's cells hold 8 million patients.
 
-A site with more than half of that to train on refuses, since others only test (``client/admission/rules.py``)."""
+A site with more than half of that to train on refuses, since others only test, and noise needs room too
+(:func:`privacy.mechanisms.shared_totals.compute_largest_count`)."""
 LEAST_UNKNOWN_SITES: Final = 3
 """The fewest sites of a cohort, without those that conspire, whose differences may be asked for."""
 MISSING_COLUMNS: Final = 5

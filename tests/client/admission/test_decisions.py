@@ -34,6 +34,8 @@ def ruled(**bounds: object) -> Policy:
         ({"studies": ["smal"]}, SCORED, False),
         ({"models": ["logistic"]}, SCORED, True),
         ({"models": ["mlp"]}, SCORED, False),
+        ({"models": ["logistic@1"]}, SCORED, True),
+        ({"models": ["logistic@2"]}, SCORED, False),
         ({"operators": ["ada"]}, SCORED, True),
         ({"epsilon_at_most": 100}, without_privacy(), False),
         ({"without_privacy": True}, without_privacy(), True),
@@ -81,7 +83,7 @@ def test_year_counts_what_was_admitted_in_its_last_365_days() -> None:
 
 
 def test_operator_counts_what_their_key_has_launched_at_any_time() -> None:
-    policy = Policy(epsilon_per_operator=6)
+    policy = Policy(epsilon_per_operator=6, operators={"ada": ADA.typed})
     assert reasons(policy, earlier(9, 1, "x" * 43)) == []
     (reason,) = reasons(policy, earlier(2.5, 4000))
     assert "the studies of its operator have asked for 2.5 of the 6" in reason
@@ -95,11 +97,13 @@ def test_ledger_counts_admitted_studies_that_have_paid_or_may_still(tmp_path: Pa
         ledger.reserve("paid", 1, STEP)
         for study in ("unpaid", "paid"):
             ledger.give_back(study, Ending.WITHDRAWN)
-        assert [each.study for each in list_earlier_studies(ledger.read_state())] == ["paid", "open"]
+        state = ledger.read_state()
+        assert [each.study for each in list_earlier_studies(state)] == ["paid", "open"]
+        assert [each.study for each in list_earlier_studies(state, but="open")] == ["paid"]
 
 
 def _admit(ledger: Ledger, study: str, *, admitted: bool) -> None:
     ledger.require(requirement(study))
     if admitted:
-        ledger.decide(study, About.ADMISSION, Choice.APPROVE, "Ada")
+        ledger.decide(study, About.ADMISSION, Choice.APPROVE, "Ada", launch=requirement(study).launch)
         ledger.allow(study, "breast-2026", plan(), "3" * 64)

@@ -184,7 +184,35 @@ def test_launch_for_other_code_of_the_same_version_is_refused(case: Case) -> Non
 
 def test_model_that_the_policy_does_not_allow_is_refused(case: Case) -> None:
     case.policy = Policy(models=("mlp",))
-    case.refused("policy", "the model 'logistic' is not allowed here; allowed: mlp")
+    case.refused(
+        "policy", "the model 'logistic', version 1 in this site's program, is not allowed here; allowed: mlp;"
+    )
+
+
+@pytest.mark.parametrize("models", [("logistic",), ("logistic@1",), ("mlp", "logistic@2", "logistic@1"), ("all",)])
+def test_version_of_a_model_that_the_policy_allows_is_admitted(case: Case, models: tuple[str, ...]) -> None:
+    case.policy = Policy(models=models, epsilon_per_study=4.0)
+    case.judged()
+
+
+@pytest.mark.parametrize("models", [("logistic@2",), ("logistic@11", "mlp@1"), ("logisti@1",)])
+def test_version_of_a_model_that_the_policy_does_not_allow_is_refused(case: Case, models: tuple[str, ...]) -> None:
+    """The version is that of the code that would train here, whether the study names one or not."""
+    case.policy = Policy(models=models)
+    case.refused(
+        "policy",
+        f"the model 'logistic', version 1 in this site's program, is not allowed here; allowed: {', '.join(models)}; "
+        "whoever allows it writes logistic, or logistic@1, under models in policy.yaml",
+    )
+
+
+def test_study_that_names_a_version_is_for_this_version_alone(case: Case) -> None:
+    case.terms = small_terms(model={"version": 1}, **PROTECTED)
+    case.judged()
+    case.terms = small_terms(model={"version": 2}, **PROTECTED)
+    case.refused(
+        "policy", "model.version: 'logistic' is version 1 in this program, the study asks for version 2; install"
+    )
 
 
 def test_model_that_the_catalogue_does_not_have_is_refused(case: Case) -> None:

@@ -9,10 +9,10 @@ from click.testing import Result
 
 from benchmarks.small_study import small_terms, without_privacy, write_study
 from client.site.folder import SiteFolder
-from privacy.errors import LedgerError, SiteConfigError
+from privacy.errors import LedgerError, RefusedError, SiteConfigError
 from privacy.protocol.messages import Join, Joined, Waiting
 from server.study.state import Phase
-from tests.client.commands.terminal import grant, site, with_data
+from tests.client.commands.terminal import at_terminal, grant, site, with_data
 from tests.simulator import Simulator, change_policy
 
 
@@ -26,7 +26,17 @@ def test_approval_shows_the_price_and_stands_in_the_ledger(folder: Path) -> None
     grant(folder)
     study = str(folder.parent / "study.yaml")
     done = site(folder, "approve", study, "--by", "Ada Byron")
-    assert done.stdout == site(folder, "budget", "explain", study).stdout
+    assert done.stdout.endswith(site(folder, "budget", "explain", study).stdout)
+    shown = " ".join(done.stdout.split())
+    for words in (
+        "purpose a test",
+        "predicts ",
+        "trains logistic",
+        "from ",
+        "the model goes to",
+        "not protected test",
+    ):
+        assert words in shown
     assert "in all" in done.stdout
     assert f"approved: the terms {small_terms().digest[:16]}, by Ada Byron" in done.stderr
     assert approved(folder)
@@ -75,6 +85,13 @@ def test_approval_again_changes_nothing_unless_it_is_meant_to_add(folder: Path) 
     assert runs(folder) == 2
     site(folder, "approve", study, "--by", "Bob", "--further")
     assert runs(folder) == 3
+
+
+@pytest.mark.parametrize(("answer", "given"), [("n", 0), ("y", 2)])
+def test_person_at_a_terminal_is_asked_before_an_approval_ahead(folder: Path, answer: str, given: int) -> None:
+    shown = at_terminal(folder, answer, "approve", str(folder.parent / "study.yaml"), "--by", "Ada", "--runs", "2")
+    assert "Agree to 2 launches of it, whoever asks?" in shown
+    assert runs(folder) == given
 
 
 def test_approval_is_revoked_once_and_can_be_given_again(folder: Path) -> None:
@@ -205,6 +222,22 @@ def test_decision_names_the_review_of_another_site_of_exactly_these_terms(simula
 def test_study_that_does_not_wait_is_named_with_those_that_do(simulator: Simulator) -> None:
     with pytest.raises(SiteConfigError, match=rf"no study 'small-00000000' waits .* that wait: {simulator.study}"):
         at_ash(simulator, "approve", "small-00000000", "--by", "Ada")
+
+
+@pytest.mark.parametrize("words", [("approve",), ("refuse", "--why", "too few beds")])
+def test_decision_is_refused_when_another_launch_of_this_name_was_asked_for_meanwhile(
+    simulator: Simulator, words: tuple[str, ...]
+) -> None:
+    """Two launches have the same identifier (its 8 digits are found by trying); the second came after a look."""
+    launch = simulator.journal.read_launch().statement
+    with simulator.homes["ash"].open_ledger() as ledger:
+        asked = ledger.read_state().decisions.find_required(simulator.study)
+        assert asked is not None
+        assert asked.launch == launch.digest
+        ledger.require(asked.model_copy(update={"launch": "9" * 64, "terms": "8" * 64, "nonce": "7" * 32}))
+    with pytest.raises(RefusedError, match="is another launch now than the one that was shown; look at it again"):
+        at_ash(simulator, words[0], simulator.study, "--by", "Ada", *words[1:])
+    assert simulator.entries("ash", "decide") == []
 
 
 def test_second_person_is_asked_for_and_a_refusal_holds(simulator: Simulator) -> None:

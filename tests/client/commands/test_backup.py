@@ -11,6 +11,8 @@ import pytest
 from client.site.folder import SiteFolder
 from privacy.errors import SiteConfigError
 from tests.client.commands.terminal import SCRIPTS, site
+from tests.privacy.launch_makers import key_number
+from tests.simulator import change_policy
 
 PASSPHRASE = "correct horse battery staple"
 
@@ -123,3 +125,27 @@ def test_passphrase_file_may_be_named_by_the_environment(
     monkeypatch.setenv("CONSILIUM_PASSPHRASE_FILE", str(secret))
     site(folder, "backup", str(folder.parent / "c"))
     assert (folder.parent / "c").read_bytes().startswith(b"consilium encrypted backup 1\n")
+
+
+def test_restore_lists_what_it_trusts_again_that_people_have_changed_since(folder: Path, secret: Path) -> None:
+    """An older copy takes back a tightened policy, a forgotten key and a revocation, all without a mistake in it."""
+    home, archive, new = SiteFolder(folder), folder.parent / "old.backup", folder.parent / "new"
+    change_policy(home, automatic=[{"name": "all", "epsilon_at_most": 3}])
+    home.pin_peer("birch", key_number(3).public)
+    home.trust_consortium("trees", key_number(7).public)
+    site(folder, "backup", str(archive))
+    old = home.policy.digest
+    change_policy(home, automatic=[])
+    home.forget_peer("birch")
+    done = site(folder, "restore", str(archive), str(new))
+    said = " ".join(done.stderr.split())
+    for words in (
+        "what people here changed since is undone",
+        f"policy.yaml (SHA-256 {old[:16]}): the policy holds: without a person it admits 'all' (epsilon at most 3)",
+        "operators: anybody",
+        "pinned peers: birch;",
+        "objections: of 0 patients",
+        "consortium 'trees': no list, 0 revoked keys; import its newest list",
+    ):
+        assert words in said
+    assert SiteFolder(new).policy.digest == old != home.policy.digest

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from benchmarks.small_study import write_csv
 from client.cli import cli
+from client.commands.data_sources import make_conversion
 from client.site.folder import SiteFolder
+from client.site.launcher import Confinement
+from client.training.confined_conversion import ConfinedConversion
 from privacy.errors import DataError
+from privacy.sentence import is_invisible
 from tests.client.commands.terminal import at_terminal, script, site
 from tests.client.data.conversion.small_source import add_rows, write_mapping, write_source
 
@@ -210,3 +215,61 @@ def test_progress_is_shown_on_one_line_of_a_terminal_and_wiped(source: Path) -> 
     assert "\r\x1b[Kexport.csv: 300" in shown
     assert "\r\x1b[Ksources: 1 read" in shown
     assert "export.csv: 300" not in script(*arguments, folder=source.parent / "ash").stderr
+
+
+STEERING = "\x1b[2J\x1b]0;owned\x07\u202e\x9b31m"
+
+
+@pytest.mark.parametrize("where", ["header", "word", "file", "sheet"])
+def test_names_of_a_file_that_steer_a_terminal_are_shown_and_not_obeyed(source: Path, where: str) -> None:
+    export = source / "export.csv"
+    header, first, *rest = export.read_text(encoding="utf-8").splitlines()
+    if where == "header":
+        header = header.replace("age", f"age{STEERING}")
+    if where == "word":
+        first = first.rpartition(",")[0] + f",{STEERING}"
+    export.write_text("\n".join([header, first, *rest]) + "\n", encoding="utf-8")
+    if where == "file":
+        write_mapping(source, source={"kind": "csv", "path": f"{STEERING.replace('/', '')}.csv"})
+    if where == "sheet":
+        write_mapping(source, source={"kind": "csv", "path": "export.csv"}, columns={f"age{STEERING}": "age"})
+    said = [
+        script("--dir", str(source.parent / "ash"), "data", "check", str(source / "study.yaml"), *options)
+        for options in (
+            with_mapping(source),
+            (*with_mapping(source), "--json"),
+            ("--train", str(export), "--test", str(export)),
+        )
+    ]
+    page = source / "page.html"
+    said.append(
+        script(
+            "--dir",
+            str(source.parent / "ash"),
+            "data",
+            "show",
+            str(source / "study.yaml"),
+            *with_mapping(source),
+            "--out",
+            str(page),
+        )
+    )
+    texts = [each.stdout + each.stderr for each in said] + (
+        [page.read_text(encoding="utf-8")] if page.exists() else []
+    )
+    assert all("Traceback" not in text for text in texts)
+    for text in texts:
+        assert not [each for each in text if each != "\n" and is_invisible(each)], text
+    if where == "file":
+        assert "[U+001B][2J" in texts[0]
+
+
+def test_conversion_is_confined_as_the_sites_own_configuration_says(source: Path) -> None:
+    home = SiteFolder(source.parent / "ash")
+    assert make_conversion(home) == ConfinedConversion(Confinement.AVAILABLE, home.folder)
+    site_yaml = home.folder / "site.yaml"
+    config = yaml.safe_load(site_yaml.read_text(encoding="utf-8"))
+    config["launcher"] = {"kind": "process", "confinement": "none"}
+    site_yaml.write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert make_conversion(home) == ConfinedConversion(Confinement.NONE, home.folder)
+    assert make_conversion(SiteFolder(source)) == ConfinedConversion()  # 'predict' needs no site

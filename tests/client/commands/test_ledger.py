@@ -1,6 +1,7 @@
 """``consilium-site ledger``: the ledger in words, on paper, and taken up again after a loss."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -126,6 +127,17 @@ def test_export_is_whole_and_names_its_head(busy: Path) -> None:
         assert state.head == ledger.head
     assert done.stdout == f"{state.head.hash}\n"
     assert f"wrote {state.head.number} entries" in done.stderr
+
+
+def test_export_and_testimony_are_their_owners_alone_whatever_the_umask(busy: Path) -> None:
+    export, testimony = busy.parent / "ash.jsonl", busy.parent / "ash-saw.jsonl"
+    before = os.umask(0)
+    try:
+        site(busy, "ledger", "export", str(export))
+        site(busy, "ledger", "testimony", "--out", str(testimony))
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in (export, testimony)] == [0o600, 0o600]
 
 
 def test_export_never_overwrites(busy: Path) -> None:

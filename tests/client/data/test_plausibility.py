@@ -49,8 +49,32 @@ def test_column_missing_in_most_rows_is_suspicious(tmp_path: Path) -> None:
 )
 def test_column_in_other_units_is_suspicious_and_the_factor_named(tmp_path: Path, factor: float, hint: str) -> None:
     (sentence,) = suspicions(tmp_path, [f"{age * factor:.4f}" for age in range(20, 80)])
-    assert sentence.startswith("column 'age': 60 of 60 beyond the range, clipped; ")
-    assert f"{hint}, they would be in it: other units?" in sentence
+    assert sentence.startswith(f"column 'age': 60 of 60 beyond the range, clipped; {hint}")
+    assert sentence.endswith(", they would be in it: other units?")
+
+
+def test_every_unit_that_fits_is_named_since_people_know_which(tmp_path: Path) -> None:
+    """Of months, ten and 17.1 bring all numbers into the range, and 18.02 a bit fewer than the others."""
+    (sentence,) = suspicions(tmp_path, [f"{age * 12}" for age in range(20, 80)])
+    named = {
+        word
+        for word in ("by ten", "by 12,", "by 17.1,", "by 18.02,", "by 38.67,", "by a hundred")
+        if word in sentence
+    }
+    fits = {
+        word
+        for word, factor in (
+            ("by ten", 10),
+            ("by 12,", 12),
+            ("by 17.1,", 17.1),
+            ("by 18.02,", 18.02),
+            ("by 38.67,", 38.67),
+            ("by a hundred", 100),
+        )
+        if sum(20 <= age * 12 / factor <= 80 for age in range(20, 80)) > 30
+    }
+    assert named == fits
+    assert len(fits) > 1
 
 
 def test_column_clipped_without_a_known_factor_is_suspicious_all_the_same(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from privacy.ledger.entries import (
     Entry,
     Incident,
     Refuse,
+    ReleaseCohort,
     Reserve,
     Review,
 )
@@ -76,8 +77,8 @@ def test_every_kind_has_words(entries: list[Entry]) -> None:
         said.setdefault(entry.kind, describe_entry(entry.body))
     for kind, words in EXPECTED.items():
         assert words in said[kind]
-    # tests/client/commands/test_ledger.py has a recovery, and the decisions are below
-    assert set(BODIES) - set(said) == {"recover", "require", "decide"}
+    # tests/client/commands/test_ledger.py has a recovery, and the others are below
+    assert set(BODIES) - set(said) == {"cohort", "recover", "require", "decide"}
 
 
 def test_what_a_policy_asked_and_people_decided_has_words() -> None:
@@ -102,6 +103,11 @@ def test_what_a_policy_asked_and_people_decided_has_words() -> None:
     )
     released = said.model_copy(update={"about": About.RELEASE, "choice": Choice.APPROVE, "model": "4" * 64})
     assert "approved the release of the model 4444444444444444 of 'first', by Ada" in describe_entry(released)
+
+
+def test_cohort_of_statistics_has_words() -> None:
+    body = ReleaseCohort(study="first", cohort=("east", "north", "south"), minimum=3)
+    assert describe_entry(body) == "released its share of the statistics of 'first' over east, north, south"
 
 
 def test_charge_without_a_bound_is_called_so() -> None:

@@ -16,6 +16,7 @@ from safetensors.torch import save as save_tensors
 from benchmarks.small_study import small_terms, write_csv
 from client.cli import cli
 from client.prediction.release_contract import make_contract, name_features
+from models.catalogue import find_model
 from models.fit import build_module
 from privacy.canonical import compute_sha256
 from privacy.errors import DataError, ReleaseError
@@ -131,6 +132,17 @@ def test_release_that_was_touched_is_refused(release: Path, damage: str, sentenc
         model.write_bytes(other)
         contract.write_bytes(make_contract("small-1234", small_terms(), compute_sha256(other)).to_bytes())
     with pytest.raises(ReleaseError, match=sentence):
+        predicted(release, ["a,50,f"])
+
+
+def test_release_of_another_version_of_the_model_is_refused(release: Path) -> None:
+    """The same weights would give other predictions."""
+    contract = release / "contract.json"
+    fields = json.loads(contract.read_bytes())
+    assert fields["model"]["version"] == find_model("logistic").version
+    fields["model"]["version"] += 1
+    contract.write_text(json.dumps(fields, separators=(",", ":"), sort_keys=True))
+    with pytest.raises(ReleaseError, match=r"cannot build the model: .* 'logistic' is version 1 in this program"):
         predicted(release, ["a,50,f"])
 
 

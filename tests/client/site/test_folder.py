@@ -3,6 +3,7 @@
 import datetime
 import sqlite3
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,14 @@ def test_peer_is_pinned_and_forgotten(home: SiteFolder) -> None:
     assert home.load_peers().pinned == {"birch": key_number(3).public, "cedar": key_number(4).public}
     home.forget_peer("birch")
     assert set(home.load_peers().pinned) == {"cedar"}
+
+
+def test_peers_that_are_pinned_at_the_same_time_are_all_pinned(home: SiteFolder) -> None:
+    """Two people at two terminals; the file is replaced whole, so the last one would undo the first."""
+    keys = {f"site-{number}": key_number(number + 10).public for number in range(16)}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: SiteFolder(home.folder).pin_peer(name, keys[name]), keys))
+    assert home.load_peers().pinned == keys
 
 
 def test_peer_with_another_key_is_refused_until_it_is_forgotten(home: SiteFolder) -> None:

@@ -66,6 +66,8 @@ def test_file_explains_every_key_and_reads_back_as_the_same_policy(tmp_path: Pat
         (f"operators: {{ada: {ADA}, bob: {ADA}}}", "two of them have the same key"),
         ("hours: ['8-18']", "hours.0: expected hours such as '20:00-06:00'"),
         ("hours: [20:00-25:00]", "hours.0: expected hours such as"),
+        ("hours: ['20:00-20:00']", "hours.0: '20:00-20:00' begins and ends at one time; leave hours out for"),
+        ("epsilon_per_operator: 3", "epsilon_per_operator: it bounds nobody while 'operators' is empty"),
         ("devices: [gpu]", "devices.0: expected"),
         ("release: auto", "release: expected"),
         ("units: [patients]", "units.0: expected"),

@@ -4,6 +4,8 @@ import torch
 from models.drugs.deepdta import MODEL, DeepDtaOptions, build
 from models.entry import Count
 from models.errors import ModelError
+from models.parameters.flatten import set_shared_parameters
+from models.parameters.initial import draw_initial_shared_parameters
 from tests.models.counting import count_parameters
 
 SIZES = {"compound_length": 100, "compound_letters": 65, "protein_length": 1000, "protein_letters": 26}
@@ -57,3 +59,12 @@ def test_sequences_too_short_for_three_convolutions_are_refused() -> None:
     build(DeepDtaOptions(), {**SIZES, "compound_length": 22}, ())
     with pytest.raises(ModelError, match="at least 22 letters of 'compound' for a kernel of 8; the data have 21"):
         build(DeepDtaOptions(), {**SIZES, "compound_length": 21}, ())
+
+
+def test_first_values_of_a_study_tell_sequences_apart() -> None:
+    """With the usual first values of convolutions the spread is 0.006, and nothing is learned in a hundred steps."""
+    network = build(DeepDtaOptions(embedding=16, filters=8, protein_kernel=8), SIZES, ())
+    set_shared_parameters(network, draw_initial_shared_parameters(network, "0c" * 32))
+    letters = torch.randint(1, 26, (40, 1000), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert network.protein(letters).std(0).mean() > 0.03

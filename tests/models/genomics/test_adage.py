@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import pytest
 import torch
+from torch.nn import functional
 
 from models.entry import Count
 from models.errors import ModelError
 from models.genomics.adage import MODEL, Adage, AdageOptions, TiedAutoencoder, build
+from tests.client.data.conversion.converting import SHARED, convert, make_contract
 from tests.models.counting import count_parameters
 
 
@@ -77,3 +81,40 @@ def test_encode_gives_the_activity_of_the_signatures_without_noise(
 def test_task_with_another_output_is_refused() -> None:
     with pytest.raises(ModelError, match="one number for each of the 30 genes"):
         build(AdageOptions(), {"genes": 30}, ())
+
+
+@pytest.mark.skipif(not (SHARED / "adage").exists(), reason="shared/data/adage is not here")
+def test_signature_of_the_authors_pcl_files_tells_the_mutants_without_anr(tmp_path: Path) -> None:
+    """Four files of P. aeruginosa, arrays and sequencing: genes that Anr turns on, in cultures with and without it."""
+    genes = ["PA0519", "PA1544", "PA1555", "PA1556", "PA1557", "PA3309", "PA3392", "PA5170", "PA5171", "PA5172"]
+    contract = make_contract(kind="expression", genes=genes, low=2, high=16)  # log2 intensities
+    sources = [{"kind": "pcl", "path": str(path)} for path in sorted((SHARED / "adage").glob("*.pcl.gz"))]
+    found = convert(contract, {"sources": sources, "columns": {"patient": "sample"}}, tmp_path)
+    values = torch.from_numpy((found.arrays["features"] - 2) / 14)
+    held_out = torch.tensor([name.endswith(("2", "3_(Pae_G1a).CEL", "PA14.CEL")) for name in found.patients])
+    torch.manual_seed(0)
+    model = build(AdageOptions(signatures=2, corruption=0.1), {"genes": len(genes)}, (len(genes),))
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(1500):
+        optimiser.zero_grad()
+        restored = model({"features": values[~held_out]})
+        torch.autograd.backward(functional.binary_cross_entropy_with_logits(restored, values[~held_out]))
+        optimiser.step()
+    model.eval()
+    error = (torch.sigmoid(model({"features": values[held_out]})) - values[held_out]).square().mean()
+    assert error < (values[~held_out].mean(0) - values[held_out]).square().mean() / 2
+    activity = model.encode({"features": values}).detach()
+    mutants = torch.tensor(["anr" in name for name in found.patients])
+    experiments = ("_(Pae_G1a)", "J215_", "PAO1_")  # each measured its mutants and its wild cultures alike
+    apart = [  # whether a signature's activity in every mutant of an experiment lies beyond that in every wild culture
+        all(
+            _lies_apart(activity[own & mutants, place], activity[own & ~mutants, place])
+            for own in (torch.tensor([each in name for name in found.patients]) for each in experiments)
+        )
+        for place in range(2)
+    ]
+    assert any(apart)
+
+
+def _lies_apart(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return bool(one.max() < other.min() or one.min() > other.max())

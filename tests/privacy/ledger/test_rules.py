@@ -296,3 +296,12 @@ def test_ledger_that_is_not_begun_takes_only_its_opening() -> None:
             ask()
     with pytest.raises(BudgetError, match="was never admitted here"):
         LedgerState().find_account_of_study("a")
+
+
+def test_cohort_that_leaves_one_site_out_after_all_were_counted_is_refused(every_kind: list[Value]) -> None:
+    number = number_of(every_kind, "cohort")
+    values = changed(every_kind, number, cohort=["east", "north", "south", "west"])
+    fewer = {**values[number - 1], "body": {**values[number - 1]["body"], "cohort": ["east", "north", "south"]}}
+    refused([*values[:number], fewer], number + 1, Rule.COHORT, "differs by 1 site .west.*at least 3")
+    other = {**fewer, "body": {**fewer["body"], "cohort": ["a", "b", "c"]}}  # three and four sites apart
+    assert replay(forged([*values[:number], other])).head.number == number + 1

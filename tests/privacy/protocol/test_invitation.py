@@ -2,13 +2,15 @@
 
 import base64
 import datetime
+import io
 import zlib
+from pathlib import Path
 
 import pytest
 
 from privacy.client_certificate import Role
 from privacy.errors import SiteConfigError
-from privacy.protocol.invitation import Invitation, hash_token, make_token
+from privacy.protocol.invitation import Invitation, hash_token, make_token, read_invitation
 from tests.privacy.launch_makers import COORDINATOR_KEY
 
 INVITATION = Invitation(
@@ -27,6 +29,25 @@ def test_text_comes_back_however_it_is_wrapped() -> None:
     text = INVITATION.to_text()
     for wrapped in (text, f"  {text}\r\n", "\n".join(text[at : at + 60] for at in range(0, len(text), 60))):
         assert Invitation.from_text(wrapped, SiteConfigError) == INVITATION
+
+
+@pytest.mark.parametrize("given", ["text", "file", "-"])
+def test_invitation_is_read_as_text_from_a_file_and_from_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    """A text on the command line is seen by other users of the machine; the other two are not."""
+    file = tmp_path / "invitation"
+    file.write_text(f"{INVITATION.to_text()}\n")
+    with file.open() as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        words = {"text": INVITATION.to_text(), "file": str(file), "-": "-"}
+        assert read_invitation(words[given], SiteConfigError) == INVITATION
+
+
+def test_standard_input_without_an_invitation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with pytest.raises(SiteConfigError, match="expected an invitation"):
+        read_invitation("-", SiteConfigError)
 
 
 @pytest.mark.parametrize("cut", [10, 40, 200, -1])

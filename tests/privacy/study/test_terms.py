@@ -152,6 +152,15 @@ def test_digest_is_the_same_whatever_the_order_of_keys(tmp_path: Path) -> None:
     assert read_terms(path).digest == golden_terms().digest
 
 
+def test_version_of_the_model_is_in_the_bytes_only_where_it_is_written(tmp_path: Path) -> None:
+    assert "version" not in json.loads(golden_terms().to_bytes())["model"]
+    named = parse_terms({**yaml.safe_load(TEXT), "model": {**yaml.safe_load(TEXT)["model"], "version": 2}})
+    assert json.loads(named.to_bytes())["model"]["version"] == 2
+    assert parse_terms(json.loads(named.to_bytes())) == named
+    assert named.digest != golden_terms().digest
+    assert (named.model.label, golden_terms().model.label) == (f"{named.model.name}@2", named.model.name)
+
+
 def test_terms_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         golden_terms().privacy.epsilon = 100.0

@@ -120,7 +120,8 @@ def test_two_sites_are_enrolled_by_files_passed_by_hand(tmp_path: Path) -> None:
         home, request, admission = tmp_path / name, tmp_path / f"{name}.request", tmp_path / f"{name}.admission"
         identities[name] = script("consilium-site", "init", home, "--name", name).strip()
         script("consilium-site", "--dir", home, "join", "--request", request)
-        assert script("consilium", "--dir", wood, "admit", request, "--out", admission).strip() == identities[name]
+        done = script("consilium", "--dir", wood, "admit", request, "--out", admission, "--yes")
+        assert done.strip() == identities[name]
         assert script("consilium-site", "--dir", home, "join", "--admission", admission).strip() == key
         train = write_patients(tmp_path / f"{name}-train.csv", 60, f"{name}-a", seed=number)
         test = write_patients(tmp_path / f"{name}-test.csv", 30, f"{name}-b", seed=10 + number)

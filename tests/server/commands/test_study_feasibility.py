@@ -1,5 +1,6 @@
 """``consilium study feasibility`` as its operator types it, before any site is asked."""
 
+import re
 from pathlib import Path
 
 import click
@@ -37,6 +38,7 @@ def test_feasibility_writes_a_study_file_that_people_can_check_and_approve(folde
     checked = study(folder, "check", written, "--runs", "2").stdout
     assert "statistics, and epsilon_per_study of 0.5" in checked
     assert "in one exchange; trains nothing" in checked
+    assert re.search(r"nor more than 4,194,\d{3} patients to train on", checked)  # 2^31 / 512, less 12 deviations
     with pytest.raises(TermsError, match="cannot be written: File exists"):
         study(folder, "feasibility", trains, *asked)
 

@@ -1,6 +1,7 @@
 """The control plane: real gRPC, over the Unix socket and over TLS with real certificates."""
 
 import datetime
+import logging
 import threading
 import time
 import urllib.parse
@@ -21,7 +22,7 @@ from privacy.control.order import ORDER_METADATA, sign_order
 from privacy.errors import CoordinatorError, Error, FederationError, RefusedCallError, RefusedError, TermsError
 from privacy.keys import SigningKey
 from privacy.refusal_codes import RefusalCode
-from server.control.server import ControlServer, Fields
+from server.control.server import STREAMS_OF_A_PERSON, ControlServer, Fields
 from server.federation.client_certificates import issue_for_key
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
@@ -455,6 +456,87 @@ def test_too_many_calls_are_refused(plane: Plane) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         call_often()
     assert "too many calls" in details(caught)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_member_that_calls_too_often_is_told_to_wait(plane: Plane) -> None:
+    """Whoever waits for an admission, or listens for messages, goes on later after this error."""
+    client = plane.connect("otto")
+    with pytest.raises(NotRunningError, match="too many calls at once; try again in a minute"):
+        for _ in range(200):
+            client.call("ListSites")
+    plane.connect("anna").call("ListSites")
+
+
+def test_strangers_keep_nobody_waiting_who_is_invited(tmp_path: Path) -> None:
+    """Attack: somebody without an invitation calls as often as the gateway lets them."""
+    plane = Plane(tmp_path)
+    relayed, invitation = plane.relay(b""), plane.members.invite("elm", Role.SITE, "", 1)
+    for request in ({"token": "t"}, {"token": "t", "request": "["}):
+        with pytest.raises(grpc.RpcError, match="too many calls"):
+            for _ in range(100):
+                plane.call_raw("Join", plane.gateway, relayed, **request)
+    plane.call_raw("Join", plane.gateway, relayed, token=invitation.token)
+    with pytest.raises(grpc.RpcError, match="too many calls"):
+        for _ in range(100):
+            plane.call_raw("Join", plane.gateway, relayed, token=invitation.token)
+    plane.server.close()
+
+
+def test_one_person_leaves_streams_to_the_others(plane: Plane) -> None:
+    """Attack: one auditor opens streams until nobody can watch a study."""
+    otto, anna = plane.connect("otto"), plane.connect("anna")
+    streams = [otto.stream("WatchStudy", study="endless", after=0) for _ in range(STREAMS_OF_A_PERSON)]
+    for stream in streams:
+        next(stream)
+    with pytest.raises(RefusedCallError, match="'otto' has 4 streams open already"):
+        next(otto.stream("WatchStudy", study="endless", after=0))
+    assert next(anna.stream("WatchStudy", study="endless", after=0))
+    for client in (otto, anna):
+        client.close()
+
+
+def test_refused_calls_are_in_the_processs_log(plane: Plane, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING), pytest.raises(RefusedCallError):
+        plane.connect("otto").call("Invite", name="elm", role="site", contact="", hours=2)
+    with caplog.at_level(logging.WARNING), pytest.raises(grpc.RpcError):
+        plane.call_raw("Invite", plane.credentials["anna"], ())
+    assert "a call was refused: the auditor 'otto' may not call Invite" in caplog.text
+    assert "a call was refused: the call Invite changes something and must carry an order" in caplog.text
+
+
+def test_order_that_was_used_before_a_restart_is_refused(tmp_path: Path) -> None:
+    """Attack: the gateway keeps a signed call, waits until the coordinator restarts, and sends it again."""
+    plane = Plane(tmp_path)
+    arguments: dict[str, Any] = {"name": "elm", "role": "site", "contact": "", "hours": 2}
+    request = to_message(CALLS["Invite"].request, arguments).SerializeToString()
+    order = (ORDER_METADATA, sign_order(plane.keys["anna"], "wood", "anna", "Invite", request))
+    relayed = plane.relay(plane.credentials["anna"].certificate, order)
+    plane.call_raw("Invite", plane.gateway, relayed, **arguments)
+    plane.server.close()
+    plane.server = ControlServer(
+        plane.federation, {"Invite": plane.behaviour.invite}, {}, ("127.0.0.1", plane.port)
+    )
+    with pytest.raises(grpc.RpcError, match="was used before"):
+        plane.call_raw("Invite", plane.gateway, relayed, **arguments)
+    plane.connect("anna").call("Invite", **arguments)
+    plane.server.close()
+
+
+def test_gateways_certificate_ends_when_it_has_another_one(tmp_path: Path) -> None:
+    """Attack: the gateway's key was stolen; its operator removes the files, and the coordinator makes new ones."""
+    plane = Plane(tmp_path)
+    stolen, relayed = plane.gateway, plane.relay(plane.credentials["otto"].certificate)
+    plane.call_raw("ListSites", stolen, relayed)
+    for name in ("gateway.key", "gateway.crt"):
+        (plane.federation.folder / "gateway" / name).unlink()
+    plane.federation.write_gateway_files()
+    with pytest.raises(grpc.RpcError) as caught:
+        plane.call_raw("ListSites", stolen, relayed)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert "another certificate than the one in its folder" in details(caught)
+    plane.call_raw("ListSites", plane.gateway, relayed)
+    plane.server.close()
 
 
 def test_request_that_is_too_large_is_refused(plane: Plane) -> None:

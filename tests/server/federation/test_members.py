@@ -1,15 +1,19 @@
 """Members: enrolled once, invited once, removed at once."""
 
+import base64
 import datetime
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 
 from privacy.client_certificate import CredentialFiles, Role, read_certificate, read_subject
 from privacy.errors import FederationError, RefusedCallError
+from privacy.files import hold_lock
 from privacy.keys import SigningKey
 from privacy.protocol.enrolment import JoinRequest, SignedJoinRequest, format_fingerprint
 from privacy.protocol.invitation import Invitation
@@ -121,13 +125,112 @@ def test_certificate_names_the_member_and_nothing_that_the_request_says(
     certificate = read_certificate(admission.certificate)
     assert read_subject(certificate).uri == "consilium://wood/site/ash"
     assert certificate.subject.rfc4514_string() == "CN=ash"
-    assert federation.read_sites()["ash"].serials == (format_serial(certificate),)
+    assert federation.read_sites()["ash"].serials == {
+        format_serial(certificate): certificate.not_valid_after_utc
+    }
 
 
 def test_members_that_are_enrolled_side_by_side_are_all_kept(federation: Federation) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda name: Members(federation).enrol(request(name)), KEYS))
     assert set(federation.read_sites()) == set(KEYS)
+
+
+def test_node_key_of_a_removed_site_is_refused_also_under_another_name(federation: Federation) -> None:
+    """Attack: a removed site hands its key to another one. Flower never takes it again, and everything would wait."""
+    Members(federation).enrol(request("ash"))
+    Members(federation).remove("ash")
+    for other in (request("ash"), request("birch", node_key=NODE_KEYS["ash"])):
+        with pytest.raises(FederationError, match="never accepted again: its people make another one"):
+            Members(federation).enrol(other)
+    Members(federation).enrol(request("ash", node_key=NODE_KEYS["elm"]))
+    assert set(federation.read_sites()) == {"ash"}
+
+
+def write_otherwise(line: str) -> list[str]:
+    """Write a node key in other ways: two that an SSH library reads as the same key, and with a compressed point."""
+    kind, text = line.split()
+    point = load_ssh_public_key(line.encode()).public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
+    fields = (b"ecdsa-sha2-nistp384", b"nistp384", point)
+    compressed = b"".join(struct.pack(">I", len(each)) + each for each in fields)
+    same = [f"{kind} {text[:10]}!{text[10:]}", f"{kind} {text}===="]
+    assert all(load_ssh_public_key(each.encode()) == load_ssh_public_key(line.encode()) for each in same)
+    return [*same, f"{kind} {base64.b64encode(compressed).decode()}"]
+
+
+def test_node_key_that_is_written_otherwise_is_refused(federation: Federation) -> None:
+    """Attack: the key of an enrolled site in another text, to be enrolled twice; keys are compared as text."""
+    Members(federation).enrol(request("ash"))
+    for line in write_otherwise(NODE_KEYS["ash"]):
+        with pytest.raises(FederationError, match="the join request is damaged: expected a node key"):
+            Members(federation).enrol(request("birch", node_key=line))
+    assert set(federation.read_sites()) == {"ash"}
+
+
+def test_name_of_the_local_operator_is_nobody_elses(published: Members, tmp_path: Path) -> None:
+    """Attack: in the audit log and in launches, ``local`` is the operator at the coordinator's machine."""
+    with pytest.raises(FederationError, match="'local' is the operator at the coordinator's own machine"):
+        published.invite("local", Role.OPERATOR, "", 1)
+    with pytest.raises(FederationError, match="'local' is the operator at the coordinator's own machine"):
+        published.enrol(answer(published.invite("anna", Role.OPERATOR, "", 1), tmp_path / "anna", name="local"))
+
+
+# Renewal ---------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """A clock that tests set."""
+
+    def __init__(self) -> None:
+        self.now = datetime.datetime.now(datetime.UTC)
+
+    def __call__(self) -> datetime.datetime:
+        return self.now
+
+    def pass_days(self, days: float) -> None:
+        self.now += datetime.timedelta(days=days)
+
+
+def make_signing_request(folder: Path, number: int) -> str:
+    (folder / str(number)).mkdir()
+    return CredentialFiles(folder / str(number)).make_request("ash")
+
+
+def test_certificate_is_renewed_once_it_is_due_and_not_before(federation: Federation, tmp_path: Path) -> None:
+    """Attack: a member asks for certificates without end, and the list of members grows with each."""
+    clock = Clock()
+    members = Members(federation, clock)
+    members.enrol(request("ash"))
+    first, second, third = (make_signing_request(tmp_path, number) for number in range(3))
+    with pytest.raises(FederationError, match="has a certificate until .*, and it is not time for another"):
+        members.renew_member(Role.SITE, "ash", first)
+    clock.pass_days(61)
+    renewed = members.renew_member(Role.SITE, "ash", second)
+    assert members.renew_member(Role.SITE, "ash", second) == renewed, "whose answer was lost gets it again"
+    for _ in range(3):
+        with pytest.raises(FederationError, match="if its key was lost, have 'ash' removed and invited again"):
+            members.renew_member(Role.SITE, "ash", third)
+    assert len(federation.read_sites()["ash"].serials) == 2
+
+
+def test_list_of_certificates_stays_short_over_the_authoritys_life(federation: Federation, tmp_path: Path) -> None:
+    """Ten years in which a site asks every ten days, with a new key each time."""
+    clock = Clock()
+    members, keys = Members(federation, clock), [make_signing_request(tmp_path, number) for number in range(2)]
+    members.enrol(request("ash"))
+    authority = x509.load_pem_x509_certificate(federation.tls.ca.read_bytes())
+    most, renewed = 0, 0
+    while clock.now + datetime.timedelta(days=2) < authority.not_valid_after_utc:
+        try:
+            members.renew_member(Role.SITE, "ash", keys[renewed % 2])
+            renewed += 1
+        except FederationError:
+            pass
+        serials = federation.read_sites()["ash"].serials
+        most = max(most, len(serials))
+        clock.pass_days(10)
+    assert most == 2
+    assert 55 < renewed < 65
 
 
 # Invitations -----------------------------------------------------------------------------------------------
@@ -153,7 +256,7 @@ def test_fingerprint_of_another_request_admits_nobody(published: Members, tmp_pa
     with pytest.raises(FederationError, match="the invitation is in other hands"):
         published.admit("ash", format_fingerprint(ours.statement))
     assert folder_of(published).read_sites() == {}
-    assert published.list_requests()[0]["others"] == 1
+    assert published.list_requests()[0].others == 1
 
 
 def test_replaced_invitation_is_noticed(published: Members, tmp_path: Path) -> None:
@@ -192,6 +295,35 @@ def test_token_is_not_kept(published: Members) -> None:
 def test_federation_that_nobody_reaches_invites_nobody(federation: Federation) -> None:
     with pytest.raises(FederationError, match="an invitation would lead nowhere"):
         Members(federation).invite("ash", Role.SITE, "Bob", 24)
+
+
+def test_gateways_folder_is_for_the_group_and_the_federation_around_it_is_not(published: Members) -> None:
+    federation = folder_of(published)
+    federation.renew_certificates()
+    gateway = federation.folder / "gateway"
+    assert (gateway.stat().st_mode & 0o777, federation.folder.stat().st_mode & 0o777) == (0o750, 0o700)
+    assert {path.name: path.stat().st_mode & 0o777 for path in gateway.iterdir()} == dict.fromkeys(
+        ("ca.crt", "crl.pem", "gateway.crt", "gateway.key"), 0o640
+    )
+
+
+def test_invitation_that_is_replaced_while_it_is_admitted_stays_replaced(
+    published: Members, tmp_path: Path
+) -> None:
+    """The operator invites again in one window while another admits: what was read before would come back."""
+    invitation = published.invite("ash", Role.SITE, "Bob", 24)
+    signed = answer(invitation, tmp_path / "ash")
+    published.receive(invitation.token, signed)
+    invitations = folder_of(published).open_invitations()
+    with ThreadPoolExecutor(1) as pool:
+        with hold_lock(folder_of(published).folder / "members.lock"):
+            admitted = pool.submit(published.admit, "ash", format_fingerprint(signed.statement))
+            with pytest.raises(TimeoutError):
+                admitted.result(0.5)
+            invitations.add("ash", invitations.read()["ash"].model_copy(update={"request": None}))
+        with pytest.raises(FederationError, match="no request of it has come yet"):
+            admitted.result()
+    assert invitations.read()["ash"].admission is None and folder_of(published).read_sites() == {}
 
 
 # Removal ---------------------------------------------------------------------------------------------------

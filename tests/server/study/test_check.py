@@ -243,3 +243,15 @@ def test_range_that_whole_sites_need_is_told() -> None:
     assert (
         "the noise and the sum need" in check_study(terms).model_dump(by_alias=True)["privacy"]["shares"]["problem"]
     )
+
+
+def test_study_whose_launch_no_site_would_take_is_a_problem_before_it_is_launched() -> None:
+    """The vocabulary of one text column has more bytes than a message."""
+    words = [f"{number:05}{'w' * 180}" for number in range(12_000)]
+    features = [{"kind": "text", "name": "letter", "words": words}]
+    data = {**small_terms().data.model_dump(mode="json"), "features": features}
+    (problem,) = check_study(small_terms(data=data)).problems
+    assert "and no site takes more than 2097152; name fewer columns, or fewer words" in problem
+    assert "about 2" in problem  # 12,000 words of 185 letters and 3 signs of JSON are 2,256,000 bytes
+    fewer = {**data, "features": [{**features[0], "words": words[:1000]}]}
+    assert check_study(small_terms(data=fewer)).problems == ()

@@ -88,7 +88,11 @@ def issue(federation: Federation, name: str, role: Role = Role.SITE, of: str = "
 
 
 def enrol(federation: Federation, name: str, key: ec.EllipticCurvePrivateKey, *serials: str) -> None:
-    site = EnrolledSite(identity=SigningKey.generate().public.text, node_key=format_node_key(key), serials=serials)
+    site = EnrolledSite(
+        identity=SigningKey.generate().public.text,
+        node_key=format_node_key(key),
+        serials={serial: NOW + datetime.timedelta(days=90) for serial in serials},
+    )
     federation.write_enrolment(Enrolment(sites={**federation.read_sites(), name: site}))
 
 

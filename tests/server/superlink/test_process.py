@@ -4,19 +4,27 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
+from flwr.supercore.constant import SUPEREXEC_AUTH_SIGNATURE_HEADER, TASK_TOKEN_HEADER
+from flwr.supercore.routers.runtime import responses
+from flwr.supercore.routers.runtime import router as runtime
+from flwr.superlink.routers.control import router as control
+from starlette.routing import Route
 
 from privacy.errors import SuperLinkError, WireError
 from privacy.keys import generate_node_key
 from server.federation.certificates import TlsFiles, create_authority, issue_server_certificate
 from server.superlink.bundle import make_bundle
 from server.superlink.control_api import RunState, RunStatus
+from server.superlink.gate import SECRET_FILE, SECRET_HEADER
 from server.superlink.process import HOST, SuperLink, find_free_port
 from tests.loopback import RemoteGrid, wait_for
 
@@ -182,6 +190,48 @@ def test_start_with_a_broken_certificate_quotes_the_error(tmp_path: Path) -> Non
     files.key.write_text("no key")
     with pytest.raises(SuperLinkError, match=r"ended while it was starting; .*superlink\.log says: .*PEM"):
         SuperLink(tmp_path, files, find_free_port()).start()
+
+
+def list_flowers_paths() -> list[str]:
+    """List every path of Flower's Control and Runtime APIs, as its own routers have them."""
+    routers = (control, runtime, responses.router)
+    return sorted({route.path for router in routers for route in router.routes if isinstance(route, Route)})
+
+
+def test_nothing_but_fleet_is_answered_on_loopback_without_the_secret(superlink: SuperLink) -> None:
+    """Attack: the gateway was taken over, and shares the loopback interface with the SuperLink."""
+    paths = list_flowers_paths()
+    assert {"/v1/control/start-run", "/v1/runtime/acquire-task", "/v1/runtime/push-messages"} <= set(paths)
+    trust = ssl.create_default_context(cafile=superlink.tls.ca)
+    with httpx.Client(base_url=f"https://{superlink.address}", verify=trust, trust_env=False) as stranger:
+        for wrong in ({}, {SECRET_HEADER: "0" * 64}):
+            answers = {path: stranger.post(path, headers=wrong).status_code for path in paths}
+            answers |= {path: stranger.get(path, headers=wrong).status_code for path in ("/docs", "/openapi.json")}
+            assert set(answers.values()) == {404}, answers
+        for wrong in ({TASK_TOKEN_HEADER: "0" * 64}, {SUPEREXEC_AUTH_SIGNATURE_HEADER: "0" * 64}):
+            answers = {
+                path: stranger.post(path, headers={**wrong, "content-type": "application/protobuf"}).status_code
+                for path in paths
+                if path.startswith("/v1/runtime/")
+            }
+            assert all(400 <= code < 500 for code in answers.values()), answers
+            assert answers["/v1/runtime/acquire-task"] == 401
+
+
+def test_secret_is_this_users_alone_and_another_one_with_every_start(
+    tmp_path: Path, certificates: TlsFiles
+) -> None:
+    secrets = []
+    for _ in range(2):
+        with SuperLink(tmp_path, certificates, find_free_port()) as link:
+            path = link.folder / SECRET_FILE
+            assert path.stat().st_mode & 0o777 == 0o600
+            secrets.append(path.read_text())
+            processes = marked_with(tmp_path)
+            assert len(processes) > 1  # the SuperLink and its SuperExec
+            for pid in processes:
+                assert secrets[-1].encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert len(set(secrets)) == 2
 
 
 def test_calls_to_a_stranger_on_the_port_are_not_answered(superlink: SuperLink, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ data model 5.4 (``omop``), or from files of a FHIR R4 bulk export (``fhir``).
 
 import zoneinfo
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -15,13 +15,9 @@ from client.data.conversion.events.times import UNITS_S, check_time_form, find_z
 from client.data.conversion.mapping import DataMapping
 from client.data.conversion.sources import RowSource
 from privacy.document import Document
-from privacy.fields import Column
+from privacy.fields import Column, wrap_one
 from privacy.study.data.code_systems import CodeSystem
 from privacy.study.data.event_criteria import CodeName
-
-
-def _list_forms(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 def _check_forms(forms: tuple[str, ...]) -> tuple[str, ...]:
@@ -31,7 +27,7 @@ def _check_forms(forms: tuple[str, ...]) -> tuple[str, ...]:
 
 
 TimeForms = Annotated[
-    tuple[str, ...], BeforeValidator(_list_forms), Field(min_length=1, max_length=10), AfterValidator(_check_forms)
+    tuple[str, ...], BeforeValidator(wrap_one), Field(min_length=1, max_length=10), AfterValidator(_check_forms)
 ]
 
 
@@ -67,8 +63,26 @@ class CodeColumn(Document):
         return self
 
 
+class MeasuredColumn(Document):
+    """A column of values of one thing, in a table with a row for each visit or examination.
+
+    Attributes:
+        column: its name.
+        code: what is measured.
+        unit: of the values.
+        words: the hospital's words, each with the number that it counts as, such as {no: 0, yes: 1}.
+        missing: words that mean that it was not measured.
+    """
+
+    column: Column
+    code: CodeName
+    unit: str = Field(default="", max_length=40)
+    words: dict[str, float] = Field(default={}, max_length=1000)
+    missing: tuple[str, ...] = ("",)
+
+
 class EventTable(Document):
-    """A table with an event a row.
+    """A table with an event a row, or with several values of one moment in columns of their own.
 
     Attributes:
         source: where it is.
@@ -79,6 +93,7 @@ class EventTable(Document):
         value, unit: the columns of a measured value and its unit.
         units: the hospital's words for units, each with the one that it means; the empty word is a missing one.
         limits: whether ``<5`` in the column of values counts as 5.
+        measured: columns that hold the values of one thing each; ``codes`` and ``value`` are of other columns.
         text: a column of notes; they are searched, and not kept.
     """
 
@@ -93,12 +108,15 @@ class EventTable(Document):
     unit: Column | None = None
     units: dict[str, str] = Field(default={}, max_length=1000)
     limits: bool = False
+    measured: tuple[MeasuredColumn, ...] = Field(default=(), max_length=1000)
     text: Column | None = None
 
     @model_validator(mode="after")
     def _with_something(self) -> Self:
-        if not self.codes and self.text is None:
-            raise ValueError("expected columns of codes, or a column of text")
+        if not self.codes and not self.measured and self.text is None:
+            raise ValueError("expected columns of codes, measured columns, or a column of text")
+        if self.value is not None and not self.codes:
+            raise ValueError("value is of the row's codes; columns of one thing each are listed in measured")
         return self
 
 
@@ -177,6 +195,14 @@ class Omop(Document):
     codes: Literal["source", "standard"] = "source"
     vocabularies: dict[str, CodeSystem] = Field(default={}, max_length=100)
     units: dict[str, str] = Field(default={}, max_length=1000)
+
+    @field_validator("url")
+    @classmethod
+    def _usable_url(cls, url: str) -> str:
+        from client.data.adapters.sql import check_url
+
+        check_url(url)
+        return url
 
     @model_validator(mode="after")
     def _distinct_tables(self) -> Self:

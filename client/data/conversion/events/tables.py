@@ -4,7 +4,8 @@ Rules:
 
 * what a row has wrong leaves out the row, with its place: a code that is none of its system, a time that is not written
   as the mapping says, a value that is no number or a limit such as ``<5``;
-* a row of several columns of codes is several things of one moment; a word that means no code is none.
+* a row of several columns of codes, or of measured columns, is several things of one moment; a word that means no code,
+  or not measured, is none.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,9 +13,16 @@ from typing import Final, NamedTuple
 
 from client.data.adapters.rows import RowChunk
 from client.data.conversion.converters import Request
-from client.data.conversion.events.mapping import CodeColumn, EventTable, PersonTable, Tables, VisitTable
+from client.data.conversion.events.mapping import (
+    CodeColumn,
+    EventTable,
+    MeasuredColumn,
+    PersonTable,
+    Tables,
+    VisitTable,
+)
 from client.data.conversion.events.raw import AnyRaw, Event, Origin, Person, SystemCode, Visit
-from client.data.conversion.events.times import Moment, TimeReader, UnusableTimeError, lacks_day
+from client.data.conversion.events.times import UNITS_S, Moment, TimeReader, UnusableTimeError, lacks_day
 from client.data.conversion.findings import Findings
 from client.data.conversion.numbers import NumberForm, PointWatch, read_written_number
 from client.data.conversion.sources import CsvSource, open_rows
@@ -68,6 +76,8 @@ class _Reader:
         self._patient = table.patient
         self._findings: Findings = request.findings
         self._times = TimeReader(table.format, request.mapping.find_zone())
+        # numbers of days or hours are written like the source's other numbers
+        self._has_commas = table.format[0] in UNITS_S and table.source.decimal_mark == ","
         self._columns = [column for column in columns if column is not None]
         self._ids = [column for column in ids if column is not None]
 
@@ -80,8 +90,7 @@ class _Reader:
                 except UnusableRowError as error:
                     self._findings.quarantine(str(error), *row.origin, error.column)
                 else:
-                    if found is not None:
-                        yield found
+                    yield from found
         for doubt in self.list_doubts():
             self._findings.add_mistake(f"{self._source.title}: {doubt}")
 
@@ -89,7 +98,7 @@ class _Reader:
         """List what puts all rows in doubt."""
         return self._times.list_doubts()
 
-    def _read_row(self, row: _Row) -> AnyRaw | None:
+    def _read_row(self, row: _Row) -> Sequence[AnyRaw]:
         raise NotImplementedError
 
     def _name_patient(self, row: _Row) -> str:
@@ -102,6 +111,8 @@ class _Reader:
         word = "" if column is None else row.words[column]
         if not word:
             return None
+        if self._has_commas:  # a point may stand between thousands then: with it the word is none
+            word = "" if "." in word else word.replace(",", ".")
         try:
             return self._times.read_birth(word) if is_birth else self._times.read(word)
         except UnusableTimeError as error:
@@ -115,14 +126,14 @@ class _PersonReader(_Reader):
         super().__init__(table, request, columns, [table.patient])
         self._table = table
 
-    def _read_row(self, row: _Row) -> Person:
+    def _read_row(self, row: _Row) -> Sequence[Person]:
         table = self._table
         birth = self._read_time(row, table.birth, is_birth=True)
         death, followed = (self._read_time(row, column) for column in (table.death, table.followed))
         if birth is not None and death is not None and death.end < birth.second:
             raise UnusableRowError("lies before the birth", table.death or "")
         facts = {name: (row.words[fact.column], fact) for name, fact in table.facts.items()}
-        return Person(
+        person = Person(
             self._name_patient(row),
             None if birth is None else birth.second,
             None if death is None else death.end,
@@ -130,6 +141,7 @@ class _PersonReader(_Reader):
             tuple((name, fact.words.get(word, word)) for name, (word, fact) in facts.items() if word),
             table.birth is not None and lacks_day(row.words[table.birth]),
         )
+        return [person]
 
 
 class _VisitReader(_Reader):
@@ -138,13 +150,13 @@ class _VisitReader(_Reader):
         super().__init__(table, request, columns, [table.patient, table.visit])
         self._table = table
 
-    def _read_row(self, row: _Row) -> Visit:
+    def _read_row(self, row: _Row) -> Sequence[Visit]:
         table = self._table
         start, end = (self._read_time(row, column) for column in (table.start, table.end))
         visit = normalise(row.words[table.visit])
         if not is_usable(visit):
             raise UnusableRowError("names no visit", table.visit)
-        return make_visit(self._name_patient(row), visit, start, end, row.origin, table.start, table.end)
+        return [make_visit(self._name_patient(row), visit, start, end, row.origin, table.start, table.end)]
 
 
 class _EventReader(_Reader):
@@ -152,7 +164,7 @@ class _EventReader(_Reader):
         systems = [code.system_column for code in table.codes]
         columns = [
             table.patient, table.time, table.visit, *(code.column for code in table.codes), *systems, table.value,
-            table.unit, table.text,
+            table.unit, table.text, *(each.column for each in table.measured),
         ]  # fmt: skip
         super().__init__(
             table, request, columns, [table.patient, table.visit, *(code.column for code in table.codes)]
@@ -161,7 +173,7 @@ class _EventReader(_Reader):
         self._form = NumberForm(table.source.decimal_mark, table.source.thousands, table.limits)
         self._points = PointWatch()
 
-    def _read_row(self, row: _Row) -> Event | None:
+    def _read_row(self, row: _Row) -> Sequence[Event]:
         table, words = self._table, row.words
         codes = tuple(code for column in table.codes if (code := self._read_code(column, row)) is not None)
         time = self._read_time(row, table.time)
@@ -171,8 +183,20 @@ class _EventReader(_Reader):
         value = None if table.value is None else self._read_value(words[table.value], table.value)
         unit = "" if table.unit is None else words[table.unit]
         text = "" if table.text is None else words[table.text]
-        patient = self._name_patient(row)
-        return Event(patient, visit, time.second, codes, value, table.units.get(unit, unit), text, row.origin)
+        patient, unit = self._name_patient(row), table.units.get(unit, unit)
+        events = [Event(patient, visit, time.second, codes, value, unit, text, row.origin)]
+        for each in table.measured:
+            if (number := self._read_measured(each, words[each.column])) is not None:
+                code = SystemCode(
+                    each.code.system, normalise_code(each.code.system, each.code.code) or each.code.code
+                )
+                events.append(Event(patient, visit, time.second, (code,), number, each.unit, "", row.origin))
+        return events
+
+    def _read_measured(self, column: MeasuredColumn, word: str) -> float | None:
+        if word in column.missing:
+            return None
+        return column.words[word] if word in column.words else self._read_value(word, column.column)
 
     def _read_code(self, column: CodeColumn, row: _Row) -> SystemCode | None:
         word = row.words[column.column]

@@ -101,6 +101,12 @@ def test_long_file_comes_in_chunks_with_the_lines_of_all_rows(tmp_path: Path) ->
     assert [word for chunk in chunks for word in chunk.columns["größe"]] == [str(row) for row in range(20_000)]
 
 
+def test_rows_of_long_fields_come_in_chunks_of_few(tmp_path: Path) -> None:
+    """Eight thousand letters of a megabyte each would be a chunk of eight gigabytes."""
+    path = written(tmp_path, "id,größe\n" + f"1,{'a' * (1 << 20)}\n" * 40)
+    assert [len(chunk) for chunk in read(path)[0]] == [16, 16, 8]
+
+
 def test_rows_of_another_length_are_reported_by_line_and_left_out(tmp_path: Path) -> None:
     path = written(tmp_path, "id,größe\n1,2\n3\n4,5,6\n7,8\n")
     chunks, _, problems = read(path)

@@ -131,7 +131,7 @@ def test_sheet_is_named_where_there_are_several(tmp_path: Path) -> None:
 def test_file_that_is_no_workbook_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "t.xlsx"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"is no Excel workbook of the form \.xlsx|is empty"):
+    with pytest.raises(DataError, match=r"is no Excel workbook|is empty"):
         read(path, ("id",))
 
 

@@ -1,6 +1,7 @@
 """FASTA files become records, and a genome is read by place; a damaged file becomes a sentence."""
 
 import gzip
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,18 @@ def parse_plainly(text: str) -> list[tuple[str, str]]:
         (header.strip(), "".join(lines.split()))
         for header, _, lines in (part.partition("\n") for part in text.split(">")[1:])
     ]
+
+
+def test_record_of_one_letter_a_line_takes_the_memory_of_its_letters(tmp_path: Path) -> None:
+    path = write(tmp_path, b">one\n" + b"A \xa0\n" * 200_000)
+    tracemalloc.start()
+    try:
+        (record,) = FastaFile(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert record.letters == "A" * 200_000
+    assert peak < 4_000_000  # a list of its lines would be 8,000,000
 
 
 @pytest.mark.parametrize(

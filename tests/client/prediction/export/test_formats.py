@@ -11,13 +11,16 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from benchmarks.small_study import small_terms
+from client.data.conversion.images.feature_words import read_features
 from client.prediction.export.formats import TOLERANCE, Format, export_model
 from client.prediction.export.onnx_file import make_onnx
 from client.prediction.predict import load_model, predict
 from client.prediction.release_contract import ReleaseContract, read_contract
 from models.catalogue import NAMES, find_model
 from privacy.errors import ReleaseError
-from tests.client.prediction.released import release_of_catalogue, release_table
+from privacy.study import Terms, parse_terms
+from tests.client.prediction.released import release_first_values, release_of_catalogue, release_table
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -95,6 +98,53 @@ def test_export_of_a_table_takes_columns_in_their_own_units(form: Format, tmp_pa
     beyond = {"age": np.array([900.0]), "sex": np.array([-1])}
     (found,) = (run_onnx if form == "onnx" else run_archive)(out, beyond)["probability"]
     assert float(found) == pytest.approx(1 / (1 + np.exp(-(2.0 + 0.25 + 0.125))), abs=1e-6)
+
+
+def make_image_terms(**column: Any) -> Terms:
+    """An image beside an age and a sex."""
+    sex = {"kind": "category", "name": "sex", "values": ["f", "m"]} | column
+    return parse_terms(
+        small_terms().model_dump(mode="json")
+        | {
+            "model": {"name": "image-table", "options": {"preset": "small"}},
+            "data": {
+                "kind": "images",
+                "name": "pictures",
+                "ranges_from": "invented",
+                "images": [
+                    {
+                        "name": "image",
+                        "height": 32,
+                        "width": 32,
+                        "values": {"kind": "full-range"},
+                        "resize": "stretch",
+                    }
+                ],
+                "features": [{"kind": "number", "name": "age", "low": 20, "high": 80}, sex],
+                "label": {"name": "ill", "positive": ["yes"], "negative": ["no"]},
+            },
+        }
+    )
+
+
+def test_export_of_images_takes_the_columns_beside_them_in_their_own_units(tmp_path: Path) -> None:
+    terms = make_image_terms()
+    release, out = release_first_values(tmp_path, terms), tmp_path / "m.pt2"
+    contract, description = export_as(release, "archive", out)
+    assert [each.name for each in description.inputs] == ["age", "sex", "image"]
+    pictures = np.random.default_rng(1).random((4, 1, 32, 32), dtype=np.float32)
+    words = [{"age": age, "sex": sex} for age, sex in (("50", "f"), ("20", "m"), ("?", "m"), ("900", "?"))]
+    encoded = np.stack([read_features(terms.data, each, {}) for each in words])  # type: ignore[arg-type]
+    np.savez(tmp_path / "new.npz", patient=np.array(list("abcd")), image=pictures, features=encoded)
+    said = predict(contract, load_model(release, contract), tmp_path / "new.npz").outputs
+    ages, sexes = np.array([50, 20, np.nan, 900]), np.array([0, 1, 1, -1])
+    compare(run_archive(out, {"age": ages, "sex": sexes, "image": pictures}), said)
+
+
+def test_column_that_is_called_like_the_image_is_not_taken_for_it(tmp_path: Path) -> None:
+    release = release_first_values(tmp_path, make_image_terms(name="image"))
+    with pytest.raises(ReleaseError, match="would take two inputs called 'image'; use --format safetensors"):
+        export_as(release, "archive", tmp_path / "m.pt2")
 
 
 def test_monai_runs_a_bundle_and_gives_the_same_scores(tmp_path: Path) -> None:

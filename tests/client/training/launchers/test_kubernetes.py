@@ -114,6 +114,8 @@ def test_pod_has_no_network_no_token_no_root_and_reads_its_data_only() -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     (container,) = pod["containers"]
+    place = container["command"].index("--confinement")
+    assert container["command"][place + 1] == "available"  # a cluster that enforces no policy has the filter still
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}

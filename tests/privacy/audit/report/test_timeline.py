@@ -163,10 +163,11 @@ def test_approvers_of_a_study_are_who_agreed_to_its_terms_or_to_its_launch(tmp_p
 def test_decision_to_refuse_and_one_about_a_release_are_no_approval_of_the_study(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     with granted_ledger(path) as ledger:
-        ledger.require(requirement("a", persons=2))
-        ledger.decide("a", About.ADMISSION, Choice.REFUSE, "Bob", why="too many columns")
-        ledger.decide("a", About.ADMISSION, Choice.APPROVE, "Bob")
-        ledger.decide("a", About.ADMISSION, Choice.APPROVE, "Ada")
+        asked = requirement("a", persons=2)
+        ledger.require(asked)
+        ledger.decide("a", About.ADMISSION, Choice.REFUSE, "Bob", launch=asked.launch, why="too many columns")
+        ledger.decide("a", About.ADMISSION, Choice.APPROVE, "Bob", launch=asked.launch)
+        ledger.decide("a", About.ADMISSION, Choice.APPROVE, "Ada", launch=asked.launch)
         ledger.allow("a", POPULATION, plan(), TERMS)
     timeline = read_timeline(path, None).timeline
     assert [each.by for each in timeline.list_approvers(timeline.studies["a"])] == ["Bob", "Ada"]

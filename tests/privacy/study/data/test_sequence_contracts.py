@@ -18,6 +18,7 @@ SEQUENCE = {"name": "signals", "alphabet": "dna", "length": 100, "encoded": "one
 COMPOUND = {"kind": "letters", "name": "compound", "alphabet": "smiles", "length": 50, "encoded": "ids"}
 BITS = {"kind": "fingerprint", "name": "features", "bits": 256}
 LABEL = {"name": "open", "positive": ["1"], "negative": ["0"]}
+ROW = {"kind": "similarities", "name": "compound", "columns": ["a", "b"]}
 AFFINITY = {"low": 5, "high": 11}
 
 
@@ -66,6 +67,12 @@ def test_pair_has_the_tensors_of_deepdta_and_a_fingerprint() -> None:
     assert pairs(affinity=AFFINITY).list_targets() == (affinity,)
 
 
+def test_similarities_are_a_number_for_each_column() -> None:
+    row = {"kind": "similarities", "name": "row", "columns": ["a", "b"], "low": -1, "scaled": "none"}
+    wanted = Numbers(type="number", name="row", shape=(2,), low=-1, high=1, scaled="none")
+    assert pairs(inputs=[COMPOUND, row]).list_inputs()[1] == wanted
+
+
 def test_expression_is_a_number_for_each_gene() -> None:
     assert expression().list_inputs() == (Numbers(type="number", name="features", shape=(3,), low=0, high=16),)
 
@@ -93,6 +100,9 @@ def test_expression_is_a_number_for_each_gene() -> None:
         (lambda: pairs(affinity=AFFINITY, label=LABEL), "both label and affinity"),
         (lambda: pairs(affinity={"low": 5, "high": 5}), "expected low < high"),
         (lambda: pairs(inputs=[{"kind": "graph"}]), "kind: expected 'letters', 'fingerprint'"),
+        (lambda: pairs(inputs=[ROW | {"columns": ["b", "a", "b"]}]), "columns: listed twice: b"),
+        (lambda: pairs(inputs=[ROW | {"diagonal": 2}]), "diagonal: expected a value from 0 to 1, got 2"),
+        (lambda: pairs(inputs=[ROW | {"low": 1}]), "expected low < high"),
         (lambda: expression(genes=["A", "B", "A"]), "genes: 1 are listed twice, for example A"),
         (lambda: expression(most_absent=0.1), "say what stands for them: absent"),
         (lambda: expression(low=16), "expected low < high"),

@@ -175,6 +175,7 @@ REQUIRED: Written = (
         "release": False,
         "operator": "grace",
         "operator_key": public(NEW),
+        "nonce": "6" * 32,
         "epsilon": 3,
         "policy": "8" * 64,
     },
@@ -255,11 +256,12 @@ def accepted() -> Ledger:
     state.add("reserve", 21, paid("third", RECORDS))
     state.add("evaluate", 22, paid("third", COUNTS))
     unused = third["charge"] // 2
-    state.add("return", 23, {"study": "third", "charge": unused, "why": "given-up"})
-    state.change_key(24, NEW)
+    state.add("cohort", 23, {"study": "third", "cohort": ["east", "north", "south"], "minimum": 3})
+    state.add("return", 24, {"study": "third", "charge": unused, "why": "given-up"})
+    state.change_key(25, NEW)
     now = state.standing([grant(PRICE + unused, 0), grant(0, 0, 1, 0.0001, 32)], recovered=lost.head)
-    state.add("checkpoint", 25, countersigned(now, NEW))
-    state.add("clock", 21, {"by": "Ada", "account": "ada"})
+    state.add("checkpoint", 26, countersigned(now, NEW))
+    state.add("clock", 22, {"by": "Ada", "account": "ada"})
     return state
 
 
@@ -272,6 +274,7 @@ def refused() -> Iterator[tuple[str, Ledger]]:
     yield from _wrong_prices()
     yield from _wrong_budgets()
     yield from _wrong_approvals()
+    yield from _wrong_cohorts()
     yield from _wrong_witnesses()
 
 
@@ -391,7 +394,9 @@ def _wrong_decisions() -> Iterator[tuple[str, Ledger]]:
     yield "approval-person-refused", Ledger(*asked, DECIDED, decided(by="Bob", choice="refuse"), ALLOWED)
     yield "approval-one-of-two", Ledger(*BEGUN, two, DECIDED, ALLOWED)
     yield "approval-same-person-twice", Ledger(*BEGUN, two, DECIDED, decided(by=" ADA "), ALLOWED)
-    relaunched = ("require", 3, {**REQUIRED[2], "launch": "9" * 64})
+    yield "approval-same-person-unseen", Ledger(*BEGUN, two, DECIDED, decided(by="A\u200bda"), ALLOWED)
+    yield "once-order-of-two-launches", Ledger(*asked, ("require", 3, {**REQUIRED[2], "launch": "9" * 64}))
+    relaunched = ("require", 3, {**REQUIRED[2], "launch": "9" * 64, "nonce": "7" * 32})
     yield "approval-of-an-earlier-launch", Ledger(*asked, DECIDED, relaunched, ALLOWED)
     released = ("release", 5, {"study": "first", "model": "4" * 64, "to": "sites"})
     waits = ("require", 3, {**REQUIRED[2], "release": True})
@@ -401,6 +406,22 @@ def _wrong_decisions() -> Iterator[tuple[str, Ledger]]:
     yield "form-rule-and-persons", Ledger(*BEGUN, ("require", 3, {**REQUIRED[2], "rule": "all"}))
     review = {"site": "south", "terms": "9" * 64}
     yield "form-review-of-other-terms", Ledger(*asked, decided(reviewed=review))
+
+
+def _wrong_cohorts() -> Iterator[tuple[str, Ledger]]:
+    def counted(*names: str, minimum: int = 3) -> Written:
+        return ("cohort", 6, {"study": "first", "cohort": names, "minimum": minimum})
+
+    all_five = counted("east", "mid", "north", "south", "west")
+    yield "cohort-of-all-but-one", Ledger(*UNDER_WAY, all_five, counted("east", "mid", "north", "south"))
+    yield (
+        "cohort-of-one-more",
+        Ledger(*UNDER_WAY, counted("east", "mid", "north"), counted("east", "mid", "north", "west")),
+    )
+    careful = counted("a", "b", "c", "d", "e", "f", minimum=4)
+    yield "cohort-nearer-than-the-earlier-needs", Ledger(*UNDER_WAY, careful, counted("a", "b", "c"))
+    yield "form-cohort-order", Ledger(*UNDER_WAY, counted("north", "east", "south"))
+    yield "budget-cohort-never-admitted", Ledger(*BEGUN, all_five)
 
 
 def _wrong_witnesses() -> Iterator[tuple[str, Ledger]]:
@@ -433,7 +454,7 @@ def expected(state: Ledger, wrong: list[tuple[str, Ledger]]) -> Value:
             "entries": len(state.lines),
             "head": state.head,
             "last_entry": state.time,
-            "witnessed": 24,
+            "witnessed": 25,
             "recovered": 10,
             "unsettled_rounds": 1,
             "grants": [
