@@ -79,8 +79,8 @@ def restore(file: Path, folder: Path, passphrase_file: Path | None) -> None:
     if config.behind_gateway:
         say(f"give the gateway {folder}/gateway again")
     say(
-        "who was removed after the backup is a member again, and who was admitted after it is none: look at the members, "
-        "remove and invite, and confirm; before that it does not run: consilium confirm-members"
+        "who was removed after the backup is a member again, and who was admitted after it is none: look at the "
+        "members, remove and invite, and confirm; before that it does not run: consilium confirm-members"
     )
     say(
         "a study that ran on after the backup was written cannot continue from it, since its sites are ahead: give it "

@@ -281,7 +281,8 @@ def _describe(waiting: "WaitingRequest", refusal: str | None) -> str:
 
 
 def _compare_aloud(waiting: "WaitingRequest") -> str:
-    assert waiting.request is not None and waiting.fingerprint is not None
+    assert waiting.request is not None
+    assert waiting.fingerprint is not None
     say(f"'{waiting.name}' ({waiting.role}); you invited: {waiting.contact}")
     theirs = waiting.request.statement.contact or "no contact"
     say(f"its request says: {theirs}; its fingerprint, {_READ_IT_OUT}:")

@@ -2,7 +2,8 @@
 
 * A call over the Unix socket is the operator's of this machine, who alone can enter the federation's folder.
 * A call over TLS is that of the certificate with which the connection was made. Behind the gateway this is the
-  gateway's, which must be the present one in its folder: one that was stolen ends when another one is made. The caller's own comes in the metadata, which the gateway always sets itself, and is verified here again.
+  gateway's, which must be the present one in its folder: one that was stolen ends when another one is made. The
+  caller's own comes in the metadata, which the gateway always sets itself, and is verified here again.
 * A certificate counts only while it is in the list of its owner's: a removed member is refused at once.
 * What a role may do is in ``privacy/control/calls.py``.
 """

@@ -12,7 +12,7 @@ import contextlib
 import datetime
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from privacy.client_certificate import RENEW_DAYS, Role, Subject, read_certificate, read_signing_request
 from privacy.document import parse
@@ -236,9 +236,7 @@ class Members:
 
     def _issue(self, role: Role, name: str, signing_request: str) -> Issued:
         subject = Subject(self._federation.config.federation, role, name)
-        return issue_client_certificate(
-            self._federation.tls, signing_request, subject, self._clock()
-        )
+        return issue_client_certificate(self._federation.tls, signing_request, subject, self._clock())
 
     def _require_free(self, request: JoinRequest, enrolment: Enrolment) -> None:
         """Refuse a request whose name is ours or has other keys, or whose keys have another name or were removed."""
@@ -280,7 +278,7 @@ def _require_valid(signed: SignedJoinRequest) -> JoinRequest:
 def _add_member(enrolment: Enrolment, request: JoinRequest, issued: Issued, now: datetime.datetime) -> Enrolment:
     """Return the enrolment with the party of ``request``, and one more certificate of it."""
     known = enrolment.find(request.role, request.name)
-    fields = {
+    fields: dict[str, Any] = {
         "identity": request.identity,
         "contact": request.contact,
         "serials": {} if known is None else known.serials,

@@ -20,7 +20,9 @@ from privacy.protocol.enrolment import Admission, JoinRequest, SignedAdmission
 from privacy.protocol.invitation import Invitation
 from server.federation.invitations import WaitingRequest
 
-_BETWEEN = "something between you and the coordinator has changed it; do not go on, and call the coordinator's operator"
+_BETWEEN = (
+    "something between you and the coordinator has changed it; do not go on, and call the coordinator's operator"
+)
 
 
 def require_own_invitation(text: str, name: str, role: Role, ours: Admission) -> None:
@@ -50,7 +52,9 @@ def require_own_request(waiting: WaitingRequest, ours: Admission) -> None:
     try:
         request = waiting.request.verify(PublicKey.from_text(waiting.request.statement.identity))
     except WireError as error:
-        raise FederationError(f"the request of '{waiting.name}' that came is damaged ({error}): {_BETWEEN}") from None
+        raise FederationError(
+            f"the request of '{waiting.name}' that came is damaged ({error}): {_BETWEEN}"
+        ) from None
     authority = hashlib.sha256(ours.ca_certificate.encode("ascii")).hexdigest()
     if (request.coordinator, request.authority) != (ours.coordinator, authority):
         raise FederationError(

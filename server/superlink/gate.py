@@ -55,8 +55,8 @@ _OUTSIDE: Final = "/v1/fleet/"
 _RUNTIME: Final = "/v1/runtime/"
 _RUNTIME_PROOFS: Final = frozenset({TASK_TOKEN_HEADER, SUPEREXEC_AUTH_SIGNATURE_HEADER})
 _HEALTH: Final = "/health"
-SECRET_HEADER: Final = "consilium-superlink-secret"
-SECRET_FILE: Final = "secret"
+SECRET_HEADER: Final = "consilium-superlink-secret"  # noqa: S105 - the header's name
+SECRET_FILE: Final = "secret"  # noqa: S105 - the file's name
 """The file of the secret, in the SuperLink's folder."""
 _PIECES: Final = ("/push-object", "/pull-object")
 _log = logging.getLogger(__name__)

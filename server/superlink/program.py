@@ -5,9 +5,9 @@ descriptor of a pipe (:data:`server.superlink.process_tags.OWNER`). When the oth
 process ends, and all that it started.
 
 Two functions of Flower are wrapped: the one that makes its web application, and the one that makes the command line of
-its SuperExec, the child that starts the runs. Both get the secret of this start (``server/superlink/gate.py``): Flower's
-own option for it counts only where somebody else starts the SuperExec. If a release of Flower lacks one of the two, this
-program ends at once.
+its SuperExec, the child that starts the runs. Both get the secret of this start (``server/superlink/gate.py``):
+Flower's own option for it counts only where somebody else starts the SuperExec. If a release of Flower lacks one of
+the two, this program ends at once.
 """
 
 import importlib
@@ -40,7 +40,8 @@ def main() -> None:
     # The tag is the folder superlink/ in the federation's folder (server/superlink/process.py).
     folder = Path(os.environ[TAG])
     callers, secret = FleetCallers(find_members(folder.parent)), read_secret(folder / SECRET_FILE)
-    launcher = importlib.import_module("flwr.superlink.cli.flower_superlink")  # the package has a function of its name
+    # The package has a function of the module's name.
+    launcher: Any = importlib.import_module("flwr.superlink.cli.flower_superlink")
     make, get_command = superlink.create_app, launcher._get_superexec_command
 
     def make_gated(*arguments: Any, **named: Any) -> Any:

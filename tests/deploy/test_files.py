@@ -143,7 +143,8 @@ def test_gateway_is_another_user_than_the_coordinator_and_reads_its_folder_alone
         units[name].optionxform = str  # type: ignore[assignment, method-assign]
         units[name].read(TOP / f"deploy/systemd/consilium-{name}.service")
     coordinator, gateway = (units[name]["Service"] for name in ("coordinator", "gateway"))
-    assert gateway["User"] != coordinator["User"] and gateway["SupplementaryGroups"] == coordinator["Group"]
+    assert gateway["User"] != coordinator["User"]
+    assert gateway["SupplementaryGroups"] == coordinator["Group"]
     assert gateway["ProtectProc"] == "invisible"
     assert gateway["TemporaryFileSystem"] == "/var/lib:ro"
     assert gateway["BindReadOnlyPaths"] == "/var/lib/consilium/federation/gateway:/run/consilium-files"

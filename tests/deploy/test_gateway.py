@@ -21,7 +21,7 @@ from privacy.client_certificate import Role
 from privacy.control.channel import MAX_MESSAGE_BYTES
 from privacy.keys import convert_node_key_to_pem, format_node_key, load_node_key
 from server.federation.certificates import create_authority
-from server.superlink.gate import MAX_REQUEST_BYTES
+from server.superlink.gate import MAX_REQUEST_BYTES, SECRET_FILE, SECRET_HEADER
 from tests.deploy.gateway import GatewayWorld, Party, ask_openssl, find_missing
 from tests.loopback import wait_for
 
@@ -105,8 +105,10 @@ def test_control_api_of_flower_is_refused_from_another_address_by_the_service_it
     with httpx.Client(verify=world.make_context(None), trust_env=False) as client:
         url = f"https://localhost:{world.superlink.port}"
         elsewhere = {"X-Forwarded-For": "192.0.2.7"}  # as a gateway on this machine reports a caller
-        assert client.post(f"{url}/v1/control/list-runs", content=b"").status_code != 404
-        assert client.post(f"{url}/v1/control/list-runs", content=b"", headers=elsewhere).status_code == 404
+        ours = {SECRET_HEADER: (world.superlink.folder / SECRET_FILE).read_text()}
+        assert client.post(f"{url}/v1/control/list-runs", content=b"", headers=ours).status_code != 404
+        assert client.post(f"{url}/v1/control/list-runs", content=b"", headers=ours | elsewhere).status_code == 404
+        assert client.post(f"{url}/v1/control/list-runs", content=b"").status_code == 404
         assert client.get(f"{url}/health", headers=elsewhere).status_code == 200
 
 

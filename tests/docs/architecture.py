@@ -62,7 +62,7 @@ ROOMS: Final = {
     "server/health": "coordinator network records",
     "server/control": "coordinator runs server caller rate_limit membership study_calls message_calls metrics",
     "server/federation": "folder config members invitations certificates client_certificates gateway_files audit_log "
-    "profile testimony",
+    "profile relayed_answers testimony",
     "server/superlink": "process program gate fleet_callers database control_api process_tags output_log bundle "
     "server_app run grid message_marks",
     "server/study": "runner machine transitions state sites timeouts key_epochs rounds evaluation closing actions "

@@ -93,7 +93,7 @@ def follow_tutorials(folder: Path) -> None:
             keys |= {f"KEY-OF-{site.upper()}": printed.strip()} if words[1] == "init" else {}
         terminal.run(next(words for words in site_lines(site) if "--request" in words))
         (admit,) = steps(coordinator, "admit north.request", "study check")
-        operator.run(tuple(word.replace("north", site) for word in admit))
+        operator.run((*(word.replace("north", site) for word in admit), "--yes"))  # what they answer at a terminal
         terminal.run(next(words for words in site_lines(site) if "--admission" in words))
     for words in steps(coordinator, "study check"):
         operator.run(words)

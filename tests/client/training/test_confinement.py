@@ -21,6 +21,8 @@ from client.training.confinement import Found, InForce, confine, make_environmen
 from client.training.jobs import FirstModel, ScoreModel
 from client.training.worker import Worker
 from privacy.errors import TrainingError
+from tests.client.training import without_calls
+from tests.client.training.without_calls import LANDLOCK_CREATE, SECCOMP
 
 BUBBLEWRAP, LANDLOCK, FILTER = (Found(kind, "") for kind in (InForce.BUBBLEWRAP, InForce.LANDLOCK, InForce.FILTER))
 NONE = Found(InForce.NONE, "", filters_calls=False)
@@ -236,21 +238,10 @@ def test_environment_of_a_job_holds_no_password(monkeypatch: pytest.MonkeyPatch)
 def on_a_machine_without(calls: tuple[int, ...], wanted: Confinement, path: str) -> str:
     """Return what is chosen where the kernel has no such calls and no program but those in the folder ``path``."""
     program = f"""
-        import ctypes, struct
         from client.site.launcher import Confinement
         from client.training.confinement import choose_confinement
         from privacy.errors import SiteConfigError
 
-        class Filter(ctypes.Structure):
-            _fields_ = [("length", ctypes.c_ushort), ("steps", ctypes.c_char_p)]
-
-        steps = struct.pack("HBBI", 0x20, 0, 0, 0)
-        for number in {calls}:
-            steps += struct.pack("HBBI", 0x15, 0, 1, number) + struct.pack("HBBI", 0x06, 0, 0, 0x50000 | 38)
-        steps += struct.pack("HBBI", 0x06, 0, 0, 0x7FFF0000)
-        system = ctypes.CDLL(None)
-        assert system.prctl(38, 1, 0, 0, 0) == 0
-        assert system.prctl(22, 2, ctypes.byref(Filter(len(steps) // 8, steps)), 0, 0) == 0
         try:
             print(choose_confinement(Confinement({wanted.value!r})).sentence)
         except SiteConfigError as error:
@@ -258,7 +249,10 @@ def on_a_machine_without(calls: tuple[int, ...], wanted: Confinement, path: str)
     """
     environment = {**make_environment(), "PATH": path}
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
+        [
+            *(sys.executable, without_calls.__file__, ",".join(map(str, calls))),
+            *(sys.executable, "-c", textwrap.dedent(program)),
+        ],
         env=environment,
         capture_output=True,
         text=True,
@@ -267,7 +261,6 @@ def on_a_machine_without(calls: tuple[int, ...], wanted: Confinement, path: str)
     return done.stdout.strip()
 
 
-SECCOMP, LANDLOCK_CREATE = 317, 444
 on_x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="these calls have other numbers here")
 
 

@@ -1,7 +1,7 @@
 """What a caller makes of the errors with which a coordinator, or whoever stands in its place, ends a call."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from client.connection.message_listener import MessageListener
+from privacy.control.calls import CALLS
 from privacy.control.channel import ControlClient, _read_error, make_socket_address
 from privacy.errors import CoordinatorError, Error, FederationError
 from tests.loopback import wait_for
@@ -19,22 +20,28 @@ ODD = ["", "{}", "[]", "1", "null", "no JSON", '{"exit_code": [], "sentence": "x
 UNREADABLE = "ended the call with an error that cannot be read"
 
 
-class Refusing(grpc.GenericRpcHandler):
-    """A server that ends every call with the details of the test, after one answer of a stream."""
+class Refusing:
+    """A server that ends every call with the details of the test, a stream after one answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str) -> None:
         self.details, self.calls = "", 0
+        self._server = grpc.server(ThreadPoolExecutor(4))
+        for name, method in (
+            ("Renew", grpc.unary_unary_rpc_method_handler(self._refuse)),
+            ("AwaitMessages", grpc.unary_stream_rpc_method_handler(self._stream)),
+        ):
+            handler = grpc.method_handlers_generic_handler(CALLS[name].service, {name: method})
+            self._server.add_generic_rpc_handlers((handler,))
+        self._server.add_insecure_port(address)
+        self._server.start()
 
-    def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        stream = call.method.endswith("AwaitMessages")
-        make: Callable[..., grpc.RpcMethodHandler] = (
-            grpc.unary_stream_rpc_method_handler if stream else grpc.unary_unary_rpc_method_handler
-        )
-        return make(self._stream if stream else self._refuse)
+    def stop(self) -> None:
+        self._server.stop(0).wait()
 
     def _refuse(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         self.calls += 1
         context.abort(grpc.StatusCode.ABORTED, self.details)
+        return b""  # abort raises
 
     def _stream(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         yield b""
@@ -43,12 +50,9 @@ class Refusing(grpc.GenericRpcHandler):
 
 @pytest.fixture
 def refusing(tmp_path: Path) -> Iterator[Refusing]:
-    handler = Refusing()
-    server = grpc.server(ThreadPoolExecutor(4), handlers=[handler])
-    server.add_insecure_port(make_socket_address(tmp_path))
-    server.start()
-    yield handler
-    server.stop(0).wait()
+    server = Refusing(make_socket_address(tmp_path))
+    yield server
+    server.stop()
 
 
 @pytest.mark.parametrize("details", ODD)

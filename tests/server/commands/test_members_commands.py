@@ -66,7 +66,8 @@ def test_request_in_a_file_for_another_role_than_a_sites_is_refused_unless_it_wa
     out = tmp_path / "admission"
     with pytest.raises(FederationError, match="expected the request of a site, got that of the operator 'north'"):
         run(admit, federation, str(path), "--out", str(out), "--yes")
-    assert not out.exists() and federation.read_enrolment().people == {}
+    assert not out.exists()
+    assert federation.read_enrolment().people == {}
     done = run(admit, federation, str(path), "--out", str(out), "--yes", "--role", "operator")
     assert f"the operator 'north'; its request says: North hospital; its key:\n{key}\n" in done.stderr
     assert federation.read_enrolment().people["north"].role is Role.OPERATOR
@@ -188,7 +189,8 @@ def test_request_to_another_coordinator_is_shown_as_such_and_not_admitted(
     assert "NOT of this coordinator: do not admit" in run(requests, it.profile).stdout
     with pytest.raises(FederationError, match="answers an invitation of another coordinator than yours"):
         run(admit, it.profile, "north", "--fingerprint", aloud)
-    assert it.evil.read_sites() == {} and it.real.read_sites() == {}
+    assert it.evil.read_sites() == {}
+    assert it.real.read_sites() == {}
 
 
 def test_admission_that_is_not_by_the_coordinator_is_refused(

@@ -13,12 +13,16 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from privacy.client_certificate import Role
 from privacy.errors import CoordinatorHealthError, FederationError
+from privacy.keys import PublicKey
 from server.cli import cli
 from server.federation.certificates import issue_server_certificate
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
+from server.federation.members import Members
 from server.superlink.process import find_free_port
+from tests.server.federation.test_members import answer
 
 
 @pytest.fixture
@@ -116,6 +120,32 @@ def test_backup_restores_a_federation_with_the_same_keys(behind_gateway: Federat
     assert "gateway" in said
     with pytest.raises(FederationError, match="not empty"):
         command(behind_gateway, "restore", tmp_path / "b.tar", tmp_path / "new")
+
+
+def test_restored_federation_does_not_run_until_somebody_has_looked_at_its_members(
+    behind_gateway: Federation, tmp_path: Path
+) -> None:
+    """Attack: an operator who was removed comes back with a backup that was written before."""
+    members = Members(behind_gateway)
+    members.enrol(answer(members.invite("eve", Role.OPERATOR, "Eve 7", 1), tmp_path / "eve", contact="Eve 7"))
+    command(behind_gateway, "backup", tmp_path / "b.tar")
+    members.remove("eve")
+    said = command(behind_gateway, "restore", tmp_path / "b.tar", tmp_path / "new")
+    assert "who was removed after the backup is a member again" in said
+    new = Federation(tmp_path / "new")
+    with pytest.raises(
+        FederationError, match=r"restored from a backup of .* UTC: who was removed since is a member"
+    ):
+        command(new, "up")
+    with pytest.raises(FederationError, match="nobody is here to look at the members"):
+        command(new, "confirm-members")
+    shown = CliRunner().invoke(cli, ["--dir", str(new.folder), "confirm-members", "--yes"])
+    key = PublicKey.from_text(new.read_enrolment().people["eve"].identity).typed
+    assert f"eve   operator  {key}  Eve 7\n" in shown.stdout
+    new.require_confirmed()
+    assert [entry.call for entry in new.open_audit_log().read()][-2:] == ["ConfirmMembers", "ConfirmMembers"]
+    new.write_gateway_files()
+    assert {path.stat().st_mode & 0o777 for path in (new.folder / "gateway").iterdir()} == {0o640}
 
 
 def test_encrypted_backup_of_a_federation_is_restored_with_its_passphrase_alone(

@@ -125,9 +125,7 @@ def test_certificate_names_the_member_and_nothing_that_the_request_says(
     certificate = read_certificate(admission.certificate)
     assert read_subject(certificate).uri == "consilium://wood/site/ash"
     assert certificate.subject.rfc4514_string() == "CN=ash"
-    assert federation.read_sites()["ash"].serials == {
-        format_serial(certificate): certificate.not_valid_after_utc
-    }
+    assert federation.read_sites()["ash"].serials == {format_serial(certificate): certificate.not_valid_after_utc}
 
 
 def test_members_that_are_enrolled_side_by_side_are_all_kept(federation: Federation) -> None:
@@ -202,7 +200,7 @@ def test_certificate_is_renewed_once_it_is_due_and_not_before(federation: Federa
     members = Members(federation, clock)
     members.enrol(request("ash"))
     first, second, third = (make_signing_request(tmp_path, number) for number in range(3))
-    with pytest.raises(FederationError, match="has a certificate until .*, and it is not time for another"):
+    with pytest.raises(FederationError, match=r"has a certificate until .*, and it is not time for another"):
         members.renew_member(Role.SITE, "ash", first)
     clock.pass_days(61)
     renewed = members.renew_member(Role.SITE, "ash", second)
@@ -323,7 +321,8 @@ def test_invitation_that_is_replaced_while_it_is_admitted_stays_replaced(
             invitations.add("ash", invitations.read()["ash"].model_copy(update={"request": None}))
         with pytest.raises(FederationError, match="no request of it has come yet"):
             admitted.result()
-    assert invitations.read()["ash"].admission is None and folder_of(published).read_sites() == {}
+    assert invitations.read()["ash"].admission is None
+    assert folder_of(published).read_sites() == {}
 
 
 # Removal ---------------------------------------------------------------------------------------------------
