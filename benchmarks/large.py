@@ -33,7 +33,7 @@ def large_update(parameters: int, processes: int) -> dict[str, Any]:
         "processes": processes,
         "cores": len(os.sched_getaffinity(0)),
         "integers_mb": parameters * 4 / MIB,
-        "sealed_mb": layout_for(parameters).sealed_bytes / MIB,
+        "sealed_mb": layout_for(parameters, 3).sealed_bytes / MIB,
         "growth_mb": peak.mb - before,
         "seconds": seconds,
     }

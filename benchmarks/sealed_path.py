@@ -21,11 +21,12 @@ from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.masks import make_site_masks
 from privacy.secure_aggregation.opening import open_aggregate
 from privacy.secure_aggregation.quantise import Grid, dequantise, quantise
+from privacy.secure_aggregation.round_layout import choose_sum_form
 from privacy.secure_aggregation.schemes.bfv import StudyKey
+from privacy.secure_aggregation.schemes.sum_form import SumForm
 from privacy.secure_aggregation.seal import seal
 
 BITS: Final = 16
-MAXIMUM_SITES: Final = 32
 SPREAD: Final = 0.01
 _GRID: Final = Grid(5 * SPREAD, BITS)
 _CONTEXT: Final = b"benchmark"
@@ -36,18 +37,23 @@ def invented_update(parameters: int) -> NDArray[np.float64]:
     return np.random.default_rng(0).normal(0.0, SPREAD, parameters)
 
 
-def layout_for(parameters: int) -> Layout:
-    """Make the layout for values of 16 bits, terms for up to 32 sites, and no totals."""
-    return Layout(parameters, 0, BITS, MAXIMUM_SITES)
+def layout_for(parameters: int, sites: int, *, bits: int = BITS, form: SumForm | None = None) -> Layout:
+    """Make the layout for values of ``bits`` bits, a roster of ``sites`` sites and no totals.
+
+    Sums have the form that the platform's rule chooses, unless another is given.
+    """
+    return Layout(parameters, 0, bits, sites, sum_form=form or choose_sum_form(sites))
 
 
-def sealed_path(update: NDArray[np.float64], sites: int, processes: int = 1, now: Now = CPU) -> Path:
+def sealed_path(
+    update: NDArray[np.float64], sites: int, processes: int = 1, now: Now = CPU, form: SumForm | None = None
+) -> Path:
     """Time one round of ``sites`` sites that all send ``update``, from quantising to opening the sum.
 
     Raises:
         RuntimeError: the opened sum is not exactly the sum of the integers.
     """
-    layout, key = layout_for(len(update)), StudyKey.generate()
+    layout, key = layout_for(len(update), sites, form=form), StudyKey.generate()
     names = [f"site{number:02d}" for number in range(sites)]
     secrets = _pair_secrets(names)
     seeds = {name: os.urandom(32) for name in names}
@@ -64,7 +70,7 @@ def sealed_path(update: NDArray[np.float64], sites: int, processes: int = 1, now
     sealing, adding, size = [], [], 0
     for name in names:
         laps.lap()
-        sealed = _sealed(integers, name, names, secrets[name], seeds[name], key, processes)
+        sealed = _sealed(layout, integers, name, names, secrets[name], seeds[name], key, processes)
         sealing.append(laps.lap())
         aggregate.add(sealed)
         adding.append(laps.lap())
@@ -84,7 +90,10 @@ def seal_alone(integers: NDArray[np.uint32], processes: int) -> float:
     """Time one of three sites that seals ``integers``, in wall-clock seconds."""
     names = ["ash", "birch", "cedar"]
     laps = Laps(WALL)
-    _sealed(integers, "ash", names, _pair_secrets(names)["ash"], os.urandom(32), StudyKey.generate(), processes)
+    layout = layout_for(len(integers), len(names))
+    _sealed(
+        layout, integers, "ash", names, _pair_secrets(names)["ash"], os.urandom(32), StudyKey.generate(), processes
+    )
     return laps.lap()
 
 
@@ -105,6 +114,7 @@ def float32_path(update: NDArray[np.float64], sites: int) -> Path:
 
 
 def _sealed(
+    layout: Layout,
     integers: NDArray[np.uint32],
     name: str,
     names: list[str],
@@ -114,7 +124,7 @@ def _sealed(
     processes: int,
 ) -> bytes:
     return seal(
-        layout_for(len(integers)),
+        layout,
         integers,
         (),
         site=name,

@@ -61,14 +61,13 @@ def open_aggregate(
         TrainingError: a worker process ended unexpectedly (:mod:`privacy.secure_aggregation.process_pool`).
     """
     require_cohort(layout, cohort)
-    if len(aggregate) != layout.aggregate_bytes:
-        raise SealingError(
-            f"the aggregate is refused: expected {layout.aggregate_bytes} bytes, got {len(aggregate)}"
-        )
+    expected = layout.compute_aggregate_bytes(len(cohort))
+    if len(aggregate) != expected:
+        raise SealingError(f"the aggregate is refused: expected {expected} bytes, got {len(aggregate)}")
     values = np.empty(layout.parameters, dtype=np.int64)
     totals: tuple[int, ...] = ()
     forms, checks, broken = NO_FORMS, NO_FORMS, ""
-    key, size, view = study_key.to_bytes(), layout.cipher.aggregate_bytes, memoryview(aggregate)
+    key, size, view = study_key.to_bytes(), expected // layout.parts, memoryview(aggregate)
     tasks = (
         _Task(layout, parts, bytes(view[parts.start * size : parts.stop * size]), len(cohort), context, key)
         for parts in layout.blocks
@@ -120,10 +119,10 @@ class _Block(NamedTuple):
 
 def _open_block(task: _Task) -> _Block:
     layout, key = task.layout, load_study_key(task.study_key)
-    size = layout.cipher.aggregate_bytes
+    size = layout.cipher.compute_sum_bytes(layout.sum_form, task.sites)
     slots = np.concatenate(
         [
-            layout.cipher.decrypt(key, task.aggregate[start : start + size])
+            layout.cipher.decrypt(key, task.aggregate[start : start + size], layout.sum_form, task.sites)
             for start in range(0, len(task.aggregate), size)
         ]
     )

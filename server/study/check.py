@@ -15,8 +15,12 @@ from privacy.accounting.events import SiteUpdates, repeat_event
 from privacy.errors import TermsError
 from privacy.mechanisms.distributed_noise import SharedNoise
 from privacy.mechanisms.value_range import COUNT_STEP
-from privacy.secure_aggregation.layout import Layout
-from privacy.secure_aggregation.round_layout import compute_update_range, count_sealed_values, make_shared_noise
+from privacy.secure_aggregation.round_layout import (
+    compute_update_range,
+    count_sealed_values,
+    make_layout,
+    make_shared_noise,
+)
 from privacy.study import Placement, Terms
 from privacy.study.cost import compute_price_of_runs, compute_study_noise, make_private_event
 from privacy.study.launch import describe_oversize
@@ -91,9 +95,8 @@ def check_study(
     layers = count_by_kind(module)
     cells = count_cells(terms.cell_groups) if terms.evaluation.rounds else 0
     aggregation = terms.secure_aggregation
-    values = count_sealed_values(terms, layers.shared)
-    layout = Layout(values, cells, aggregation.bits, terms.cohort.maximum, scheme=aggregation.scheme)
     invited = terms.cohort.maximum if sites is None else sites
+    layout = make_layout(terms, count_sealed_values(terms, layers.shared), cells, sites=invited)
     privacy = _check_privacy(terms, layers.shared, runs, patients, invited)
     shares = privacy.shares if isinstance(privacy, PrivacyCheck) else None
     noise = privacy.noise_multiplier if isinstance(privacy, PrivacyCheck) else None
@@ -115,7 +118,7 @@ def check_study(
         rounds=terms.training.rounds,
         exchanges=terms.last_round,
         bytes_up=layout.sealed_bytes,
-        bytes_down=layout.aggregate_bytes,
+        bytes_down=layout.compute_aggregate_bytes(invited),
         float32_bytes=FLOAT32_BYTES * layers.shared,
         ciphertexts=layout.parts,
         values_per_slot=layout.per_slot,

@@ -2,7 +2,7 @@
 
 from privacy.accounting.epsilon import epsilon_of, is_cut_short
 from privacy.mechanisms.shared_totals import compute_most_counted_patients, compute_share_variances
-from privacy.secure_aggregation.layout import Layout
+from privacy.secure_aggregation.round_layout import make_layout
 from privacy.study import Terms
 from privacy.study.cost import compute_evaluation_noise, compute_price_of_runs, make_evaluation_event
 from privacy.study.launch import describe_oversize
@@ -23,9 +23,7 @@ def check_statistics(terms: Terms, runs: int | None = None, sites: int | None = 
         BudgetError: no noise reaches the wanted epsilon.
     """
     invited, cells = terms.cohort.maximum if sites is None else sites, count_cells(terms.cell_groups)
-    layout = Layout(
-        0, cells, terms.secure_aggregation.bits, terms.cohort.maximum, scheme=terms.secure_aggregation.scheme
-    )
+    layout = make_layout(terms, 0, cells, sites=invited)
     problems = list[str]()
     if invited < terms.cohort.minimum:
         problems.append(f"{invited} sites are invited, the terms need {terms.cohort.minimum} (cohort.minimum)")
@@ -54,7 +52,7 @@ def check_statistics(terms: Terms, runs: int | None = None, sites: int | None = 
         rounds=0,
         exchanges=terms.last_round,
         bytes_up=layout.sealed_bytes,
-        bytes_down=layout.aggregate_bytes,
+        bytes_down=layout.compute_aggregate_bytes(invited),
         float32_bytes=4 * cells,
         ciphertexts=layout.parts,
         values_per_slot=layout.per_slot,

@@ -16,7 +16,8 @@ from privacy.protocol.headers import Header
 from privacy.protocol.key_messages import KeyOffer, Wrappings
 from privacy.protocol.messages import Closed, Joined, Opened, Problem, Released, Reply, Sealed
 from privacy.refusal_codes import RefusalCode
-from privacy.secure_aggregation.schemes.bfv_parameters import COEFFICIENT_MODULUS, SLOTS, WORD_BYTES
+from privacy.secure_aggregation.schemes.bfv_parameters import COEFFICIENT_MODULUS, POLYNOMIAL_BYTES, SLOTS
+from privacy.secure_aggregation.schemes.coefficients import pack_polynomial
 from privacy.signed import Signed
 from server.study.notes import Remark
 from server.study.state import Phase
@@ -30,8 +31,8 @@ Lie = Callable[[Simulator, Envelope], Envelope | None]
 
 def garbage(simulator: Simulator, reply: Envelope) -> Envelope:
     """Coefficients that no polynomial of this ring has."""
-    beyond = COEFFICIENT_MODULUS.to_bytes(WORD_BYTES, "little")
-    return sealed(simulator, reply, beyond + reply.blobs[0][WORD_BYTES:])
+    beyond = pack_polynomial(np.full(SLOTS, COEFFICIENT_MODULUS, dtype=np.uint64))
+    return sealed(simulator, reply, beyond + reply.blobs[0][POLYNOMIAL_BYTES:])
 
 
 def truncated(simulator: Simulator, reply: Envelope) -> Envelope:
@@ -303,8 +304,7 @@ def test_withheld_releases_cost_no_more_than_was_set_aside(found: Found) -> None
 def random_sum(simulator: Simulator, reply: Envelope) -> Envelope:
     """A well-formed ciphertext of nothing."""
     words = np.random.default_rng(1).integers(0, COEFFICIENT_MODULUS, SLOTS, dtype=np.uint64)
-    polynomial = words.view(np.uint8).reshape(-1, 8)[:, :WORD_BYTES].tobytes()
-    return sealed(simulator, reply, polynomial + reply.blobs[0][len(polynomial) :])
+    return sealed(simulator, reply, pack_polynomial(words) + reply.blobs[0][POLYNOMIAL_BYTES:])
 
 
 def test_site_that_seals_random_data_stops_the_study_and_no_model_is_moved(found: Found) -> None:

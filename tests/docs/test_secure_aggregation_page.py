@@ -2,15 +2,18 @@
 
 from privacy.secure_aggregation.layout import BLOCK, Layout
 from privacy.secure_aggregation.quantise import MOST_HALVINGS
+from privacy.secure_aggregation.round_layout import MOST_SEEDS, choose_sum_form
 from privacy.secure_aggregation.schemes.bfv_parameters import (
-    AGGREGATE_BYTES,
     COEFFICIENT_MODULUS,
     PLAIN_MODULUS,
+    POLYNOMIAL_BYTES,
     RING_DEGREE,
     SEALED_BYTES,
+    SEED_BYTES,
     SLOTS,
     compute_failure_bits,
 )
+from privacy.secure_aggregation.schemes.sum_form import SumForm, compute_sum_bytes
 from privacy.study import MAX_SITES
 from tests.docs.pages import ROOT, rows
 
@@ -25,17 +28,23 @@ def test_parameters_of_the_page_are_the_codes() -> None:
     assert f"{COEFFICIENT_MODULUS.bit_length()} bits" in table["coefficient modulus q"]
     assert table["plaintext modulus t"].startswith(f"{PLAIN_MODULUS}, ")
     assert f"{PLAIN_MODULUS.bit_length()} bits" in table["plaintext modulus t"]
-    assert table["ciphertext up / down"] == f"{SEALED_BYTES:,} / {AGGREGATE_BYTES:,} bytes"
+    assert table["ciphertext up"] == f"{SEALED_BYTES:,} bytes"
+    whole = compute_sum_bytes(SumForm.POLYNOMIAL, 3)
+    assert table["ciphertext down"] == f"{POLYNOMIAL_BYTES:,} + {SEED_BYTES} a site, or {whole:,} bytes"
     assert f"blocks of {BLOCK} ciphertexts" in TEXT
 
 
 def test_sizes_of_the_page_are_computed() -> None:
-    for bits, sites, per_slot, up, part, down in rows(PAGE, "Packing"):
-        layout = Layout(1000, 0, int(bits), int(sites))
+    for bits, sites, per_slot, up, up_part, down, down_part in rows(PAGE, "Packing"):
+        form = choose_sum_form(int(sites))
+        layout = Layout(1000, 0, int(bits), int(sites), sum_form=form)
         assert layout.per_slot == int(per_slot)
-        assert f"{SEALED_BYTES / SLOTS / layout.per_slot:.2f}" == up
-        assert f"{SEALED_BYTES / SLOTS / layout.per_slot / 4:.2f}" == part
-        assert f"{AGGREGATE_BYTES / SLOTS / layout.per_slot:.2f}" == down
+        value_up, value_down = (
+            size / SLOTS / layout.per_slot for size in (SEALED_BYTES, compute_sum_bytes(form, int(sites)))
+        )
+        assert (f"{value_up:.2f}", f"{value_up / 4:.2f}") == (up, up_part)
+        assert (f"{value_down:.2f}", f"{value_down / 4:.2f}") == (down, down_part)
+    assert f"An aggregate of up to {MOST_SEEDS} invited sites" in TEXT
 
 
 def test_values_a_slot_fall_where_the_page_says() -> None:

@@ -16,14 +16,15 @@ from privacy.protocol.messages import Released, Reply, Request
 from privacy.secure_aggregation.layout import BLOCK
 from privacy.secure_aggregation.quantise import MOST_HALVINGS
 from privacy.secure_aggregation.schemes.bfv_parameters import (
-    AGGREGATE_BYTES,
     COEFFICIENT_MODULUS,
     PLAIN_MODULUS,
+    POLYNOMIAL_BYTES,
     SEALED_BYTES,
     SEED_BYTES,
     SLOTS,
 )
 from privacy.secure_aggregation.schemes.registry import SCHEMES
+from privacy.secure_aggregation.schemes.sum_form import SumForm, compute_sum_bytes
 from privacy.signed import Statement
 from privacy.study import SchemeName, launch
 from tests.docs.pages import ROOT, blocks, rows
@@ -87,7 +88,8 @@ def test_numbers_of_the_ciphertext_are_those_of_the_code() -> None:
     section = TEXT.split("## A sealed vector")[1]
     for number in (PLAIN_MODULUS, COEFFICIENT_MODULUS):
         assert str(number) in section
-    for size in (SEALED_BYTES, AGGREGATE_BYTES):
+    sums = [compute_sum_bytes(form, 3) for form in SumForm]
+    for size in (POLYNOMIAL_BYTES, SEALED_BYTES, *sums):
         assert f"{size:,}" in section
     assert f"{SEED_BYTES}-byte seed" in section
     assert f"{SCHEMES[SchemeName.OPEN].sealed_bytes:,} bytes" in section

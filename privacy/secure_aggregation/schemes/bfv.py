@@ -1,11 +1,13 @@
 """BFV through TenSEAL's binding of SEAL: the study key, fresh ciphertexts, and their sum.
 
-* Nothing from outside chooses what SEAL parses: polynomials come as words of fixed width
-  (:mod:`privacy.secure_aggregation.schemes.bfv_parameters`), every coefficient is checked, and this module writes
+* Nothing from outside chooses what SEAL parses: polynomials come as coefficients of fixed width
+  (:mod:`privacy.secure_aggregation.schemes.coefficients`), every coefficient is checked, and this module writes
   the frame that SEAL reads. Degree, parameters, size 2 and the absence of compression are therefore fixed here, not
   claimed by the sender.
 * A fresh ciphertext is symmetric and seeded: the second polynomial is uniform, and its public seed is sent in its
-  place.
+  place. The same can be done for a sum (:mod:`privacy.secure_aggregation.schemes.sum_form`).
+* First polynomials are added as integers modulo q, which is all that SEAL does with them. Only who expands a seed,
+  encrypts or decrypts needs SEAL.
 * A slot is a plaintext coefficient: sums need no batching, and SEAL takes coefficients without Python lists.
 * SEAL loads and saves by path only. An anonymous file in memory has a path and is never on a disk.
 
@@ -28,7 +30,6 @@ from privacy import labels
 from privacy.errors import SealingError
 from privacy.key_derivation import KeyPurpose, derive
 from privacy.secure_aggregation.schemes.bfv_parameters import (
-    AGGREGATE_BYTES,
     COEFFICIENT_MODULUS,
     KEY_BYTES,
     PLAIN_MODULUS,
@@ -36,8 +37,14 @@ from privacy.secure_aggregation.schemes.bfv_parameters import (
     RING_DEGREE,
     SEALED_BYTES,
     SEED_BYTES,
-    WORD_BYTES,
 )
+from privacy.secure_aggregation.schemes.coefficients import (
+    Polynomial,
+    pack_polynomial,
+    require_polynomial,
+    unpack_polynomial,
+)
+from privacy.secure_aggregation.schemes.sum_form import SumForm, compute_sum_bytes
 
 _KEY_LABEL: Final = hashlib.sha256(
     f"{labels.STUDY_KEY} {RING_DEGREE} {COEFFICIENT_MODULUS} {PLAIN_MODULUS}".encode("ascii")
@@ -47,14 +54,15 @@ _COMMITMENT_LABEL: Final = labels.make_prefix(labels.STUDY_KEY_COMMITMENT)
 _HEADER: Final = struct.Struct("<HBBBBHQ")  # SEAL's frame: magic, its size, version, compression, reserved, length
 _MAGIC: Final = 0xA15E
 _RAW: Final = 8 * RING_DEGREE
-_LOWER_BYTES: Final = WORD_BYTES - 4
+_ZERO: Final = np.zeros(RING_DEGREE, dtype=np.uint64)
+_SPLIT_BITS: Final = 20
 
 
 class StudyKey:
     """The key of one key epoch of a study. Sites hold it in memory; the coordinator never does."""
 
     def __init__(self, secret: Any) -> None:
-        self._coefficients = _pack(_read_body(secret)[-_RAW:])
+        self._coefficients = pack_polynomial(np.frombuffer(_read_body(secret)[-_RAW:], dtype="<u8"))
         self._encryptor = seal.Encryptor(_make_ring().context, secret)
         self._decryptor = seal.Decryptor(_make_ring().context, secret)
 
@@ -80,7 +88,8 @@ class StudyKey:
         if not data.startswith(_KEY_LABEL):
             raise SealingError("the study key is refused: it was made for other parameters of the scheme")
         secret = seal.SecretKey()
-        _load(secret, _make_ring().key_prefix + _unpack(data[len(_KEY_LABEL) :], "study key"))
+        coefficients = unpack_polynomial(data[len(_KEY_LABEL) :], "study key")
+        _load(secret, _make_ring().key_prefix + coefficients.astype("<u8").tobytes())
         return cls(secret)
 
     def to_bytes(self) -> bytes:
@@ -105,20 +114,20 @@ class StudyKey:
     def encrypt(self, slots: NDArray[np.uint64]) -> bytes:
         """Encrypt ``slots``, (SLOTS,), each below the plaintext modulus, as one ciphertext; SEALED_BYTES long."""
         body = _read_body(self._encryptor.encrypt_symmetric(_make_plaintext(slots)))
-        start = len(_make_ring().sealed_prefix)
-        return _pack(body[start : start + _RAW]) + body[-SEED_BYTES:]
+        first = np.frombuffer(body, dtype="<u8", count=RING_DEGREE, offset=len(_make_ring().sealed_prefix))
+        return pack_polynomial(first) + body[-SEED_BYTES:]
 
-    def decrypt(self, data: bytes) -> NDArray[np.uint64]:
-        """Decrypt one ciphertext of an aggregate to its slots, (SLOTS,).
+    def decrypt(self, data: bytes, form: SumForm, sites: int) -> NDArray[np.uint64]:
+        """Decrypt one ciphertext of an aggregate of ``sites`` sites to its slots, (SLOTS,).
 
         Raises:
             SealingError: another length, or a coefficient beyond the modulus.
         """
-        if len(data) != AGGREGATE_BYTES:
-            raise SealingError(f"an aggregate is refused: expected {AGGREGATE_BYTES} bytes, got {len(data)}")
-        ciphertext, plaintext = seal.Ciphertext(), seal.Plaintext()
-        _load(ciphertext, _make_ring().sum_prefix + _unpack(data, "aggregate"))
-        self._decryptor.decrypt(ciphertext, plaintext)
+        expected = compute_sum_bytes(form, sites)
+        if len(data) != expected:
+            raise SealingError(f"an aggregate is refused: expected {expected} bytes, got {len(data)}")
+        opened_sum, plaintext = _load_sum(data, form), seal.Plaintext()
+        self._decryptor.decrypt(opened_sum, plaintext)
         opened = np.frombuffer(_read_body(plaintext)[len(_make_ring().plain_prefix) :], dtype="<u8")
         slots = np.zeros(RING_DEGREE, dtype=np.uint64)
         slots[: len(opened)] = opened  # SEAL leaves trailing zeros out
@@ -135,32 +144,54 @@ def require_sealed(data: bytes) -> None:
     """
     if len(data) != SEALED_BYTES:
         raise SealingError(f"a sealed update is refused: expected {SEALED_BYTES} bytes, got {len(data)}")
-    _require_coefficients(data[:POLYNOMIAL_BYTES], "sealed update")
+    require_polynomial(data[:POLYNOMIAL_BYTES], "sealed update")
 
 
 class CiphertextSum:
     """One ciphertext of an aggregate, summed without a key. Run by the coordinator."""
 
-    def __init__(self) -> None:
-        self._sum: Any = None
+    def __init__(self, form: SumForm) -> None:
+        self._form = form
+        # 64 bits hold the sum of 1,023 coefficients below 2^54; noise allows fewer sites (require_noise_room)
+        self._first = np.zeros(RING_DEGREE, dtype=np.uint64)
+        self._seeds: list[bytes] = []
+        self._second: Any = None
 
     def add(self, data: bytes) -> None:
         """Add one fresh ciphertext, which :func:`require_sealed` accepts, in place."""
-        ring, fresh = _make_ring(), seal.Ciphertext()
-        polynomial = _widen(data[:POLYNOMIAL_BYTES]).tobytes()
-        _load(fresh, ring.sealed_prefix + polynomial + ring.seed_prefix + data[POLYNOMIAL_BYTES:])
-        if self._sum is None:
-            self._sum = fresh
+        self._first += unpack_polynomial(data[:POLYNOMIAL_BYTES], "sealed update")
+        seed = data[POLYNOMIAL_BYTES:]
+        if self._form is SumForm.SEEDS:
+            self._seeds.append(seed)
+        elif self._second is None:
+            self._second = _expand(seed, _ZERO)
         else:
-            ring.evaluator.add_inplace(self._sum, fresh)
+            _make_ring().evaluator.add_inplace(self._second, _expand(seed, _ZERO))
 
     def subtract(self, slots: NDArray[np.uint64]) -> None:
         """Subtract known ``slots``, (SLOTS,), each below the plaintext modulus, in place."""
-        _make_ring().evaluator.sub_plain_inplace(self._sum, _make_plaintext(slots))
+        self._first = (self._first + (COEFFICIENT_MODULUS - scale_plaintext(slots))) % COEFFICIENT_MODULUS
 
     def to_bytes(self) -> bytes:
-        """Return the sum, AGGREGATE_BYTES long."""
-        return _pack(_read_body(self._sum)[len(_make_ring().sum_prefix) :])
+        """Return the sum, as long as :func:`compute_sum_bytes` says."""
+        first = pack_polynomial(self._first % COEFFICIENT_MODULUS)
+        if self._form is SumForm.SEEDS:
+            return b"".join([first, *self._seeds])
+        return first + pack_polynomial(_read_polynomials(self._second)[1])
+
+
+def scale_plaintext(slots: NDArray[np.uint64]) -> Polynomial:
+    """Compute round(q m / t) for each slot m below t: what SEAL adds to the first polynomial to encrypt m.
+
+    With r = q mod t it is m floor(q / t) + floor((r m + (t + 1) / 2) / t). The product r m has 72 bits, so that m is
+    split in two, and the upper half's remainder goes to the lower.
+    """
+    whole, rest = divmod(COEFFICIENT_MODULUS, PLAIN_MODULUS)
+    high, low = slots >> np.uint64(_SPLIT_BITS), slots & np.uint64((1 << _SPLIT_BITS) - 1)
+    quotient, remainder = np.divmod(high * np.uint64(rest), np.uint64(PLAIN_MODULUS))
+    last = (remainder << np.uint64(_SPLIT_BITS)) + low * np.uint64(rest) + np.uint64((PLAIN_MODULUS + 1) // 2)
+    scaled = slots * np.uint64(whole) + (quotient << np.uint64(_SPLIT_BITS)) + last // np.uint64(PLAIN_MODULUS)
+    return scaled % np.uint64(COEFFICIENT_MODULUS)
 
 
 class _Ring(NamedTuple):
@@ -208,42 +239,32 @@ def _make_plaintext(slots: NDArray[np.uint64]) -> Any:
     return plaintext
 
 
-def _pack(coefficients: bytes) -> bytes:
-    """Shorten little-endian 8-byte words to WORD_BYTES each."""
-    words = np.frombuffer(coefficients, dtype="<u8")
-    packed = bytearray(len(words) * WORD_BYTES)
-    # three strided copies, of 4, 2 and 1 bytes, are faster than copies of 7 bytes
-    for start, kind in ((0, "<u4"), (4, "<u2"), (6, "<u1")):
-        part = np.ndarray(len(words), dtype=kind, buffer=packed, offset=start, strides=(WORD_BYTES,))
-        part[:] = (words >> np.uint64(8 * start)).astype(kind)
-    return bytes(packed)
+def _expand(seed: bytes, first: Polynomial) -> Any:
+    """Make the ciphertext whose first polynomial is ``first`` and whose second SEAL expands from ``seed``."""
+    ring, fresh = _make_ring(), seal.Ciphertext()
+    _load(fresh, ring.sealed_prefix + first.astype("<u8").tobytes() + ring.seed_prefix + seed)
+    return fresh
 
 
-def _unpack(data: bytes, name: str) -> bytes:
-    """Undo :func:`_pack` for coefficients that another party wrote.
-
-    Raises:
-        SealingError: a coefficient is not below the modulus.
-    """
-    _require_coefficients(data, name)
-    return _widen(data).tobytes()
-
-
-def _require_coefficients(data: bytes, name: str) -> None:
-    upper = np.ndarray(
-        len(data) // WORD_BYTES, dtype="<u4", buffer=data, offset=_LOWER_BYTES, strides=(WORD_BYTES,)
-    )
-    if upper.max() < COEFFICIENT_MODULUS >> 8 * _LOWER_BYTES:
-        return  # decided by the upper bytes, except for one polynomial in 2**18
-    if np.any(_widen(data) >= COEFFICIENT_MODULUS):
-        raise SealingError(f"the {name} is refused: a coefficient is not below the modulus {COEFFICIENT_MODULUS}")
+def _load_sum(data: bytes, form: SumForm) -> Any:
+    """Load one ciphertext of an aggregate, :func:`compute_sum_bytes` long."""
+    first = unpack_polynomial(data[:POLYNOMIAL_BYTES], "aggregate")
+    if form is SumForm.POLYNOMIAL:
+        second = unpack_polynomial(data[POLYNOMIAL_BYTES:], "aggregate")
+        total = seal.Ciphertext()
+        _load(total, _make_ring().sum_prefix + first.astype("<u8").tobytes() + second.astype("<u8").tobytes())
+        return total
+    seeds = [data[start : start + SEED_BYTES] for start in range(POLYNOMIAL_BYTES, len(data), SEED_BYTES)]
+    total = _expand(seeds[0], first)
+    for seed in seeds[1:]:
+        _make_ring().evaluator.add_inplace(total, _expand(seed, _ZERO))
+    return total
 
 
-def _widen(data: bytes) -> NDArray[np.uint64]:
-    count = len(data) // WORD_BYTES
-    # overlapping 8-byte words: the highest byte of each belongs to the next word and is masked off
-    wide = np.ndarray(count, dtype="<u8", buffer=data + b"\0", strides=(WORD_BYTES,))
-    return wide & np.uint64((1 << 8 * WORD_BYTES) - 1)
+def _read_polynomials(ciphertext: Any) -> Polynomial:
+    """Return both polynomials of a sum, (2, RING_DEGREE)."""
+    body = _read_body(ciphertext)[len(_make_ring().sum_prefix) :]
+    return np.frombuffer(body, dtype="<u8").reshape(2, RING_DEGREE)
 
 
 def _read_body(thing: Any) -> bytes:

@@ -4,7 +4,8 @@
   109-bit q at this degree). One prime means no key switching, which sums do not need.
 * Slots are plaintext coefficients modulo the 43-bit prime t. It is prime so that a changed sum passes a linear
   check (:mod:`privacy.secure_aggregation.check_fields`) only by guessing.
-* A polynomial is written as N little-endian words of 7 bytes, whatever its values, so every size is exact.
+* A polynomial is written in 54 bits a coefficient, whatever its values, so every size is exact
+  (:mod:`privacy.secure_aggregation.schemes.coefficients`).
 
 Noise. A fresh symmetric ciphertext carries e drawn from SEAL's centred binomial distribution: 42 halves of a fair
 sign, so sub-Gaussian with variance 10.5. Scaling a plaintext by q/t rounds, which adds at most 1/2 per plaintext.
@@ -23,12 +24,9 @@ SLOT_BITS: Final = 42
 """Every integer of this many bits is a slot, as 2^42 < t < 2^43."""
 
 SEED_BYTES: Final = 64
-WORD_BYTES: Final = 7
-POLYNOMIAL_BYTES: Final = RING_DEGREE * WORD_BYTES
+POLYNOMIAL_BYTES: Final = RING_DEGREE * COEFFICIENT_MODULUS.bit_length() // 8
 SEALED_BYTES: Final = POLYNOMIAL_BYTES + SEED_BYTES
 """A fresh ciphertext: its first polynomial, and the public seed of its second."""
-AGGREGATE_BYTES: Final = 2 * POLYNOMIAL_BYTES
-"""A sum of ciphertexts: both polynomials."""
 
 KEY_BYTES: Final = 32 + POLYNOMIAL_BYTES
 """A study key: a digest of these parameters, and its polynomial."""

@@ -8,6 +8,7 @@ from privacy.errors import SealingError
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 from privacy.secure_aggregation.schemes.scheme import PartSum, Slots
+from privacy.secure_aggregation.schemes.sum_form import SumForm
 
 _OPEN_WORD_BYTES: Final = 6
 _OPEN_BYTES: Final = SLOTS * _OPEN_WORD_BYTES
@@ -17,14 +18,17 @@ class PlainScheme:
     """Slots without encryption, little-endian in 6 bytes each. The coordinator can read every update."""
 
     sealed_bytes = _OPEN_BYTES
-    aggregate_bytes = _OPEN_BYTES
     masked = False
+
+    def compute_sum_bytes(self, _form: SumForm, _sites: int) -> int:
+        """See :class:`Scheme`."""
+        return _OPEN_BYTES
 
     def encrypt(self, _: StudyKey, slots: Slots) -> bytes:
         """See :class:`Scheme`."""
         return _write(slots)
 
-    def decrypt(self, _: StudyKey, data: bytes) -> Slots:
+    def decrypt(self, _: StudyKey, data: bytes, _form: SumForm, _sites: int) -> Slots:
         """See :class:`Scheme`."""
         return _read(data)
 
@@ -32,7 +36,7 @@ class PlainScheme:
         """See :class:`Scheme`."""
         _read(data)
 
-    def make_sum(self) -> PartSum:
+    def make_sum(self, _form: SumForm) -> PartSum:
         """See :class:`Scheme`."""
         return PlainSum()
 

@@ -3,9 +3,10 @@
 from typing import Final
 
 from privacy.secure_aggregation.schemes.bfv import CiphertextSum, StudyKey, require_sealed
-from privacy.secure_aggregation.schemes.bfv_parameters import AGGREGATE_BYTES, SEALED_BYTES
+from privacy.secure_aggregation.schemes.bfv_parameters import SEALED_BYTES
 from privacy.secure_aggregation.schemes.plain import PlainScheme
 from privacy.secure_aggregation.schemes.scheme import PartSum, Scheme, Slots
+from privacy.secure_aggregation.schemes.sum_form import SumForm, compute_sum_bytes
 from privacy.study import SchemeName
 
 
@@ -13,24 +14,27 @@ class BfvScheme:
     """BFV: one part is one ciphertext."""
 
     sealed_bytes = SEALED_BYTES
-    aggregate_bytes = AGGREGATE_BYTES
     masked = True
+
+    def compute_sum_bytes(self, form: SumForm, sites: int) -> int:
+        """See :class:`Scheme`."""
+        return compute_sum_bytes(form, sites)
 
     def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
         """See :class:`Scheme`."""
         return key.encrypt(slots)
 
-    def decrypt(self, key: StudyKey, data: bytes) -> Slots:
+    def decrypt(self, key: StudyKey, data: bytes, form: SumForm, sites: int) -> Slots:
         """See :class:`Scheme`."""
-        return key.decrypt(data)
+        return key.decrypt(data, form, sites)
 
     def require_part(self, data: bytes) -> None:
         """See :class:`Scheme`."""
         require_sealed(data)
 
-    def make_sum(self) -> PartSum:
+    def make_sum(self, form: SumForm) -> PartSum:
         """See :class:`Scheme`."""
-        return CiphertextSum()
+        return CiphertextSum(form)
 
 
 SCHEMES: Final[dict[SchemeName, Scheme]] = {SchemeName.BFV: BfvScheme(), SchemeName.OPEN: PlainScheme()}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.secure_aggregation.schemes.bfv import StudyKey
+from privacy.secure_aggregation.schemes.sum_form import SumForm
 
 Slots = NDArray[np.uint64]
 """(SLOTS,), each below the plaintext modulus t."""
@@ -29,7 +30,7 @@ class PartSum(Protocol):
         ...
 
     def to_bytes(self) -> bytes:
-        """Return the sum, ``aggregate_bytes`` long."""
+        """Return the sum, as long as :meth:`Scheme.compute_sum_bytes` says."""
         ...
 
 
@@ -38,10 +39,12 @@ class Scheme(Protocol):
 
     sealed_bytes: int
     """Exact size of one site's part."""
-    aggregate_bytes: int
-    """Exact size of a sum of parts."""
     masked: bool
     """Whether slots are masked before they are encrypted; otherwise the coordinator can read them."""
+
+    def compute_sum_bytes(self, form: SumForm, sites: int) -> int:
+        """Compute the exact size of a sum of the parts of ``sites`` sites."""
+        ...
 
     def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
         """Encrypt the slots of one part.
@@ -50,8 +53,8 @@ class Scheme(Protocol):
         """
         ...
 
-    def decrypt(self, key: StudyKey, data: bytes) -> Slots:
-        """Decrypt a sum of parts to its slots.
+    def decrypt(self, key: StudyKey, data: bytes, form: SumForm, sites: int) -> Slots:
+        """Decrypt a sum of the parts of ``sites`` sites to its slots.
 
         Run by a site.
 
@@ -70,8 +73,8 @@ class Scheme(Protocol):
         """
         ...
 
-    def make_sum(self) -> PartSum:
-        """Make an empty sum.
+    def make_sum(self, form: SumForm) -> PartSum:
+        """Make an empty sum, to be sent in ``form``.
 
         Run by the coordinator.
         """

@@ -4,11 +4,11 @@ Ciphertexts are rewritten here as a coordinator would, with SEAL's evaluator or 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-import tenseal.sealapi as sealapi
 from numpy.typing import NDArray
 
 from privacy.errors import SealingError
@@ -16,21 +16,77 @@ from privacy.secure_aggregation.aggregate import Aggregate
 from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.schemes import bfv
 from privacy.secure_aggregation.schemes.bfv_parameters import (
-    AGGREGATE_BYTES,
     COEFFICIENT_MODULUS,
     PLAIN_MODULUS,
+    POLYNOMIAL_BYTES,
     SEALED_BYTES,
+    SEED_BYTES,
     SLOTS,
 )
+from privacy.secure_aggregation.schemes.coefficients import pack_polynomial
+from privacy.secure_aggregation.schemes.sum_form import SumForm
 from tests.privacy.secure_aggregation.conftest import CONTEXT, Federation
 
 
 def with_evaluator(aggregate: bytes, change: Callable[[Any, Any, Any], None], slots: NDArray[np.uint64]) -> bytes:
-    """Apply ``change(evaluator, ciphertext, plaintext of slots)`` to the first ciphertext."""
-    ring, ciphertext = bfv._make_ring(), sealapi.Ciphertext()
-    bfv._load(ciphertext, ring.sum_prefix + bfv._unpack(aggregate[:AGGREGATE_BYTES], "aggregate"))
-    change(ring.evaluator, ciphertext, bfv._make_plaintext(slots))
-    return bfv._pack(bfv._read_body(ciphertext)[len(ring.sum_prefix) :]) + aggregate[AGGREGATE_BYTES:]
+    """Apply ``change(evaluator, ciphertext, plaintext of slots)`` to an aggregate of one ciphertext."""
+    ciphertext = bfv._load_sum(aggregate, SumForm.POLYNOMIAL)
+    change(bfv._make_ring().evaluator, ciphertext, bfv._make_plaintext(slots))
+    return b"".join(pack_polynomial(each) for each in bfv._read_polynomials(ciphertext))
+
+
+@pytest.fixture
+def federation(federation: Federation) -> Federation:
+    """The form of an aggregate in which a coordinator can change most: both polynomials at will."""
+    return Federation(
+        replace(federation.layout, sum_form=SumForm.POLYNOMIAL), federation.sites, federation.study_key
+    )
+
+
+def with_seeds(federation: Federation) -> Federation:
+    layout = replace(federation.layout, sum_form=SumForm.SEEDS)
+    return Federation(layout, federation.sites, federation.study_key)
+
+
+@pytest.mark.parametrize("change", ["another seed", "one seed twice", "seeds of two sites exchanged"])
+def test_wrong_seed_in_an_aggregate_is_refused(federation: Federation, change: str) -> None:
+    """The seeds name the second polynomial; a sum of other expansions opens to nothing that the checks accept."""
+    federation = with_seeds(federation)
+    honest = federation.honest()
+    first, seeds = honest[:POLYNOMIAL_BYTES], np.frombuffer(honest[POLYNOMIAL_BYTES:], np.uint8).reshape(4, 64)
+    order = {
+        "another seed": [0, 1, 2, 2],
+        "one seed twice": [0, 0, 2, 3],
+        "seeds of two sites exchanged": [1, 0, 2, 3],
+    }
+    given = seeds[order[change]].copy()
+    if change == "another seed":
+        given[3] = 7
+    tampered = first + given.tobytes()
+    if change == "seeds of two sites exchanged":
+        assert np.array_equal(federation.open(tampered).values, federation.open(honest).values)
+        return
+    with pytest.raises(SealingError, match="count field is no count"):
+        federation.open(tampered)
+
+
+def test_wrong_seed_of_a_later_ciphertext_is_refused_by_the_checks(federation: Federation) -> None:
+    """The count field is in the first ciphertext, so that here the check fields are all that stands between."""
+    federation = Federation(Layout(9000, 0, 16, 8), federation.sites, federation.study_key)
+    honest = bytearray(federation.honest())
+    assert federation.layout.parts == 2
+    honest[-1] ^= 1  # the last byte of the last seed
+    with pytest.raises(SealingError, match="check fields do not hold"):
+        federation.open(bytes(honest))
+
+
+@pytest.mark.parametrize("change", [lambda b: b[:-64], lambda b: b + bytes(64), lambda b: b[:-1]])
+def test_aggregate_with_another_number_of_seeds_is_refused(
+    federation: Federation, change: Callable[[bytes], bytes]
+) -> None:
+    federation = with_seeds(federation)
+    with pytest.raises(SealingError, match=f"expected {POLYNOMIAL_BYTES + 4 * SEED_BYTES} bytes, got"):
+        federation.open(change(federation.honest()))
 
 
 def test_constant_added_to_one_value_is_refused(federation: Federation) -> None:
@@ -136,7 +192,7 @@ def test_aggregate_under_a_smaller_cohort_is_refused(federation: Federation) -> 
         federation.open(federation.honest(), cohort=["north", "east", "south"])
 
 
-@pytest.mark.parametrize("position", [1, 5, 10_000, 28_671, 28_673, 40_000, 57_343])
+@pytest.mark.parametrize("position", [1, 5, 10_003, 27_647, 27_649, 40_003, 55_295])
 def test_flipped_bit_of_an_aggregate_is_refused(federation: Federation, position: int) -> None:
     aggregate = bytearray(federation.honest())
     aggregate[position] ^= 0x20
@@ -144,7 +200,7 @@ def test_flipped_bit_of_an_aggregate_is_refused(federation: Federation, position
         federation.open(bytes(aggregate))
 
 
-@pytest.mark.parametrize("position", [0, 28_672])
+@pytest.mark.parametrize("position", [0, 27_648])
 def test_flipped_bit_below_the_noise_changes_nothing(federation: Federation, position: int) -> None:
     """An aggregate's bytes are not authentic, what it opens to is: a change of 32 is below q/2t = 1024."""
     aggregate = bytearray(federation.honest())
@@ -155,7 +211,7 @@ def test_flipped_bit_below_the_noise_changes_nothing(federation: Federation, pos
     )
 
 
-@pytest.mark.parametrize("position", [1, 10_000, 28_671, 28_672, SEALED_BYTES - 1])
+@pytest.mark.parametrize("position", [1, 10_003, 27_647, 27_648, SEALED_BYTES - 1])
 def test_flipped_bit_of_a_sealed_update_never_opens(federation: Federation, position: int) -> None:
     sealed = [bytearray(federation.seal(site)) for site in federation.sites]
     sealed[2][position] ^= 0x20
@@ -165,7 +221,7 @@ def test_flipped_bit_of_a_sealed_update_never_opens(federation: Federation, posi
 
 @pytest.mark.parametrize("change", [lambda b: b[:-1], lambda b: b + b"\0", lambda b: b"", lambda b: b * 2])
 def test_aggregate_of_another_length_is_refused(federation: Federation, change: Callable[[bytes], bytes]) -> None:
-    with pytest.raises(SealingError, match="expected 57344 bytes, got"):
+    with pytest.raises(SealingError, match="expected 55296 bytes, got"):
         federation.open(change(federation.honest()))
 
 
@@ -173,7 +229,7 @@ def test_aggregate_of_another_length_is_refused(federation: Federation, change: 
 def test_sealed_update_of_another_length_is_refused(
     federation: Federation, change: Callable[[bytes], bytes]
 ) -> None:
-    with pytest.raises(SealingError, match="expected 28736 bytes, got"):
+    with pytest.raises(SealingError, match="expected 27712 bytes, got"):
         Aggregate(federation.layout).add(change(federation.seal("north")))
 
 
@@ -183,7 +239,7 @@ def test_sealed_update_that_is_refused_leaves_the_aggregate_as_it_was(federation
     aggregate = Aggregate(two.layout)
     for site in two.sites:
         bad = bytearray(two.seal(site))
-        bad[SEALED_BYTES + 6] = 0xFF  # the second ciphertext only
+        bad[SEALED_BYTES : SEALED_BYTES + POLYNOMIAL_BYTES] = b"\xff" * POLYNOMIAL_BYTES  # the second one only
         with pytest.raises(SealingError, match="not below the modulus"):
             aggregate.add(bytes(bad))
         aggregate.add(two.seal(site))
@@ -194,24 +250,20 @@ def test_sealed_update_that_is_refused_leaves_the_aggregate_as_it_was(federation
 
 
 def test_ciphertext_under_a_larger_modulus_is_refused(federation: Federation) -> None:
-    words = np.full(SLOTS, COEFFICIENT_MODULUS, dtype="<u8")
-    data = bfv._pack(words.tobytes()) + bytes(SEALED_BYTES - 7 * SLOTS)
+    data = pack_polynomial(np.full(SLOTS, COEFFICIENT_MODULUS, dtype=np.uint64)) + bytes(SEED_BYTES)
     with pytest.raises(SealingError, match="not below the modulus"):
         Aggregate(federation.layout).add(data)
 
 
 def test_ciphertext_as_seal_saves_it_is_refused(federation: Federation) -> None:
-    ciphertext = sealapi.Ciphertext()
-    bfv._load(
-        ciphertext, bfv._make_ring().sum_prefix + bfv._unpack(federation.honest()[:AGGREGATE_BYTES], "aggregate")
-    )
+    ciphertext = bfv._load_sum(federation.honest(), SumForm.POLYNOMIAL)
     with pytest.raises(SealingError, match="bytes, got"):
         Aggregate(federation.layout).add(bfv._save(ciphertext))
 
 
 def test_random_bytes_are_refused(federation: Federation) -> None:
-    data = np.random.default_rng(1).bytes(federation.layout.aggregate_bytes)
-    with pytest.raises(SealingError, match="not below the modulus"):
+    data = np.random.default_rng(1).bytes(federation.layout.compute_aggregate_bytes(4))
+    with pytest.raises(SealingError, match="count field is no count"):
         federation.open(data)
 
 
@@ -220,7 +272,7 @@ def test_aggregate_known_to_the_coordinator_is_refused(federation: Federation) -
     slots = np.zeros(SLOTS, dtype=object)
     slots[0] = 4
     scaled = (slots * COEFFICIENT_MODULUS + PLAIN_MODULUS // 2) // PLAIN_MODULUS
-    data = bfv._pack(scaled.astype("<u8").tobytes()) + bytes(7 * SLOTS)
+    data = pack_polynomial(scaled.astype(np.uint64)) + bytes(POLYNOMIAL_BYTES)
     with pytest.raises(SealingError, match="check fields do not hold"):
         federation.open(data)
 
