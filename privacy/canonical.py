@@ -23,6 +23,8 @@ import rfc8785
 from privacy.errors import WireError
 
 _LARGEST_INTEGER: Final = 2**53 - 1
+_LEAST_DECIMAL: Final = 1e-4
+"""Python writes smaller numbers with an exponent, RFC 8785 (ECMAScript) only those below 1e-6."""
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
@@ -35,11 +37,47 @@ def to_canonical(value: Json) -> bytes:
             surrogate pair, nested too deeply).
     """
     try:
-        return rfc8785.dumps(value)
+        try:
+            return _encode(_prepare(value)).encode()
+        except _UnlikeError:
+            return rfc8785.dumps(value)
     except rfc8785.CanonicalizationError as error:
         raise WireError(f"a value has no canonical JSON form: {error}") from None
     except Exception as error:  # the library has no promise for odd values: UnicodeEncodeError, RecursionError, ...
         raise WireError(f"a value has no canonical JSON form ({type(error).__name__})") from None
+
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+class _UnlikeError(Exception):
+    """Python's own encoder writes the value in another way than RFC 8785, or where RFC 8785 refuses."""
+
+
+def _prepare(value: Any) -> Any:
+    """Return a value whose form by Python's own encoder is the canonical form of ``value``.
+
+    That encoder is several times faster than the library. It differs in the order of keys beyond ASCII, in whole
+    numbers that are held as floats, in very small and very large numbers, and in what it refuses.
+
+    Raises:
+        _UnlikeError: there is no such value.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return value
+    if kind is int and -_LARGEST_INTEGER <= value <= _LARGEST_INTEGER:
+        return value
+    if kind is float and abs(value) <= _LARGEST_INTEGER:
+        if value.is_integer():
+            return int(value)
+        if abs(value) >= _LEAST_DECIMAL:
+            return value
+    elif kind is dict and all(type(key) is str and key.isascii() for key in value):
+        return {key: _prepare(inside) for key, inside in value.items()}
+    elif kind is list or kind is tuple:
+        return [_prepare(inside) for inside in value]
+    raise _UnlikeError
 
 
 def from_canonical(data: bytes) -> Any:

@@ -12,6 +12,7 @@ import difflib
 import types
 import typing
 from collections.abc import Hashable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -32,12 +33,10 @@ class Document(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_truth_for_a_number(cls, fields: Any) -> Any:
-        for name, value in fields.items() if isinstance(fields, Mapping) else ():
-            values = value if isinstance(value, list | tuple) else [value]
-            if name in cls.model_fields and any(isinstance(each, bool) for each in values):
-                expected = _list_plain_types(cls.model_fields[name].annotation)
-                if bool not in expected and expected & {int, float}:
-                    raise ValueError(f"{name} expects a number, got a yes or a no")
+        for name in _list_number_fields(cls) if isinstance(fields, Mapping) else ():
+            value = fields.get(name)
+            if any(isinstance(each, bool) for each in (value if isinstance(value, list | tuple) else (value,))):
+                raise ValueError(f"{name} expects a number, got a yes or a no")
         return fields
 
     def to_bytes(self) -> bytes:
@@ -244,6 +243,13 @@ def _find_models(annotation: Any) -> list[Any]:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated, list, tuple, dict):
         return [model for part in typing.get_args(annotation) for model in _find_models(part)]
     return []
+
+
+@cache
+def _list_number_fields(document: type[Document]) -> tuple[str, ...]:
+    """List the fields of ``document`` that expect a number and no truth value."""
+    expected = {name: _list_plain_types(field.annotation) for name, field in document.model_fields.items()}
+    return tuple(name for name, kinds in expected.items() if bool not in kinds and kinds & {int, float})
 
 
 def _list_plain_types(annotation: Any) -> set[Any]:
