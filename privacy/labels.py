@@ -56,6 +56,7 @@ SITE_TESTIMONY: Final = "consilium site testimony v1"  # 38, a site
 CONTROL_ORDER: Final = "consilium control order v1"  # 41, a site, an operator or an auditor
 SPOKEN: Final = "consilium spoken fingerprint v1"  # 42, of a join request
 EVIDENCE: Final = "consilium evidence v1"  # 43, a site
+LEDGER_VERIFIED: Final = "consilium ledger verified v1"  # 44, a site, for itself
 
 
 def make_prefix(label: str) -> bytes:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from client.connection.agent import serve
+from client.connection.ledger_verification import keep_verifying
 from client.connection.link import AgentEvent, Kind
 from client.connection.message_listener import MessageListener
 from client.connection.metrics import CountingActivity, SiteMetrics
@@ -75,6 +76,12 @@ def serve_site(home: SiteFolder, *, log_json: bool = False) -> None:
             keep_renewing(
                 home, stop, activity.report, lambda: tls.load_cert_chain(credential), report_failed_renewal
             )
+
+            def report_bad_ledger(sentence: str) -> None:
+                activity.report(sentence, level=logging.ERROR)
+                site.hooks.tell(EventKind.INCIDENT, sentence)
+
+            keep_verifying(home, stop, report_bad_ledger)
             listener = MessageListener(lambda: connect_to_control_plane(home), stop)
 
             def warn(sentence: str) -> None:

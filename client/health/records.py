@@ -11,6 +11,7 @@ from client.study.waiting_studies import WaitingStudies
 from client.study.witness_check import find_rollback
 from privacy.errors import Error
 from privacy.health import Line, amber, green, red
+from privacy.ledger.database import verify_file
 from privacy.ledger.ledger import read_utc_time
 
 _SMALLEST_COHORT: Final = 3
@@ -38,6 +39,8 @@ def check_ledger(home: SiteFolder) -> Iterator[Line]:
     Raises:
         LedgerError, StorageError: it does not verify, or cannot be read or written now.
     """
+    # opening alone would take the word of the site's own mark for what it verified before
+    verify_file(home.ledger_path, home.load_identity().public)
     with home.open_ledger() as ledger:
         state, rollback = ledger.copy_state(), find_rollback(ledger)
     found = f"{state.head.number} entries verify"

@@ -61,7 +61,7 @@ class EventKind(StrEnum):
     """A study, or the release of its model, waits for this site's people."""
     STUDY_FINISHED = "study_finished"
     INCIDENT = "incident"
-    """Something that is in the ledger as an incident."""
+    """Something that is in the ledger as an incident; or the ledger itself does not verify."""
     BUDGET_LOW = "budget_low"
     """An admission has left a population less than ``budget_below``."""
     CERTIFICATE_ENDS = "certificate_ends"

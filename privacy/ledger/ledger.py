@@ -7,7 +7,8 @@ Rules:
   rules are checked, the entry is written. Two processes can never spend the same budget.
 * A repeated request is recorded once and changes nothing. What people decide (a grant, an approval) counts each
   time.
-* Opening verifies the whole ledger; one that does not verify is not opened.
+* Opening verifies the ledger; one that does not verify is not opened. What this program has verified before and
+  finds unchanged is not verified a second time (:mod:`privacy.ledger.verified_mark`).
 * A :class:`~privacy.errors.StorageError`, from any method that reads or appends, means that nothing was recorded.
   The file is then read again before it is used.
 
@@ -61,7 +62,8 @@ from privacy.ledger.papers import Paper
 from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.ledger.signing import Head, sign_key_proof
 from privacy.ledger.state import LedgerState
-from privacy.ledger.transaction import Append, Create, format_time, read_new_entries
+from privacy.ledger.transaction import Append, Create, format_time, read_new_entries, read_verified_entries
+from privacy.ledger.verified_mark import WORTH_MARKING, read_mark, write_mark
 from privacy.refusal_codes import RefusalCode
 from privacy.sentence import fit_sentence
 from privacy.signed import Signed as SignedStatement
@@ -120,7 +122,7 @@ class Ledger:
         clock: Callable[[], datetime] = read_utc_time,
         timeout_s: float = TIMEOUT_S,
     ) -> "Ledger":
-        """Open the ledger and verify all of it.
+        """Open the ledger and verify it.
 
         Args:
             path: the SQLite file.
@@ -134,9 +136,16 @@ class Ledger:
         """
         ledger = cls(path, open_file(path, timeout_s), key, clock)
         try:
+            mark = read_mark(path, key)
+            if mark is not None:
+                with translate_errors(path):
+                    ledger._state = read_verified_entries(ledger._connection, mark)
+            verified = ledger._state.head.number
             ledger.refresh()
             if ledger.head.number == 0:
                 raise LedgerError(f"{path}: the ledger is empty; restore it from a backup")
+            if ledger.head.number - verified >= WORTH_MARKING:
+                write_mark(path, key, ledger.head)
         except BaseException:
             ledger.close()
             raise

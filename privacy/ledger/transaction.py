@@ -16,7 +16,7 @@ from privacy.files import sync_folder
 from privacy.keys import SigningKey
 from privacy.ledger.database import create_tables, read_signed_entries, translate_errors
 from privacy.ledger.entries import Body, Open
-from privacy.ledger.signing import SignedEntry
+from privacy.ledger.signing import Head, SignedEntry
 from privacy.ledger.state import LedgerState
 
 
@@ -146,6 +146,22 @@ class Create:
 
     def _make_error(self, error: OSError) -> StorageError:
         return StorageError(f"{self._path}: a new ledger cannot be written: {error.strerror}", "ledger")
+
+
+def read_verified_entries(connection: sqlite3.Connection, mark: Head) -> LedgerState:
+    """Read the entries up to ``mark``, which were verified before; return their state, or an empty one.
+
+    It is empty where the entry of that number has another hash: then nothing of this file was verified.
+    """
+    ledger_state = LedgerState()
+    try:
+        for signed in read_signed_entries(connection):
+            if ledger_state.head.number == mark.number:
+                break
+            ledger_state.apply(signed, verified=True)
+    except LedgerError:  # who verifies everything says what is wrong
+        return LedgerState()
+    return ledger_state if ledger_state.head == mark else LedgerState()
 
 
 def read_new_entries(path: Path, connection: sqlite3.Connection, ledger_state: LedgerState) -> None:

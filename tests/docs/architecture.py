@@ -19,7 +19,7 @@ ROOMS: Final = {
     "decision_table release budget study_table weights ledger status check evidence doctor backup withdraw predict "
     "explain report export release_data simulate confirm",
     "client/health": "evidence machine network records shown site sources",
-    "client/connection": "service agent link message_listener node_memory renewal tls_trust client_app metrics",
+    "client/connection": "service agent link message_listener node_memory renewal ledger_verification tls_trust client_app metrics",
     "client/site": "folder config policy policy_file launcher proxy hooks peers consortium_folder registry "
     "register_data public_weights running key_rotation",
     "client/data": "dataset site_data contents table encoding label_encoding letter_encoding interval_sets "
@@ -94,7 +94,7 @@ ROOMS: Final = {
     "privacy/protocol": "enrolment invitation envelope messages key_messages headers site_testimony flower_records",
     "privacy/ledger": "ledger transaction state rules entries signing approvals decisions cohorts evidence totals "
     "signed_head recovery "
-    "launches papers database export testimony",
+    "launches papers verified_mark database export testimony",
     "privacy/audit": "cli read_ledger site_ledger site_witnesses evidence_changes",
     "privacy/audit/commands": "verify report reconcile whatif verify_evidence",
     "privacy/audit/report": "timeline findings page population_section study_section study_facts charts "
