@@ -24,6 +24,7 @@ _FILES: Final[Mapping[str, str]] = {
     "chest-xray-cnn": "models.imaging.chest_xray_cnn",
     "ternausnet11": "models.imaging.ternausnet11",
     "unet": "models.imaging.unet",
+    "unet-3d": "models.imaging.unet_3d",
     "lung-pattern-cnn": "models.imaging.lung_pattern_cnn",
     "image-table": "models.imaging.image_table",
     "gru-d": "models.records.gru_d",

@@ -8,7 +8,7 @@ def mirror_kernels(module: nn.Module) -> None:
     """Mirror every kernel; the answer to a mirrored image must then be the mirrored answer."""
     with torch.no_grad():
         for layer in module.modules():
-            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Conv3d | nn.ConvTranspose3d):
                 layer.weight.copy_(layer.weight.flip(-1))
 
 
