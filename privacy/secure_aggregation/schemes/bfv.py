@@ -191,7 +191,8 @@ def scale_plaintext(slots: NDArray[np.uint64]) -> Polynomial:
     quotient, remainder = np.divmod(high * np.uint64(rest), np.uint64(PLAIN_MODULUS))
     last = (remainder << np.uint64(_SPLIT_BITS)) + low * np.uint64(rest) + np.uint64((PLAIN_MODULUS + 1) // 2)
     scaled = slots * np.uint64(whole) + (quotient << np.uint64(_SPLIT_BITS)) + last // np.uint64(PLAIN_MODULUS)
-    return scaled % np.uint64(COEFFICIENT_MODULUS)
+    reduced: Polynomial = scaled % np.uint64(COEFFICIENT_MODULUS)
+    return reduced
 
 
 class _Ring(NamedTuple):

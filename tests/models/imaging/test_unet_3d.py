@@ -19,7 +19,7 @@ def sizes(depth: int, height: int, width: int, channels: int = 1) -> dict[str, i
 
 def count_by_hand(unit: int, levels: int, channels: int, classes: int) -> int:
     """As the paper's figure 2 shows it: every convolution with a bias, transposed ones without, norms without any."""
-    widths = [2 * unit * 2**level for level in range(levels)]
+    widths = [2 * unit << level for level in range(levels)]
     pairs = [(channels, unit), (unit, widths[0])]  # of each 3x3x3 convolution, in and out
     for before, width in pairwise(widths):
         pairs += [(before, before), (before, width)]  # down

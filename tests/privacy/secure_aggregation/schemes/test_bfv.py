@@ -99,8 +99,9 @@ def test_both_forms_of_a_sum_open_alike(sites: int) -> None:
         for total in sums:
             total.add(data)
     opened = [key.decrypt(total.to_bytes(), form, sites) for total, form in zip(sums, SumForm, strict=True)]
-    expected = sum(random_slots(number).astype(object) for number in range(sites)) % T
-    assert [each.tolist() for each in opened] == [expected.tolist()] * 2
+    columns = zip(*(random_slots(number).tolist() for number in range(sites)), strict=True)
+    expected = [sum(column) % T for column in columns]
+    assert [each.tolist() for each in opened] == [expected, expected]
 
 
 def test_first_polynomials_of_a_sum_are_those_of_seals_evaluator() -> None:
