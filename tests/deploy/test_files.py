@@ -63,12 +63,24 @@ def test_coordinator_is_reached_through_the_gateway_alone() -> None:
     assert services["coordinator"]["networks"] == ["inside"]
     assert networks["inside"] == {"internal": True}
     assert [name for name, service in services.items() if "ports" in service] == ["gateway"]
-    sites = {name: service for name, service in services.items() if name.startswith("site-")}
+    every_site = {name: service for name, service in services.items() if name.startswith("site-")}
+    sites = {name: service for name, service in every_site.items() if "profiles" not in service}
     assert len(sites) == 3
+    assert all(site["healthcheck"] for site in every_site.values())
     assert all(site["networks"] == ["outside"] for site in sites.values())
     mounts = services["gateway"]["volumes"]
     assert [(mount["read_only"], mount["volume"]["subpath"]) for mount in mounts] == [(True, "federation/gateway")]
     assert len({site["volumes"][0] for site in sites.values()}) == 3
+
+
+def test_whole_federation_asks_for_a_gpu_only_where_named_and_keeps_its_passphrase_a_secret() -> None:
+    services = read_services("docker-compose.yml")
+    named = {name for name, service in services.items() if "devices" in str(service.get("deploy"))}
+    assert named == {"site-a-gpu"}
+    assert services["site-a-gpu"]["profiles"] == ["gpu"]
+    assert services["site-a-gpu"]["volumes"] == services["site-a"]["volumes"]
+    (secret,) = services["coordinator"]["secrets"]
+    assert services["coordinator"]["environment"]["CONSILIUM_PASSPHRASE_FILE"] == f"/run/secrets/{secret}"
 
 
 def test_hospitals_file_opens_no_port_and_asks_for_a_gpu_only_where_named() -> None:
