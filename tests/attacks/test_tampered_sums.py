@@ -1,14 +1,29 @@
 """What a malicious coordinator tries with the sum: each site refuses it, and the model stays where it was."""
 
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 
 from privacy.protocol.messages import Open, Opened, Sealed
-from privacy.secure_aggregation.schemes.bfv_parameters import SLOTS
-from tests.privacy.secure_aggregation.test_tampering import with_evaluator
+from privacy.secure_aggregation.schemes.bfv import scale_plaintext
+from privacy.secure_aggregation.schemes.bfv_parameters import (
+    COEFFICIENT_MODULUS,
+    POLYNOMIAL_BYTES,
+    SEED_BYTES,
+    SLOTS,
+)
+from privacy.secure_aggregation.schemes.coefficients import Polynomial, pack_polynomial, unpack_polynomial
 from tests.protocol.invariants import require_safe
 from tests.protocol.mallory import Mallory, require_refused, require_unexplained
 from tests.protocol.moments import THREE
 from tests.simulator import FOUR
+
+
+def with_first_polynomial(aggregate: bytes, change: Callable[[Polynomial], Polynomial]) -> bytes:
+    """An aggregate of one ciphertext whose first polynomial the coordinator changed; its seeds are as they were."""
+    first = change(unpack_polynomial(aggregate[:POLYNOMIAL_BYTES], "aggregate")) % COEFFICIENT_MODULUS
+    return pack_polynomial(first) + aggregate[POLYNOMIAL_BYTES:]
 
 
 def require_not_applied(mallory: Mallory, name: str, base: int = 0) -> None:
@@ -28,12 +43,13 @@ def test_honest_round_opens(mallory: Mallory) -> None:
 def test_one_site_added_twice_does_not_open(mallory: Mallory) -> None:
     """The coordinator adds one update twice, so that it weighs more, or to take the plain sum off.
 
-    Masks do not cancel.
+    It has no room for the seed of the fifth update, and the second polynomial lacks it. With room for it, masks would
+    not cancel: :func:`tests.privacy.secure_aggregation.test_tampering.test_site_added_twice_is_refused`.
     """
     mallory.seal()
-    seeds = mallory.seeds()
-    blobs = [mallory.blobs[name, 1, 1] for name in (*FOUR, "ash")]
-    aggregate = mallory.aggregate(blobs, {**seeds, "again": seeds["ash"]})
+    honest = mallory.aggregate([mallory.blobs[name, 1, 1] for name in FOUR], mallory.seeds())
+    again = unpack_polynomial(mallory.blobs["ash", 1, 1][:POLYNOMIAL_BYTES], "update")
+    aggregate = with_first_polynomial(honest, lambda first: first + again)
     require_unexplained(
         mallory, "birch", mallory.open("birch", mallory.committed(), aggregate), "masks do not cancel"
     )
@@ -46,9 +62,27 @@ def test_one_site_left_out_does_not_open(mallory: Mallory) -> None:
     seeds = mallory.seeds()
     blobs = [mallory.blobs[name, 1, 1] for name in THREE]
     aggregate = mallory.aggregate(blobs, {name: seeds[name] for name in THREE})
-    require_unexplained(
-        mallory, "birch", mallory.open("birch", mallory.committed(), aggregate), "masks do not cancel"
+    lacking = mallory.open("birch", mallory.committed(), aggregate)  # three seeds, where four sites have four
+    require_unexplained(mallory, "birch", lacking, f"expected {len(aggregate) + SEED_BYTES} bytes")
+    require_not_applied(mallory, "birch")
+
+
+@pytest.mark.parametrize("fourth", ["the missing site's", "one of the three again", "one of its own"])
+def test_one_site_left_out_with_a_fourth_seed_does_not_open(mallory: Mallory, fourth: str) -> None:
+    """The same, with as many seeds as there should be: masks do not cancel, and the second polynomial is another."""
+    mallory.seal()
+    seeds = mallory.seeds()
+    aggregate = mallory.aggregate(
+        [mallory.blobs[name, 1, 1] for name in THREE], {name: seeds[name] for name in THREE}
     )
+    (left_out,) = set(FOUR) - set(THREE)
+    seed = {
+        "the missing site's": mallory.blobs[left_out, 1, 1][POLYNOMIAL_BYTES:],
+        "one of the three again": aggregate[-SEED_BYTES:],
+        "one of its own": bytes(SEED_BYTES),
+    }[fourth]
+    opened = mallory.open("birch", mallory.committed(), aggregate + seed)
+    require_unexplained(mallory, "birch", opened, "masks do not cancel")
     require_not_applied(mallory, "birch")
 
 
@@ -57,7 +91,7 @@ def test_constant_added_to_the_aggregate_is_not_applied(mallory: Mallory) -> Non
     committed, aggregate = mallory.honest_round()
     slots = np.zeros(SLOTS, dtype=np.uint64)
     slots[2] = 1000
-    tampered = with_evaluator(aggregate, lambda e, c, p: e.add_plain_inplace(c, p), slots)
+    tampered = with_first_polynomial(aggregate, lambda first: first + scale_plaintext(slots))
     require_unexplained(mallory, "ash", mallory.open("ash", committed, tampered), "check fields do not hold")
     require_not_applied(mallory, "ash")
 
@@ -157,8 +191,7 @@ def test_restart_does_not_bring_back_the_key_of_an_epoch_that_has_ended(mallory:
 def test_aggregate_that_the_coordinator_made_up_does_not_open(mallory: Mallory) -> None:
     """An encryption of the coordinator's own model: it has no study key, and no check field without one."""
     committed, aggregate = mallory.honest_round()
-    random = np.random.default_rng(3).integers(0, 1 << 53, len(aggregate) // 7, dtype=np.uint64)
-    made_up = random.view(np.uint8).reshape(-1, 8)[:, :7].tobytes()
+    made_up = np.random.default_rng(3).bytes(len(aggregate))
     require_unexplained(mallory, "ash", mallory.open("ash", committed, made_up), "its count field is no count")
     require_not_applied(mallory, "ash")
 

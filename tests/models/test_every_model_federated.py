@@ -23,7 +23,7 @@ PATIENTS = {"attentive-chrome": 300}
 """Training patients of a site, where 60 are too few to tell learning from noise: a recurrent network learns slowly."""
 ROUNDS = {"attentive-chrome": 40}
 """Rounds with one common step each, where 20 are too few: after 20 its loss is still that of the first model."""
-RATES = {"chest-xray-cnn": 0.25}
+RATES = {"chest-xray-cnn": 0.25, "gedfn": 0.2}
 """Learning rates where that of the entry, with one large step a round, now and then ends above where it began."""
 
 

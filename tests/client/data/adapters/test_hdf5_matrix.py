@@ -196,7 +196,7 @@ def test_file_that_is_no_hdf5_is_refused(tmp_path: Path, content: bytes, sentenc
         read(path)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.binary(min_size=1, max_size=8), st.floats(0, 1, exclude_max=True))
 def test_h5ad_with_mutated_bytes_gives_numbers_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, where: float
