@@ -227,6 +227,7 @@ def test_coordinator_moves_to_another_machine_and_studies_go_on(wood: Running) -
     said = ok(command("consilium", "restore", wood.folder / "c.tar", wood.folder / "new"))
     assert "sites look for it at 127.0.0.1:" in said.err
     put_in_place(wood.folder / "new", wood.folder / COORDINATOR)
+    ok(command("consilium", "--dir", wood.folder / COORDINATOR, "confirm-members", "--yes"))
     wood.start(COORDINATOR)
     wait_until_online(wood)
     fourth = wood.launch(small_terms(privacy={"epsilon": 1}))
