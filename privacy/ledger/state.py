@@ -70,8 +70,6 @@ class LedgerState:
         self.unsettled: set[tuple[str, int]] = set()
         self.witnessed: Head | None = None
         self.recovered: Head | None = None
-        self._verified = False
-        """Whether the bytes of the entry that is applied now were verified before."""
         self._taken_over: set[Head] = set()
         self._hashes: list[str] = []
         self._history = AccountHistory()
@@ -130,10 +128,10 @@ class LedgerState:
         Raises:
             LedgerError: naming the entry, the rule it breaks, and how.
         """
-        number, self._verified = self.head.number + 1, verified
+        number = self.head.number + 1
         try:
-            entry = self._read(signed)
-            self._apply_body(entry.body)
+            entry = self._read(signed, verified)
+            self._apply_body(entry.body, verified)
         except Error as error:
             raise LedgerError(f"entry {number} breaks the rule '{find_broken_rule(error)}': {error}") from None
         except Exception as error:  # the file comes from another party: any bytes are possible
@@ -307,8 +305,8 @@ class LedgerState:
             accounts=self._history.compute_totals(self.accounts, self.head.number),
         )
 
-    def _read(self, signed: SignedEntry) -> Entry:
-        entry = read_entry(signed.entry, verified=self._verified)
+    def _read(self, signed: SignedEntry, verified: bool) -> Entry:
+        entry = read_entry(signed.entry, verified=verified)
         if entry.number != self.head.number + 1:
             raise BrokenRuleError(Rule.CHAIN, f"expected number {self.head.number + 1}, got {entry.number}")
         if entry.previous != self.head.hash:
@@ -318,14 +316,14 @@ class LedgerState:
         self._require_turned_back(entry.body, entry.time)
         key = _read_opening_key(entry.body) if self.opened is None else self.key
         try:
-            if not self._verified:
+            if not verified:
                 verify_signature(signed, key)
         except LedgerError as error:
             raise BrokenRuleError(Rule.SIGNATURE, str(error)) from None
         return entry
 
-    def _apply_body(self, body: Body) -> None:
-        """Apply ``body``; on an error nothing is changed."""
+    def _apply_body(self, body: Body, verified: bool = False) -> None:
+        """Apply ``body``, which was ``verified`` before or not; on an error nothing is changed."""
         if body.subject is not None and self.has_recorded(body):
             raise BrokenRuleError(Rule.ONCE, f"{describe_subject(body)} is in the ledger already")
         match body:
@@ -368,11 +366,11 @@ class LedgerState:
             case Refuse():
                 self._refused[body.study] = body
             case Checkpoint():
-                self._apply_checkpoint(body)
+                self._apply_checkpoint(body, verified)
             case KeyChange():
                 self._change_key(body)
             case Recover():
-                self._recover(body)
+                self._recover(body, verified)
             case Incident():
                 self._incidents.add(body)
             case Approve():
@@ -446,8 +444,8 @@ class LedgerState:
         account.pay(body.study, purpose, body.event)
         self._working.add(body.study)
 
-    def _apply_checkpoint(self, body: Checkpoint) -> None:
-        head = self._verify_seen_head(body)
+    def _apply_checkpoint(self, body: Checkpoint, verified: bool) -> None:
+        head = body.countersigned.head.statement if verified else self._verify_seen_head(body)
         if not (head.number <= self.head.number and self._hashes[head.number - 1] == head.hash):
             raise BrokenRuleError(
                 Rule.WITNESS, f"the entry {head.number} that a witness has seen is not the one in this ledger"
@@ -468,8 +466,8 @@ class LedgerState:
         except LedgerError as error:
             raise BrokenRuleError(Rule.SIGNATURE, str(error)) from None
 
-    def _recover(self, body: Recover) -> None:
-        head = self._verify_seen_head(body)
+    def _recover(self, body: Recover, verified: bool) -> None:
+        head = body.countersigned.head.statement if verified else self._verify_seen_head(body)
         if self.contains(head.number, head.hash):
             raise BrokenRuleError(
                 Rule.WITNESS, f"entry {head.number}, which the witness has seen, is in the ledger: nothing is lost"
@@ -487,8 +485,6 @@ class LedgerState:
         head = body.countersigned.head
         if head.statement.site != self.site:
             raise BrokenRuleError(Rule.WITNESS, f"the head is of the ledger of '{head.statement.site}'")
-        if self._verified:
-            return head.statement
         for key in reversed(self.keys):
             try:
                 head.verify(key)

@@ -9,11 +9,23 @@ import pytest
 from privacy.errors import LedgerError
 from privacy.ledger import Ledger
 from privacy.ledger.database import verify_file
+from privacy.ledger.signed_head import Countersigned, LedgerHead
 from privacy.ledger.signing import Head
 from privacy.ledger.verified_mark import WORTH_MARKING, VerifiedMark, read_mark, write_mark
 from privacy.program import read_program
 from privacy.signed import Signed
-from tests.privacy.ledger_makers import KEY, MODEL, OTHER_KEY, POPULATION, STEP, TERMS, granted_ledger, plan
+from tests.privacy.ledger_makers import (
+    KEY,
+    MODEL,
+    OTHER_KEY,
+    POPULATION,
+    STEP,
+    TERMS,
+    WITNESS,
+    countersigned,
+    granted_ledger,
+    plan,
+)
 
 TRIGGERS = ("entry_in_order", "entry_unchanged", "entry_kept")
 
@@ -95,6 +107,20 @@ def test_signature_of_an_entry_after_the_mark_is_verified(path: Path) -> None:
     spoil_signature(path, number)
     with pytest.raises(LedgerError, match=f"entry {number} breaks the rule 'signature'"):
         Ledger.open(path, KEY)
+
+
+@pytest.mark.parametrize("way", ["record_checkpoint", "recover"])
+def test_countersignature_that_is_none_is_refused_after_an_opening_by_the_mark(path: Path, way: str) -> None:
+    """What was verified before is only what is in the file: a new head that nobody has seen is verified as ever."""
+    with Ledger.open(path, KEY) as ledger:
+        forged = countersigned(ledger, OTHER_KEY)
+        if way == "recover":
+            head = forged.head.statement.model_copy(update={"number": forged.head.statement.number + 50})
+            forged = Countersigned.sign(OTHER_KEY, "coordinator", Signed[LedgerHead].sign(OTHER_KEY, head))
+        before = ledger.head
+        with pytest.raises(LedgerError, match="cannot be believed|not signed by this ledger's key"):
+            getattr(ledger, way)(forged, WITNESS.public)
+        assert ledger.head == before
 
 
 @pytest.mark.parametrize("number", [2, 3, 100])
