@@ -6,13 +6,11 @@ Opening a ledger takes the word of the site's own mark for what it verified befo
 
 import threading
 from collections.abc import Callable
-from typing import Final
 
+from client.connection.daily_look import LOOK_EVERY_S, look_daily
 from client.site.folder import SiteFolder
 from privacy.errors import Error
 from privacy.ledger.database import verify_file
-
-LOOK_EVERY_S: Final = 24 * 3600.0
 
 
 def keep_verifying(
@@ -28,14 +26,9 @@ def keep_verifying(
     """
 
     def look() -> None:
-        while True:
-            try:
-                verify_file(home.ledger_path, home.load_identity().public)
-            except Error as error:
-                failed(f"this site's ledger does not verify: {error}")
-            if stop.wait(every_s):
-                return
+        try:
+            verify_file(home.ledger_path, home.load_identity().public)
+        except Error as error:
+            failed(f"this site's ledger does not verify: {error}")
 
-    thread = threading.Thread(target=look, name="ledger verification", daemon=True)
-    thread.start()
-    return thread
+    return look_daily("ledger verification", look, stop, every_s)

@@ -7,14 +7,12 @@ site joins again, with a new invitation.
 import datetime
 import threading
 from collections.abc import Callable
-from typing import Final
 
+from client.connection.daily_look import look_daily
 from client.site.folder import SiteFolder
 from privacy.client_certificate import Role, Subject
 from privacy.control.channel import Caller, ControlClient
 from privacy.errors import Error, SiteConfigError
-
-LOOK_EVERY_S: Final = 24 * 3600.0
 
 
 def renew_certificate(home: SiteFolder, now: datetime.datetime) -> datetime.datetime | None:
@@ -65,17 +63,12 @@ def keep_renewing(
     """
 
     def look() -> None:
-        while True:
-            try:
-                ends = renew_certificate(home, datetime.datetime.now(datetime.UTC))
-                if ends is not None:
-                    renewed()
-                    tell(f"this site's certificate is renewed until {ends:%Y-%m-%d}")
-            except Error as error:
-                failed(f"this site's certificate could not be renewed ({error}); trying again tomorrow")
-            if stop.wait(LOOK_EVERY_S):
-                return
+        try:
+            ends = renew_certificate(home, datetime.datetime.now(datetime.UTC))
+            if ends is not None:
+                renewed()
+                tell(f"this site's certificate is renewed until {ends:%Y-%m-%d}")
+        except Error as error:
+            failed(f"this site's certificate could not be renewed ({error}); trying again tomorrow")
 
-    thread = threading.Thread(target=look, name="certificate renewal", daemon=True)
-    thread.start()
-    return thread
+    return look_daily("certificate renewal", look, stop)

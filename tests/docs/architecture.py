@@ -19,7 +19,7 @@ ROOMS: Final = {
     "decision_table release budget study_table weights ledger status check evidence doctor backup withdraw predict "
     "explain report export release_data simulate confirm",
     "client/health": "evidence machine network records shown site sources",
-    "client/connection": "service agent link message_listener node_memory renewal ledger_verification "
+    "client/connection": "service agent link message_listener node_memory renewal ledger_verification daily_look "
     "tls_trust client_app metrics",
     "client/site": "folder config policy policy_file launcher proxy hooks peers consortium_folder registry "
     "register_data public_weights running key_rotation",

@@ -118,7 +118,7 @@ def test_countersignature_that_is_none_is_refused_after_an_opening_by_the_mark(p
             head = forged.head.statement.model_copy(update={"number": forged.head.statement.number + 50})
             forged = Countersigned.sign(OTHER_KEY, "coordinator", Signed[LedgerHead].sign(OTHER_KEY, head))
         before = ledger.head
-        with pytest.raises(LedgerError, match="cannot be believed|not signed by this ledger's key"):
+        with pytest.raises(LedgerError, match=r"cannot be believed|not signed by this ledger's key"):
             getattr(ledger, way)(forged, WITNESS.public)
         assert ledger.head == before
 
