@@ -66,7 +66,7 @@ class Demo:
             self._report_step("comparing with each hospital alone and all pooled (simulated, outside the ledgers)")
             result = self._build_result(federation, study, progress.tally, seconds)
             if not self._quiet:
-                print_report(result, progress.tally, check_study(self._terms))
+                print_report(result, progress.tally, check_study(self._terms, sites=len(result.sites)))
             return result
 
     @contextmanager
