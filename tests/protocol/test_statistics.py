@@ -54,7 +54,8 @@ def test_statistics_of_all_sites_are_those_of_the_pooled_files(found: Found) -> 
 
     table, document = read_files(simulator, *simulator.names), kept[0]
     columns = {each.name: each for each in document.columns}
-    assert document.patients.value == pytest.approx(len(table), abs=document.patients.error)
+    # The error shown is that of 95 of 100 runs: three times it is nearly six standard deviations.
+    assert document.patients.value == pytest.approx(len(table), abs=3 * document.patients.error)
     assert document.noise_deviation < 1
     ill = columns["ill"].counts
     assert ill[1].patients == pytest.approx(sum(table["ill"] == "yes"), abs=2 * ill[1].error)
