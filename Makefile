@@ -10,17 +10,18 @@ READY := $(VENV)/.ready
 TORCH := torch==2.13.0
 CODE := privacy models client server tests benchmarks
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench images-check clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
 	$(BIN)/consilium demo $(ARGS)
 
-# Without ARGS: first the tests that start no federation, then those that do; two files at a time.
+# Without ARGS: two files at a time, in the order of tests/conftest.py. Each has a core: two processes that compute
+# with two threads each would mostly wait for each other.
+test: export OMP_NUM_THREADS := 1
 test: $(READY)
 ifeq ($(ARGS),)
-	$(BIN)/pytest -n 2 --dist loadfile -m 'not federation'
-	$(BIN)/pytest -n 2 --dist loadfile -m federation
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 else
 	$(BIN)/pytest $(ARGS)
 endif
@@ -37,6 +38,10 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.models $(ARGS)
 	$(BIN)/python -m benchmarks.round $(ARGS)
 	$(BIN)/python -m benchmarks.sealing $(ARGS)
+
+# As root, with buildah and mmdebstrap: builds the images, and runs a study from them. ARGS is a folder with 20 GB.
+images-check: $(READY)
+	scripts/try-images $(ARGS)
 
 clean:
 	rm -rf $(VENV)

@@ -62,6 +62,7 @@ class IdleFederation:
             host="localhost",
             port=self._port,
             superlink_port=find_free_port(),
+            gateway=True,
             control_port=find_free_port(),
         )
         Federation.create(folder / "coordinator", config)

@@ -17,7 +17,9 @@ from typing import Final, cast
 import numpy as np
 
 from client.connection.agent import serve
+from client.connection.blob_exchange import exchange_blobs
 from client.connection.link import AgentEvent
+from client.connection.tls_trust import make_tls_context
 from client.data.dataset import StudyFiles
 from client.site.folder import SiteFolder
 from client.study.request_handler import RequestHandler
@@ -109,10 +111,10 @@ class LightSites:
                 home.load_admission().address,
                 home.ca_path,
                 home.node_key_path,
-                answer,
+                exchange_blobs(home, answer, site.compute_blob_limit),
                 on_event=tell,
                 stop=self._stop,
-                blob_bytes=site.compute_blob_limit,
+                tls=make_tls_context(home.ca_path, home.credentials.path),
             )
         finally:
             site.close()

@@ -26,6 +26,8 @@ from client.site.folder import SiteFolder
 from client.site.policy import AutomaticRule, Policy
 from client.site.register_data import register_files
 from privacy.canonical import compute_sha256
+from privacy.control.channel import ControlClient
+from privacy.errors import FederationError
 from privacy.study import Terms
 from server.federation.config import CoordinatorConfig, TimeoutsConfig
 from server.federation.folder import Federation
@@ -45,12 +47,12 @@ _MARK: Final = "CONSILIUM_TEST"
 _PROGRAMS: Final = Path(sys.executable).parent
 
 
-def wait_for(what: str, ready: Callable[[], Any], timeout_s: float = 60.0) -> Any:
-    """What ``ready`` returns once it is true."""
+def wait_for(what: str, ready: Callable[[], Any], timeout_s: float = 60.0, pause_s: float = 0.02) -> Any:
+    """What ``ready`` returns once it is true; it is asked again after ``pause_s``."""
     end = time.monotonic() + timeout_s
     while not (value := ready()):
         assert time.monotonic() < end, f"waited {timeout_s:.0f} s for {what}"
-        time.sleep(0.02)
+        time.sleep(pause_s)
     return value
 
 
@@ -105,6 +107,18 @@ def command(name: str, *words: str | Path, environment: dict[str, str] | None = 
     return Said(done.returncode, done.stdout, done.stderr)
 
 
+def are_all_online(coordinator: Path) -> bool:
+    """Whether the coordinator whose folder this is counts every site as online.
+
+    Asked without the command: a process after the other would take a core from the programs that start.
+    """
+    try:
+        sites = ControlClient.local(coordinator).call("ListSites")["items"]
+    except FederationError:
+        return False
+    return bool(sites) and all(site["online"] for site in sites)
+
+
 class Running:
     """A federation whose processes a test starts, kills and ends."""
 
@@ -120,7 +134,9 @@ class Running:
     # Making ------------------------------------------------------------------------------------------------
 
     def _make(self, timeouts: TimeoutsConfig) -> None:
-        config = CoordinatorConfig(federation="wood", port=find_free_port(), timeouts=timeouts)
+        config = CoordinatorConfig(
+            federation="wood", port=find_free_port(), control_port=find_free_port(), timeouts=timeouts
+        )
         federation = Federation.create(self.folder / COORDINATOR, config)
         homes = {name: self._make_site(name, number, federation) for number, name in enumerate(self.names)}
         for name, home in homes.items():
@@ -245,14 +261,9 @@ class Running:
         """Run a site's command."""
         return command("consilium-site", "--dir", self.folder / name, *words)
 
-    def wait_until_online(self) -> None:
+    def wait_until_online(self, timeout_s: float = 60.0) -> None:
         """Wait until the coordinator counts every site as online."""
-
-        def online() -> bool:
-            said = self.consilium("sites", "--json")
-            return said.code == 0 and all(site["online"] for site in said.json["sites"])
-
-        wait_for("all sites to be online", online)
+        wait_for("all sites to be online", lambda: are_all_online(self.folder / COORDINATOR), timeout_s, 0.2)
 
     def launch(self, terms: Terms, *sites: str) -> str:
         """Launch ``terms`` over ``sites``, or all; the study's identifier."""

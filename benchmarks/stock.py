@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Final
 
 from privacy.keys import generate_node_key
-from privacy.protocol.flower_records import PIECE_BYTES
 from server.federation.certificates import create_authority, issue_server_certificate
 from server.superlink.bundle import pack_bundle
 from server.superlink.control_api import RunState
@@ -26,7 +25,8 @@ from server.superlink.process_tags import stop_tagged
 _APP: Final = Path(__file__).parent / "stock_app"
 _MARK: Final = "CONSILIUM_BENCHMARK"
 _LOOK_EVERY_S: Final = 0.5
-_PIECES: Final = {"FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE": str(PIECE_BYTES)}
+_PIECES: Final = {"FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE": str(1 << 20)}
+"""The SuperLink's gate takes no request as large as Flower's own pieces, of 5 MB."""
 _PROJECT: Final = """
 [project]
 name = "stock"

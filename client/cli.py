@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from client.commands.approve import approve, refuse, revoke
-from client.commands.backup import backup, restore
+from client.commands.backup import backup, confirm_policy, restore
 from client.commands.budget import budget
 from client.commands.check import check
 from client.commands.consortium import consortium
@@ -157,6 +157,7 @@ for noun in (
     check,
     backup,
     restore,
+    confirm_policy,
     doctor,
     evidence,
 ):

@@ -101,7 +101,7 @@ def _parse_whole_number(text: str) -> int | float:
     return value if abs(value) <= _LARGEST_INTEGER else float(text)
 
 
-def compute_sha256(data: bytes) -> str:
+def compute_sha256(data: bytes | memoryview) -> str:
     """Compute the SHA-256 of ``data`` in lower-case hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 

@@ -12,7 +12,8 @@ import difflib
 import types
 import typing
 from collections.abc import Hashable, Iterator, Mapping
-from functools import cache
+from copy import deepcopy
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -70,7 +71,7 @@ def read_yaml(path: Path, kind: type[D], error: type[Error]) -> D:
         reason = cause.strerror if isinstance(cause, OSError) else "it is not UTF-8 text"
         raise error(f"{path}: cannot be read: {reason}") from None
     try:
-        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+        value = deepcopy(_parse_yaml(text))
     except yaml.YAMLError as cause:
         raise error(f"{path}: not YAML: {_describe_yaml_error(cause)}") from None
     except RecursionError:
@@ -78,6 +79,16 @@ def read_yaml(path: Path, kind: type[D], error: type[Error]) -> D:
     except ValueError as cause:  # what looks like a date or a number and is none
         raise error(f"{path}: not YAML: {cause}; put in quotes what is neither a date nor a number") from None
     return parse(value, kind, error, str(path))
+
+
+@lru_cache(maxsize=16)
+def _parse_yaml(text: str) -> Any:
+    """Parse YAML into plain values; the caller changes nothing in them.
+
+    A site reads its configuration and its policy anew for every message. To parse the same text anew would take
+    several times as long as the rest. libyaml is no way out: a deeply nested text ends the process there.
+    """
+    return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
 
 
 def parse(value: Any, kind: type[D], error: type[Error], source: str) -> D:

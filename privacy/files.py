@@ -6,6 +6,7 @@ cut the old or the new file is complete.
 
 import contextlib
 import fcntl
+import mmap
 import os
 import shutil
 import tempfile
@@ -19,7 +20,7 @@ from privacy.errors import Error
 _LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-def replace_file(path: Path, data: bytes, error: type[Error], mode: int = 0o600) -> None:
+def replace_file(path: Path, data: bytes | memoryview, error: type[Error], mode: int = 0o600) -> None:
     """Replace ``path`` by ``data``, completely or not at all; durable when this returns, and of this mode.
 
     Raises:
@@ -41,6 +42,18 @@ def replace_file(path: Path, data: bytes, error: type[Error], mode: int = 0o600)
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise error(f"{path}: cannot be written: {cause.strerror}") from None
+
+
+def map_file(path: Path) -> memoryview:
+    """Return the bytes of a file without reading them into memory; valid after it is removed.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:  # mmap(2) maps nothing of an empty file
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def create_private_file(path: Path) -> IO[bytes]:

@@ -24,6 +24,7 @@ from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlg
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -34,6 +35,11 @@ from privacy.typed_keys import from_typed, to_typed
 
 SECRET_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
+_NODE_HALF_BYTES: Final = 48
+"""Of each of the two numbers of a P-384 signature."""
+
+NodeKey = ec.EllipticCurvePrivateKey
+"""The private half of a node key; on P-384."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +223,29 @@ def load_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
 def format_node_key(private: ec.EllipticCurvePrivateKey) -> str:
     """Write the public half of a node key as one line in OpenSSH form."""
     return _format_ssh_key(private.public_key())
+
+
+def sign_with_node_key(private: ec.EllipticCurvePrivateKey, message: bytes) -> str:
+    """Sign ``message`` (which begins with a label) with a node key; 128 characters of base64url (FIPS 186-5, ECDSA)."""
+    r, s = decode_dss_signature(private.sign(message, ec.ECDSA(hashes.SHA384())))
+    raw = r.to_bytes(_NODE_HALF_BYTES) + s.to_bytes(_NODE_HALF_BYTES)
+    return base64.urlsafe_b64encode(raw).decode("ascii")
+
+
+def verify_node_signature(line: str, signature: str, message: bytes) -> None:
+    """Verify that the holder of the node key in ``line`` has signed ``message``.
+
+    Raises:
+        WireError: ``line`` is no node key, or the signature is not by it.
+    """
+    public = serialization.load_pem_public_key(convert_node_key_to_pem(line))
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    try:
+        raw = base64.b64decode(signature, altchars=b"-_", validate=True)
+        halves = int.from_bytes(raw[:_NODE_HALF_BYTES]), int.from_bytes(raw[_NODE_HALF_BYTES:])
+        public.verify(encode_dss_signature(*halves), message, ec.ECDSA(hashes.SHA384()))
+    except (ValueError, InvalidSignature):
+        raise WireError("a proof is not by the node key that it names") from None
 
 
 def convert_node_key_to_pem(line: str) -> bytes:

@@ -58,6 +58,9 @@ SPOKEN: Final = "consilium spoken fingerprint v1"  # 42, of a join request
 EVIDENCE: Final = "consilium evidence v1"  # 43, a site
 LEDGER_VERIFIED: Final = "consilium ledger verified v1"  # 44, a site, for itself
 
+# signatures (ECDSA P-384), by a site's node key
+NODE_KEY_PROOF: Final = "consilium node key proof v1"  # 45, a site: the proof that it holds its node key
+
 
 def make_prefix(label: str) -> bytes:
     r"""Return the bytes that go before what is signed or hashed under ``label``.

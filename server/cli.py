@@ -62,7 +62,7 @@ def cli(context: click.Context, folder: Path) -> None:
     "--gateway", is_flag=True, help="A gateway publishes it; so always where --host is another machine's."
 )
 @click.option("--superlink-port", default=SUPERLINK_PORT, show_default=True, help="Where the gateway finds it.")
-@click.option("--control-port", default=CONTROL_PORT, show_default=True, help="Where the gateway finds it.")
+@click.option("--control-port", default=CONTROL_PORT, show_default=True, help="Of the control plane, in all cases.")
 @click.option(
     "--listen", default=LOOPBACK, show_default=True, help="0.0.0.0 if the gateway is in another container."
 )
@@ -84,9 +84,9 @@ def init(
     behind = gateway or not is_loopback(host)
     if port is None:
         port = 443 if behind else SUPERLINK_PORT
-    fields = {"federation": name, "host": host, "port": port, "contact": contact}
+    fields = {"federation": name, "host": host, "port": port, "control_port": control_port, "contact": contact}
     if behind:
-        fields |= {"superlink_port": superlink_port, "control_port": control_port, "listen": listen}
+        fields |= {"gateway": True, "superlink_port": superlink_port, "listen": listen}
     config = parse(fields, CoordinatorConfig, FederationError, "federation")
     federation = Federation.create(folder, config)
     if config.reach:

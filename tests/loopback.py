@@ -53,17 +53,17 @@ class RemoteGrid:
         online: set[int] = self._call("online")
         return online
 
-    def send(self, node_id: int, envelope: Envelope, ttl_s: float = 600.0, reply_bytes: int = 1 << 30) -> str:
-        message_id: str = self._call("send", node_id, envelope, ttl_s, reply_bytes)
+    def send(self, node_id: int, envelope: Envelope, ttl_s: float = 600.0) -> str:
+        message_id: str = self._call("send", node_id, envelope, ttl_s)
         return message_id
 
     def poll(self) -> list[SiteReply]:
         replies: list[SiteReply] = self._call("poll")
         return replies
 
-    def ask(self, node_id: int, body: bytes, *blobs: bytes) -> SiteReply:
+    def ask(self, node_id: int, body: bytes) -> SiteReply:
         """Send, and wait for the reply."""
-        message_id = self.send(node_id, Envelope(body, b"signature", blobs))
+        message_id = self.send(node_id, Envelope(body, b"signature"))
         reply: SiteReply
         (reply,) = wait_for("a reply", self.poll)
         assert (reply.message_id, reply.node_id) == (message_id, node_id)

@@ -35,7 +35,7 @@ from privacy.canonical import from_canonical
 from privacy.errors import Error
 from privacy.keys import PublicKey
 from privacy.ledger.entries import Entry
-from privacy.protocol.envelope import Envelope, make_envelope, read_body
+from privacy.protocol.envelope import Blob, Envelope, make_envelope, read_body
 from privacy.protocol.messages import Reply, Request
 from privacy.study import COORDINATOR, Terms
 from privacy.study.cost import compute_study_noise, make_training_event
@@ -342,14 +342,14 @@ class Simulator:
 
     # What a test may ask -----------------------------------------------------------------------------------
 
-    def exchange(self, name: str, request: Request, *blobs: bytes) -> tuple[Reply, tuple[bytes, ...]]:
+    def exchange(self, name: str, request: Request, *blobs: Blob) -> tuple[Reply, tuple[Blob, ...]]:
         """What a site answers to a request of the test's own making, signed by the coordinator."""
         envelope = self.sites[name].answer(self.signed(name, request, *blobs))
         content = read_body(envelope).content
         assert isinstance(content, Reply)
         return content, envelope.blobs
 
-    def signed(self, name: str, request: Request, *blobs: bytes) -> Envelope:
+    def signed(self, name: str, request: Request, *blobs: Blob) -> Envelope:
         """A request with the coordinator's signature: what only a malicious one would send."""
         return make_envelope(
             self.federation.load_identity(),
@@ -361,7 +361,7 @@ class Simulator:
             blobs=blobs,
         )
 
-    def forged(self, name: str, reply: Envelope, content: Reply, *blobs: bytes) -> Envelope:
+    def forged(self, name: str, reply: Envelope, content: Reply, *blobs: Blob) -> Envelope:
         """A site's reply with another content, signed by that site: what only a malicious one would send."""
         body = read_body(reply)
         return make_envelope(

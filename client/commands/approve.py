@@ -62,6 +62,8 @@ def approve(
     if runs != 1 or further:
         raise click.UsageError("--runs and --further are for an approval ahead of a launch, by a STUDY.yaml")
     waiting = _show(home, study)
+    if (unconfirmed := home.describe_unconfirmed()) is not None:
+        raise SiteConfigError(unconfirmed)
     _ask(waiting.launch.statement.terms, "Agree to it?", yes)
     with home.open_ledger() as ledger:
         _require_same(home, waiting)

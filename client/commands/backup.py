@@ -1,17 +1,22 @@
 """``consilium-site backup`` and ``restore``: the site's folder as one archive, for a lost disk or another machine.
 
+A restored site admits no study before a person has looked at its policy (``confirm-policy``): the archive may be older
+than what people here have changed since.
+
 What an archive does not hold: the figures in ``log/``; the snapshots in ``data/``, which are large and made again from
 their sources; and the secrets of a round in progress (``attempt.sealed``, ``draw-*.key``, ``totals-*.key``), since two
 machines that use them could reveal together what each keeps. A restored site lets such a round pass.
 """
 
 import importlib.metadata
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import click
 
+from client.commands.confirm import ask_at_terminal
 from client.commands.policy import describe_admission
 from client.site.folder import SiteFolder
 from privacy.backup import BackupRules, write_backup
@@ -68,11 +73,13 @@ def restore(file: Path, folder: Path, passphrase_file: Path | None) -> None:
     home = SiteFolder(folder)
     head = verify_file(home.ledger_path, home.load_identity().public).head
     written = f"{datetime.fromtimestamp(manifest.time, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    home.mark_restored(written)
     say(f"restored the site '{manifest.name}' of {written} into {folder}; its ledger ends with entry {head.number}")
     say("never run it beside the site that it is a copy of: stop that one for good")
     say(f"whom and what it trusts is that of {written}: what people here changed since is undone. Look at it now:")
     for line in describe_trust(home):
         say(f"  {line}")
+    say("no study is admitted before somebody has confirmed it: consilium-site confirm-policy")
     say(
         "if that site ran after the backup was written, this ledger is behind what the coordinator has countersigned: "
         "before 'consilium-site up', ask the coordinator's operator for the newest head (consilium testimony head "
@@ -84,6 +91,25 @@ def restore(file: Path, folder: Path, passphrase_file: Path | None) -> None:
             "a study in progress goes on here if the sources are still as they were"
         )
     say("then look at everything: consilium-site check")
+
+
+@click.command("confirm-policy")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def confirm_policy(home: SiteFolder, yes: bool) -> None:
+    """After a restore: show what the site allows and trusts again, and confirm it, so that studies are admitted again.
+
+    For the data protection officer. Until then every new study waits, also one that a rule of the policy would admit.
+    """
+    if home.describe_unconfirmed() is None:
+        raise SiteConfigError(f"{home.folder}: nothing waits to be confirmed; its policy is in force")
+    for line in describe_trust(home):
+        say(line)
+    if not yes and not sys.stdin.isatty():
+        raise SiteConfigError("nobody is here to look at the policy; once somebody has, say so with --yes")
+    ask_at_terminal("Is this what the site allows and trusts today?", yes)
+    home.confirm_policy()
+    say("confirmed; studies are admitted again, the next time the coordinator asks")
 
 
 def describe_trust(home: SiteFolder) -> list[str]:

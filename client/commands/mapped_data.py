@@ -13,11 +13,11 @@ from privacy.study import AnyContract
 
 
 @contextlib.contextmanager
-def open_mapped(contract: AnyContract, mapping: Path, *, with_targets: bool) -> Iterator[Path]:
+def open_mapped(contract: AnyContract, mapping: Path, *, with_targets: bool, warns: bool = True) -> Iterator[Path]:
     """Convert what ``mapping`` names, say what was left out, and give the file of the records.
 
     The file is in a private folder, which is removed at the end of the block. If the command's folder is a site's, its
-    ``site.yaml`` says how the conversion is confined.
+    ``site.yaml`` says how the conversion is confined. ``warns`` says whether to tell what is probably not meant.
 
     Raises:
         DataUnavailableError, DataError, SiteConfigError, StorageError: it cannot be converted.
@@ -36,6 +36,6 @@ def open_mapped(contract: AnyContract, mapping: Path, *, with_targets: bool) -> 
         for each in report.quarantined:
             for line in format_left_out(each):
                 say(line)
-        for sentence in (*report.warnings, *report.notes):
+        for sentence in (*(report.warnings if warns else ()), *report.notes):
             say(f"note: {sentence}")
         yield converted.records

@@ -38,10 +38,11 @@ from client.connection.link import (
     LostError,
     RunOverError,
     StoppingError,
+    Wait,
 )
 from client.connection.message_listener import MessageListener
+from client.connection.transfers import TransferRefusedError
 from privacy.errors import WireError
-from privacy.protocol.flower_records import Limit
 
 _IDLE_AFTER_S: Final = 60.0
 """Without a message, before an agent with a listener looks rarely."""
@@ -52,11 +53,10 @@ def serve(
     address: str,
     ca_certificate: Path,
     node_key: Path,
-    answer: Answer,
+    make_answer: Callable[[Wait], Answer],
     *,
     on_event: Callable[[AgentEvent], None],
     stop: threading.Event,
-    blob_bytes: Callable[[], int],
     tls: ssl.SSLContext | None = None,
     listener: MessageListener | None = None,
     memory: Path | None = None,
@@ -67,10 +67,10 @@ def serve(
         address: the coordinator's ``host:port``.
         ca_certificate: the federation's authority, PEM.
         node_key: this site's node key file.
-        answer: called in this thread, one envelope at a time.
+        make_answer: given how to wait through an outage, returns what answers; that is called in this thread, one
+            envelope at a time.
         on_event: called from this and other threads, never from two at once; must be quick.
         stop: ends the agent after the current message.
-        blob_bytes: returns how many bytes a message's blobs may have now, at most.
         tls: with the site's own certificate, for a gateway; without it the authority alone is trusted.
         listener: tells when a message waits; without it the agent looks often.
         memory: the file by which an agent takes over from one that was killed on this machine.
@@ -78,26 +78,25 @@ def serve(
     Raises:
         LinkError: the coordinator does not know the node key, or refuses the node for good; or the environment
             names a proxy that cannot be used.
-        KeyFileError: the node key cannot be used; or ``answer`` raised it.
-        LedgerError: ``answer`` raised it.
+        KeyFileError: the node key cannot be used; or answering raised it.
+        LedgerError: answering raised it.
     """
     _limit_logging()
-    app = make_client_app(answer)
     with contextlib.closing(
         CoordinatorLink(address, ca_certificate, node_key, on_event, stop, tls, memory)
     ) as link:
+        app = make_client_app(make_answer(link.wait))
         while not stop.is_set():
             with contextlib.suppress(StoppingError, LostError):
                 link.activate()
                 with link.send_heartbeats():
-                    _answer_messages(link, app, stop, blob_bytes, listener)
+                    _answer_messages(link, app, stop, listener)
 
 
 def _answer_messages(
     link: "CoordinatorLink",
     app: ClientApp,
     stop: threading.Event,
-    blob_bytes: Callable[[], int],
     listener: MessageListener | None,
 ) -> None:
     """Pull messages: often after one has come, less and less often while none comes, or when the listener says so."""
@@ -120,22 +119,24 @@ def _answer_messages(
             link.wait(f"the coordinator refuses a call ({error}); trying again", RETRY_S[1])
             continue
         for pulled in waiting:
-            _answer_message(link, app, pulled, Limit.from_blob_bytes(blob_bytes()))
+            _answer_message(link, app, pulled)
             heard = time.monotonic()
 
 
-def _answer_message(link: "CoordinatorLink", app: ClientApp, pulled: PullMessagesResponse, limit: Limit) -> None:
+def _answer_message(link: "CoordinatorLink", app: ClientApp, pulled: PullMessagesResponse) -> None:
     try:
-        _exchange(link, app, pulled, limit)
+        _exchange(link, app, pulled)
     except RunOverError:
         link.report(Kind.DROPPED, "a message was dropped: its run has ended, the coordinator will ask again")
+    except TransferRefusedError as error:
+        link.report(Kind.DROPPED, f"a message was dropped: {error}")
     except LinkRefusedError as error:
         link.wait(f"the coordinator refuses a call ({error}); continuing with the next message", RETRY_S[1])
 
 
-def _exchange(link: "CoordinatorLink", app: ClientApp, pulled: PullMessagesResponse, limit: Limit) -> None:
+def _exchange(link: "CoordinatorLink", app: ClientApp, pulled: PullMessagesResponse) -> None:
     try:
-        message = link.receive(message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0], limit)
+        message = link.receive(message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0])
     except InterruptError:
         raise
     except WireError as error:

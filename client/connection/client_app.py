@@ -6,7 +6,8 @@ Rules:
 * an expected failure is answered with what may leave of it (``client/study/problem.py``);
 * an unexpected failure is answered with its class and nothing more: its text could quote a record, so it stays in
   the site's own log;
-* a failure of the ledger, a key file or the site's folder ends the agent: a site that cannot record must not act.
+* a failure of the ledger, a key file or the site's folder ends the agent: a site that cannot record must not act;
+* what interrupts the agent leaves as it is, without a reply.
 """
 
 import logging
@@ -18,6 +19,7 @@ from flwr.app import Error as FlowerError
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 
+from client.connection.link import InterruptError
 from client.study.problem import describe_error
 from privacy.errors import Error, KeyFileError, LedgerError, RefusedError, SiteConfigError
 from privacy.protocol.envelope import Envelope
@@ -26,15 +28,15 @@ from privacy.refusal_codes import RefusalCode
 
 Answer = Callable[[Envelope], Envelope]
 
-_FATAL: Final = (LedgerError, KeyFileError, SiteConfigError)
+_LEAVING: Final = (LedgerError, KeyFileError, SiteConfigError, InterruptError)
 _log = logging.getLogger(__name__)
 
 
 def make_client_app(answer: Answer) -> ClientApp:
     """Return a ClientApp that answers every envelope with ``answer``.
 
-    Calling it raises LedgerError, KeyFileError or SiteConfigError when ``answer`` does; any other failure becomes
-    an error reply.
+    Calling it raises LedgerError, KeyFileError, SiteConfigError or InterruptError when ``answer`` does; any other
+    failure becomes an error reply.
     """
     app = ClientApp()
 
@@ -42,7 +44,7 @@ def make_client_app(answer: Answer) -> ClientApp:
     def handle(message: Message, _: Context) -> Message:
         try:
             return Message(to_records(answer(from_records(message.content))), reply_to=message)
-        except _FATAL:
+        except _LEAVING:
             raise
         except Error as error:
             _log.warning("a request was refused: %s", error)

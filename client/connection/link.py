@@ -11,8 +11,7 @@ Rules:
   agent;
 * a reply is sent until the coordinator has it. A part that it could not store is sent again, after a pause, with
   whatever else it lacks. A reply is given up only when nothing of it is stored for half a minute;
-* no more of a message is fetched than the largest message that the site can be asked. A message with more pieces,
-  or a larger one, is dropped.
+* no more of a message is fetched than the largest message has. One with more pieces, or a larger one, is dropped.
 """
 
 import contextlib
@@ -65,7 +64,7 @@ from client.connection.tls_trust import describe_old_tls, explain_refusal, make_
 from privacy.address import is_loopback, split_address
 from privacy.errors import LinkError
 from privacy.keys import convert_node_key_to_pem, format_node_key, load_node_key
-from privacy.protocol.flower_records import Limit
+from privacy.protocol.flower_records import require_small
 from privacy.proxy import find_proxy, make_http_client
 
 HEARTBEAT_INTERVAL_S: Final = 10.0
@@ -85,6 +84,8 @@ _UNKNOWN_S: Final = 5.0
 """A coordinator that has just started answers shortly before it has registered its sites."""
 _GATEWAY: Final = "; check that its gateway runs, and that this network lets connections out to it"
 _random: Final = random.SystemRandom()
+Wait = Callable[[str, float], None]
+"""Reports a reason, waits for some seconds, and raises when the agent is to stop."""
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
@@ -311,14 +312,14 @@ class CoordinatorLink:
             newest[run_id] = pulled  # Flower sends the oldest first
         return newest.values()
 
-    def receive(self, notice: Message, tree: ObjectTree, limit: Limit) -> Message:
+    def receive(self, notice: Message, tree: ObjectTree) -> Message:
         """Download the message that ``notice`` announces.
 
         Raises:
-            WireError: it is larger than ``limit``.
+            WireError: it is larger than a message may be.
         """
         pieces = sum(1 for _ in iterate_object_tree(tree))
-        limit.require(pieces)
+        require_small(pieces)
         run_id = notice.metadata.run_id
         pull = make_pull_object_fn_protobuf(
             lambda request: self.call(self.client.PullObject, request), self.node, run_id
@@ -331,7 +332,7 @@ class CoordinatorLink:
         def pull_and_count(object_id: str) -> bytes:
             content = pull(object_id)
             sizes.append(len(content))
-            limit.require(pieces, sum(sizes))
+            require_small(pieces, sum(sizes))
             return content
 
         # A message is announced before its parts are there, so Flower's first pause of a second is too long.

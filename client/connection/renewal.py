@@ -26,7 +26,9 @@ def renew_certificate(home: SiteFolder, now: datetime.datetime) -> datetime.date
         return None
     client = connect_to_control_plane(home)
     try:
-        renewed = client.call("Renew", signing_request=credentials.make_request(admission.name))
+        request = credentials.make_request(admission.name)
+        proof = home.prove_node_key(admission.name, request)
+        renewed = client.call("Renew", signing_request=request, node_proof=proof)
     finally:
         client.close()
     subject = Subject(admission.federation, Role.SITE, admission.name)
@@ -42,7 +44,7 @@ def connect_to_control_plane(home: SiteFolder) -> ControlClient:
     """
     admission = home.load_admission()
     caller = Caller(admission.federation, admission.name, home.load_identity())
-    return ControlClient.remote(admission.address, home.ca_path.read_bytes(), home.credentials.load(), caller)
+    return ControlClient.remote(admission.control, home.ca_path.read_bytes(), home.credentials.load(), caller)
 
 
 def keep_renewing(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from client.connection.agent import serve
+from client.connection.blob_exchange import exchange_blobs
 from client.connection.ledger_verification import keep_verifying
 from client.connection.link import AgentEvent, Kind
 from client.connection.message_listener import MessageListener
@@ -92,10 +93,9 @@ def serve_site(home: SiteFolder, *, log_json: bool = False) -> None:
                     admission.address,
                     home.ca_path,
                     home.node_key_path,
-                    site.answer,
+                    exchange_blobs(home, site.answer, site.compute_blob_limit),
                     on_event=on_event,
                     stop=stop,
-                    blob_bytes=site.compute_blob_limit,
                     tls=tls,
                     listener=listener,
                     memory=home.folder / "node.json",
@@ -117,6 +117,8 @@ def _list_warnings(home: SiteFolder) -> list[str]:
     warnings = []
     if ends := describe_near_expiry(home.ca_path, time.time()):
         warnings.append(ends)
+    if unconfirmed := home.describe_unconfirmed():
+        warnings.append(unconfirmed)
     with home.open_ledger() as ledger:
         if incident := find_rollback(ledger):
             warnings.append(f"this site cannot train: {incident.sentence}")

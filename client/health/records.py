@@ -99,7 +99,7 @@ def check_peers(home: SiteFolder) -> Iterator[Line]:
 
 
 def check_policy(home: SiteFolder) -> Iterator[Line]:
-    """Check that the policy can be read, and whether people are waited for.
+    """Check that the policy can be read, was not restored unseen, and whether people are waited for.
 
     Raises:
         SiteConfigError: it cannot be used.
@@ -109,7 +109,10 @@ def check_policy(home: SiteFolder) -> Iterator[Line]:
     found = (
         f"{people}, {len(policy.automatic)} rules need nobody, at most epsilon {policy.epsilon_per_study:g} each"
     )
-    if waiting := [each.study for each in WaitingStudies(home).list_all()]:
+    if (unconfirmed := home.describe_unconfirmed()) is not None:
+        sentence, _, step = unconfirmed.rpartition(": ")
+        yield amber("policy", f"{found}; {sentence}", step)
+    elif waiting := [each.study for each in WaitingStudies(home).list_all()]:
         yield amber(
             "policy",
             f"{found}; waiting for a person: {', '.join(waiting)}",

@@ -25,9 +25,10 @@ from client.prediction.calibration import apply_calibration, estimate_calibrated
 from client.prediction.figures import LEAST_PATIENTS, Estimate, Labelled, estimate_figures, group_labelled
 from client.prediction.predict import load_model, predict_contents
 from client.prediction.release_contract import ReleaseContract, read_contract
+from client.release_report.own_groups import OwnGroups
 from client.release_report.page import Facts, GroupFigures, render_page
 from client.release_report.reliability import Point, compute_points
-from client.release_report.subgroups import find_groups
+from client.release_report.subgroups import Bands, find_groups
 from client.site.folder import SITE_FILE, SiteFolder
 from client.study.card_document import ModelCard
 from privacy.canonical import from_canonical
@@ -137,7 +138,14 @@ def find_test_patients(home: SiteFolder, folder: Path) -> TestPatients:
     return TestPatients(contract, files.test, read_contents(contract.data, files.test), objections, registered=True)
 
 
-def make_report(folder: Path, patients: TestPatients, kept: Path | None, asked: Sequence[str]) -> bytes:
+def make_report(
+    folder: Path,
+    patients: TestPatients,
+    kept: Path | None,
+    asked: Sequence[str],
+    bands: Sequence[Bands] = (),
+    own_groups: OwnGroups | None = None,
+) -> bytes:
     """Make the page, HTML in UTF-8, from patients without mistakes.
 
     Args:
@@ -145,6 +153,8 @@ def make_report(folder: Path, patients: TestPatients, kept: Path | None, asked: 
         patients: with labels.
         kept: a calibration file, or None.
         asked: the columns whose groups are shown; none means all that the contract names.
+        bands: limits of columns of numbers.
+        own_groups: that the site names itself.
 
     Raises:
         ReleaseError: the card, the calibration or a column cannot be used.
@@ -160,7 +170,8 @@ def make_report(folder: Path, patients: TestPatients, kept: Path | None, asked: 
     everybody = group_labelled(found)
     labelled = everybody.select(rows)
     groups = list[GroupFigures]()
-    for group in find_groups(contract.data, contents, asked):
+    named = find_groups(contract.data, contents, asked, bands)
+    for group in named if own_groups is None else [*named, *own_groups.find_groups(contents.ids)]:
         own = rows[group.members[rows]]
         if len(own):
             groups.append(_judge_group(contract, group.column, group.word, everybody.select(own)))

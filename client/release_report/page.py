@@ -213,7 +213,9 @@ def _render_calibration(facts: Facts) -> Markup:
 def _render_groups(groups: Sequence[GroupFigures]) -> Markup:
     heading = render_element("h2", "Groups of patients")
     if not groups:
-        return join_content(heading, render_element("p", "The contract names no groups of patients."))
+        return join_content(
+            heading, render_element("p", "The contract names no groups of patients, and none were asked for.")
+        )
     names = list(dict.fromkeys(each.title for group in groups for each in group.figures))
     columns = [Column("Group"), Column("Patients", True), *(Column(name, True) for name in names)]
 
@@ -228,8 +230,9 @@ def _render_groups(groups: Sequence[GroupFigures]) -> Markup:
         heading,
         render_element(
             "p",
-            "The words that the contract names. With many groups some differ by chance alone: an interval that holds "
-            "the figure of all patients shows no difference, and a wide one shows nothing.",
+            "The words that the contract names, and what this site has asked for. With many groups some differ by "
+            "chance alone: an interval that holds the figure of all patients shows no difference, and a wide one "
+            "shows nothing.",
         ),
         render_table("Figures of each group, with 95 % intervals", columns, groups, row, at_once=60, cards=True),
     )

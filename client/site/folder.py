@@ -20,6 +20,7 @@
     data/            snapshots of data that a mapping leads to (client/data/conversion/kept_snapshots.py)
     weights/         public weights to begin studies with, by their SHA-256
     studies/NAME/    what the site keeps of a study; the final model and its card
+    restored         the time of the backup from which the folder was restored, until somebody confirms its policy
     log/             figures that never leave
 
 Rules:
@@ -51,7 +52,7 @@ from privacy.files import create_folder, hold_lock, replace_file, require_privat
 from privacy.keys import PublicKey, SigningKey, format_node_key, generate_node_key, load_node_key
 from privacy.ledger import Ledger
 from privacy.ledger.signed_head import Countersigned
-from privacy.protocol.enrolment import Admission, JoinRequest, SignedAdmission, SignedJoinRequest
+from privacy.protocol.enrolment import Admission, JoinRequest, NodeKeyClaim, SignedAdmission, SignedJoinRequest
 from privacy.protocol.invitation import Invitation
 
 SITE_FILE: Final = "site.yaml"
@@ -152,6 +153,28 @@ class SiteFolder:
         with hold_lock(self.folder / "admission.lock"):
             yield
 
+    def mark_restored(self, written: str) -> None:
+        """Note that the folder was restored from a backup of a time, until :meth:`confirm_policy`."""
+        replace_file(self._restored_path, written.encode("utf-8"), SiteConfigError)
+
+    def confirm_policy(self) -> None:
+        """Note that somebody has looked at the policy since the restore."""
+        self._restored_path.unlink(missing_ok=True)
+
+    def describe_unconfirmed(self) -> str | None:
+        """Describe in a sentence that the policy was restored and nobody has confirmed it; None if it is in force."""
+        if not self._restored_path.exists():
+            return None
+        written = self._restored_path.read_text(encoding="utf-8")
+        return (
+            f"this site was restored from a backup of {written}, and nobody has looked at its policy since: no study "
+            "is admitted before somebody confirms it: consilium-site confirm-policy"
+        )
+
+    @property
+    def _restored_path(self) -> Path:
+        return self._find_file("restored")
+
     @property
     def log_path(self) -> Path:
         """The file of figures that never leave."""
@@ -193,16 +216,23 @@ class SiteFolder:
             raise SiteConfigError(
                 f"the invitation is for the {invitation.role} '{invitation.name}', this site is '{name}'; ask for yours"
             )
+        node_key, tls_request = load_node_key(self.node_key_path), self.credentials.make_request(name)
         request = JoinRequest(
             name=name,
             identity=identity.public.text,
-            node_key=format_node_key(load_node_key(self.node_key_path)),
-            tls_request=self.credentials.make_request(name),
+            node_key=format_node_key(node_key),
+            node_proof=self.prove_node_key(name, tls_request),
+            tls_request=tls_request,
             coordinator=None if invitation is None else invitation.coordinator,
             authority=None if invitation is None else invitation.authority_digest,
             contact=contact,
         )
         return SignedJoinRequest.sign(identity, request)
+
+    def prove_node_key(self, name: str, tls_request: str) -> str:
+        """Prove that this site, enrolled as ``name``, holds its node key beside the TLS key of ``tls_request``."""
+        claim = NodeKeyClaim(name=name, identity=self.load_identity().public.text, tls_request=tls_request)
+        return claim.prove(load_node_key(self.node_key_path))
 
     def accept_admission(self, admission: SignedAdmission) -> Admission:
         """Verify and store the coordinator's answer to the join request, and the certificate that it holds.

@@ -34,6 +34,7 @@ from models.federated.server_optimiser import LocalWork, make_optimiser
 from models.parameters.vector import Vector
 from privacy.canonical import compute_digest
 from privacy.errors import RefusedError, SealingError, WireError
+from privacy.protocol.envelope import Blob
 from privacy.protocol.headers import Committed, Evaluated, Header, View, verify_headers
 from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.opening import OpenedSum, open_aggregate
@@ -41,7 +42,7 @@ from privacy.secure_aggregation.round_layout import layout_of
 from privacy.study import Choice
 
 
-def apply_aggregate(context: StudyContext, committed: Committed, blob: bytes) -> None:
+def apply_aggregate(context: StudyContext, committed: Committed, blob: Blob) -> None:
     """Open ``blob``, advance the model, and store the totals; durable when this returns.
 
     Run by a site, in the cohort or not. A round that is applied already has no effect.

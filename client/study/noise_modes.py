@@ -152,8 +152,10 @@ def _compute_mean_of_updates(terms: Terms, opened: NDArray[np.int64], facts: Pub
     grid, sites = make_grid(terms, facts.halvings, facts.noise_multiplier), len(facts.patients)
     # in the order of names: a sum of floats depends on its order, and every site needs the same bits
     weight = sum(compute_weight(terms, facts.patients[name], facts.reference) for name in sorted(facts.patients))
+    mean = dequantise(opened, sites, grid)
+    mean /= weight
     return MeanUpdate(
-        dequantise(opened, sites, grid) / weight,
+        mean,
         count_means_at_edge(opened, sites, grid),
         compute_next_halvings(opened, sites, grid, facts.halvings),
         facts.clipping_norm,

@@ -27,6 +27,7 @@ from client.study.statistics_file import write_statistics
 from models.tasks.registry import list_figures
 from privacy.errors import ProtocolError, RefusedError
 from privacy.program import read_program
+from privacy.protocol.envelope import Blob
 from privacy.protocol.headers import Committed
 from privacy.protocol.key_messages import KeyParcel, Wrap, Wrappings
 from privacy.protocol.messages import Close, Closed, Join, Joined, Open, Opened, Release, Released, Sealed, Train
@@ -61,7 +62,7 @@ class Participation:
         """Draw the epoch's study key and wrap it for the members, as the lead."""
         return Wrappings(grant=self._context.epochs.wrap_for_members(request))
 
-    def train(self, request: Train, blob: bytes | None) -> tuple[Sealed, bytes]:
+    def train(self, request: Train, blob: Blob | None) -> tuple[Sealed, Blob]:
         """Open what is new, train, and seal; asked again, return the same bytes.
 
         Raises:
@@ -95,7 +96,7 @@ class Participation:
         """
         return release_mask(self._context, self._sealed, request)
 
-    def open(self, request: Open, blob: bytes | None) -> Opened:
+    def open(self, request: Open, blob: Blob | None) -> Opened:
         """Open a round that this site missed.
 
         Raises:
@@ -143,7 +144,7 @@ class Participation:
         )
 
     def _accept_keys_and_aggregate(
-        self, keys: KeyParcel | None, committed: Committed | None, blob: bytes | None
+        self, keys: KeyParcel | None, committed: Committed | None, blob: Blob | None
     ) -> None:
         if keys is not None:
             self._accept_keys(keys)

@@ -12,6 +12,8 @@ Rules:
 * the policy is read anew for every study (``client/study/policy_in_force.py``);
 * a study within every rule waits until people have agreed to it, if the policy asks for people: nothing is paid, set
   aside or trained before (``client/admission/decisions.py``). The answer is then ``waiting``, not a refusal;
+* after a restore every new study waits until people have confirmed the restored policy: it may be one that they have
+  changed since, and neither its rules nor its refusals are applied;
 * a ledger or a disk that cannot be written now, or data that cannot be read now, refuse the request, and the site
   keeps running: it takes part again as soon as it can. Nothing is recorded as a decision;
 * a round that is paid in the ledger, and whose result is missing in the study's folder, is not worked on a second
@@ -73,20 +75,9 @@ from privacy.keys import PublicKey
 from privacy.ledger.entries import About, Choice, Ending
 from privacy.ledger.ledger import read_utc_time
 from privacy.program import read_program
-from privacy.protocol.envelope import Body, Envelope, make_envelope, open_envelope
+from privacy.protocol.envelope import Blob, Body, Envelope, make_envelope, open_envelope
 from privacy.protocol.key_messages import Wrap
-from privacy.protocol.messages import (
-    Close,
-    GivenUp,
-    GiveUp,
-    Join,
-    Open,
-    Problem,
-    Release,
-    Reply,
-    Train,
-    Waiting,
-)
+from privacy.protocol.messages import Close, GivenUp, GiveUp, Join, Open, Problem, Release, Reply, Train, Waiting
 from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.round_layout import compute_largest_aggregate
 from privacy.study import COORDINATOR, Terms
@@ -193,7 +184,7 @@ class RequestHandler:
             blobs=blobs,
         )
 
-    def _reply(self, body: Body, blobs: tuple[bytes, ...]) -> tuple[Reply, tuple[bytes, ...]]:
+    def _reply(self, body: Body, blobs: tuple[Blob, ...]) -> tuple[Reply, tuple[Blob, ...]]:
         try:
             self._free_abandoned()
             answer = self._answer(body, blobs)
@@ -213,7 +204,7 @@ class RequestHandler:
         base = None if participation is None else participation.base
         return Problem(code=said.code, sentence=said.sentence, base=base), ()
 
-    def _answer(self, body: Body, blobs: tuple[bytes, ...]) -> tuple[Reply, tuple[bytes, ...]]:
+    def _answer(self, body: Body, blobs: tuple[Blob, ...]) -> tuple[Reply, tuple[Blob, ...]]:
         if body.number <= self._numbers.get(body.study, -1):
             raise RefusedError(
                 RefusalCode.STALE, f"request {body.number} came after request {self._numbers[body.study]}"
@@ -357,6 +348,8 @@ class RequestHandler:
         If people must decide first, keep the launch for them and return this answer; nothing else is done.
         """
         launch = signed.statement
+        if self._home.describe_unconfirmed() is not None:
+            return self._wait(signed, self._policy.read(), "its people have not confirmed its restored policy yet")
         try:
             self._require_study_whole(launch.study)
             registration = self._home.load_registry().find_nearest(launch.terms.data)
@@ -387,7 +380,8 @@ class RequestHandler:
             self._ledger.require(make_requirement(launch, policy))
             standing = self._judge(launch)
             if not standing.admitted:
-                return self._wait(signed, policy, standing)
+                agreed = f"{len(standing.agreed)} of {standing.required} agreed"
+                return self._wait(signed, policy, f"its people have not decided yet: {agreed}")
             files = registration.to_study_files(objections, self._find_weights(launch.terms))
             _require_registered_files(files)
             training = self._training_for(launch, files)
@@ -441,17 +435,13 @@ class RequestHandler:
             )
         return standing
 
-    def _wait(self, signed: SignedLaunch, policy: Policy, standing: Standing) -> Waiting:
+    def _wait(self, signed: SignedLaunch, policy: Policy, sentence: str) -> Waiting:
         """Keep a launch for this site's people, and return the answer to the coordinator."""
         study = signed.statement.study
         new = self._waiting.find(study) is None
         kept = self._waiting.keep(signed)
-        agreed = len(standing.agreed)
-        sentence = f"its people have not decided yet: {agreed} of {standing.required} agreed"
-        self._activity.report(
-            f"{study}: waits for a decision ({agreed} of {standing.required} agreed): consilium-site approve {study}",
-            about=study,
-        )
+        step = "confirm-policy" if self._home.describe_unconfirmed() is not None else f"approve {study}"
+        self._activity.report(f"{study}: waits for a decision ({sentence}): consilium-site {step}", about=study)
         if new:
             self.hooks.tell(
                 EventKind.APPROVAL_WANTED, f"'{study}' waits for a decision of this site's people", study

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.parameters.vector import Vector, compute_vector_digest
 from privacy.errors import KeyFileError, SiteConfigError, StorageError
-from privacy.files import replace_file
+from privacy.files import map_file, replace_file
 from privacy.keys import generate_secret, read_secret
 from privacy.randomness import KEY_BYTES
 
@@ -74,12 +74,30 @@ def build_best_path(folder: Path, number: int) -> Path:
     return folder / f"best-{number:05d}.f64"
 
 
-def read_vector(path: Path, number: int, sha256: str) -> Vector:
-    """Read a shared vector, and check it against its digest."""
-    try:
-        vector = np.frombuffer(path.read_bytes(), dtype="<f8").astype(np.float64)
-    except (OSError, ValueError):
-        raise SiteConfigError(f"{path}: the model of round {number} cannot be read") from None
-    if compute_vector_digest(vector) != sha256:
-        raise SiteConfigError(f"{path}: the model of round {number} was altered; restore it from backup")
-    return vector
+class SharedVectors:
+    """Read shared vectors from their files, each verified against its digest whenever its file is another one.
+
+    A vector is the mapped file: it can only be read, and reading it again costs nothing.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[tuple[int, int, int, str], Vector] | None = None
+
+    def read(self, path: Path, number: int, sha256: str) -> Vector:
+        """Read the vector of round ``number``, whose digest is ``sha256``.
+
+        Raises:
+            SiteConfigError: the file cannot be read, or is not the one that was written.
+        """
+        try:
+            found = path.stat()
+            mark = (found.st_ino, found.st_mtime_ns, found.st_size, sha256)
+            if self._known is not None and self._known[0] == mark:
+                return self._known[1]
+            vector = np.frombuffer(map_file(path), dtype="<f8")
+        except (OSError, ValueError):
+            raise SiteConfigError(f"{path}: the model of round {number} cannot be read") from None
+        if compute_vector_digest(vector) != sha256:
+            raise SiteConfigError(f"{path}: the model of round {number} was altered; restore it from backup")
+        self._known = mark, vector
+        return vector

@@ -36,6 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.study.round_files import (
+    SharedVectors,
     build_best_path,
     build_model_path,
     forget_own_vectors,
@@ -44,11 +45,10 @@ from client.study.round_files import (
     parse_round_number,
     read_or_make_secret,
     read_own_vector,
-    read_vector,
 )
 from client.study.state import BestModel, Counted, StudyState
 from models.federated.server_optimiser import make_optimiser
-from models.parameters.vector import Vector, compute_vector_digest
+from models.parameters.vector import Vector, compute_vector_digest, get_vector_bytes
 from privacy.document import Document, read_document
 from privacy.errors import SiteConfigError, StorageError
 from privacy.files import replace_file
@@ -65,6 +65,7 @@ class StudyStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._vectors = SharedVectors()
         self.signed_launch: SignedLaunch = self._read_document(LAUNCH_FILE, SignedLaunch)
         self.launch: Launch = self.signed_launch.statement
         self.state: StudyState = self._read_document("state.json", StudyState)
@@ -74,7 +75,7 @@ class StudyStore:
         """Create a study's files; the state is written last, so a study is there whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / LAUNCH_FILE, launch.to_bytes(), StorageError)
-        replace_file(build_model_path(folder, 0), model.astype("<f8").tobytes(), StorageError)
+        replace_file(build_model_path(folder, 0), get_vector_bytes(model), StorageError)
         replace_file(folder / "state.json", state.to_bytes(), StorageError)
         return cls(folder)
 
@@ -136,14 +137,14 @@ class StudyStore:
 
     def _read_stored(self) -> Vector:
         """Read all that the sites share, in one vector."""
-        return read_vector(
+        return self._vectors.read(
             build_model_path(self._folder, self.state.base), self.state.base, self.state.model_sha256
         )
 
     def keep_as_best(self) -> BestModel:
         """Store the model this site has reached as the best one; it counts once the state names it."""
         model, number = self.read_model(), self.state.base
-        replace_file(build_best_path(self._folder, number), model.astype("<f8").tobytes(), StorageError)
+        replace_file(build_best_path(self._folder, number), get_vector_bytes(model), StorageError)
         return BestModel(round=number, sha256=compute_vector_digest(model))
 
     def read_best(self) -> Vector | None:
@@ -156,14 +157,14 @@ class StudyStore:
         return (
             None
             if best is None
-            else read_vector(build_best_path(self._folder, best.round), best.round, best.sha256)
+            else SharedVectors().read(build_best_path(self._folder, best.round), best.round, best.sha256)
         )
 
     def advance(self, shared: Vector, base: int, clipping_norm: float | None = None, **changes: object) -> None:
         """Store the next shared model, moments and norm, then the state that names them; then remove older ones."""
         before = self.state.base
         shared = _append_norm(self.launch.terms, shared, clipping_norm)
-        replace_file(build_model_path(self._folder, base), shared.astype("<f8").tobytes(), StorageError)
+        replace_file(build_model_path(self._folder, base), get_vector_bytes(shared), StorageError)
         self.save(base=base, model_sha256=compute_vector_digest(shared), **changes)
         if before != base:
             build_model_path(self._folder, before).unlink(missing_ok=True)

@@ -17,7 +17,12 @@ Vector = NDArray[np.float64]
 
 def compute_vector_digest(vector: Vector) -> str:
     """Compute the SHA-256 of the values as little-endian float64, in lower-case hexadecimal."""
-    return hashlib.sha256(np.ascontiguousarray(vector, dtype="<f8").tobytes()).hexdigest()
+    return hashlib.sha256(get_vector_bytes(vector)).hexdigest()
+
+
+def get_vector_bytes(vector: Vector) -> memoryview:
+    """Return the values as little-endian float64, without a copy where they are so in memory."""
+    return np.ascontiguousarray(vector, dtype="<f8").data.cast("B")
 
 
 def add_scaled(model: Vector, mean_update: Vector, rate: float) -> Vector:
@@ -30,4 +35,4 @@ def add_scaled(model: Vector, mean_update: Vector, rate: float) -> Vector:
         raise ValueError(f"expected an update of {model.size} values, got {mean_update.size}")
     # Two calls, so that no compiler can join them to one fused multiply-add, which rounds once.
     step = np.multiply(mean_update, np.float64(rate), dtype=np.float64)
-    return np.add(model, step, dtype=np.float64)
+    return np.add(model, step, out=step)

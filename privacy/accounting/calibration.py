@@ -27,13 +27,14 @@ MOST_NOISE: Final = 10**6 * GRID  # of NoiseMultiplier
 _LEAST_NOISE: Final = GRID // 100
 
 
+@lru_cache(maxsize=64)
 def compute_noise_multiplier(
     epsilon: float,
     delta: float,
     sampling_rate: float,
     steps: int,
     rounds: int = 1,
-    orders: Sequence[int] = ORDERS,
+    orders: range | tuple[int, ...] = ORDERS,
     records: int = 1,
 ) -> float:
     """Return the least noise multiplier with which ``rounds`` times ``steps`` sampled Gaussian steps fit a budget.

@@ -16,11 +16,15 @@ from privacy.control import control_pb2 as pb
 
 ENROLMENT: Final = "consilium.v1.Enrolment"
 CONTROL: Final = "consilium.v1.Control"
+TRANSFER: Final = "consilium.v1.Transfer"
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call: its service, the types of its request and its answer, and the roles that may make it."""
+    """A call: its service, the types of its request and its answer, and the roles that may make it.
+
+    ``streams`` and ``takes_stream`` say whether there are many answers, or many requests.
+    """
 
     service: str
     request: type[Message]
@@ -28,18 +32,20 @@ class Call:
     roles: frozenset[Role]
     changes: bool = False
     streams: bool = False
+    takes_stream: bool = False
 
 
 _ANYBODY: Final = frozenset[Role]()
 _OPERATORS: Final = frozenset({Role.OPERATOR})
 _READERS: Final = frozenset({Role.OPERATOR, Role.AUDITOR})
+_SITES: Final = frozenset({Role.SITE})
 _MEMBERS: Final = frozenset({Role.SITE, Role.OPERATOR, Role.AUDITOR})
 
 CALLS: Final[dict[str, Call]] = {
     "Join": Call(ENROLMENT, pb.JoinCall, pb.Joining, _ANYBODY),
     "Collect": Call(ENROLMENT, pb.CollectCall, pb.Collected, _ANYBODY),
     "Renew": Call(CONTROL, pb.RenewCall, pb.Renewed, _MEMBERS, changes=True),
-    "AwaitMessages": Call(CONTROL, pb.Nothing, pb.Nothing, frozenset({Role.SITE}), streams=True),
+    "AwaitMessages": Call(CONTROL, pb.Nothing, pb.Nothing, _SITES, streams=True),
     "ListSites": Call(CONTROL, pb.Nothing, pb.Listed, _READERS),
     "Invite": Call(CONTROL, pb.InviteCall, pb.Invited, _OPERATORS, changes=True),
     "ListRequests": Call(CONTROL, pb.Nothing, pb.Listed, _OPERATORS),
@@ -56,4 +62,7 @@ CALLS: Final[dict[str, Call]] = {
     "ExportTestimony": Call(CONTROL, pb.Nothing, pb.Chunk, _READERS, streams=True),
     "ExportHead": Call(CONTROL, pb.HeadCall, pb.Shown, _READERS),
     "ReadLog": Call(CONTROL, pb.ReadLogCall, pb.Shown, _READERS, streams=True),
+    "FindUpload": Call(TRANSFER, pb.FindUploadCall, pb.UploadState, _SITES),
+    "Upload": Call(TRANSFER, pb.UploadPart, pb.UploadState, _SITES, takes_stream=True),
+    "FetchAggregate": Call(TRANSFER, pb.FetchAggregateCall, pb.Chunk, _SITES, streams=True),
 }

@@ -7,7 +7,7 @@
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +38,10 @@ Fields = dict[str, Any]
 
 class NotRunningError(FederationError):
     """The coordinator does not run, or cannot be reached."""
+
+
+class BrokenCallError(CoordinatorError):
+    """A call was cut, or failed at the coordinator for a reason that its log says."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,20 @@ class ControlClient:
         except grpc.RpcError as error:
             raise self._translate_error(error) from None
 
+    def send(self, name: str, items: Iterable[Fields], /) -> Fields:
+        """Make the call ``name`` with a stream of requests, and return its answer.
+
+        Raises:
+            Error: as :meth:`call`.
+        """
+        method = self._channel.stream_unary(_make_path(name))
+        requests = (to_message(CALLS[name].request, each).SerializeToString() for each in items)
+        try:
+            answer: bytes = method(requests)
+        except grpc.RpcError as error:
+            raise self._translate_error(error) from None
+        return to_fields(parse_message(CALLS[name].answer, answer))
+
     def _sign(self, name: str, request: bytes) -> tuple[tuple[str, bytes], ...]:
         if self._caller is None or not CALLS[name].changes:
             return ()
@@ -168,7 +186,7 @@ class ControlClient:
             case grpc.StatusCode.RESOURCE_EXHAUSTED:
                 return NotRunningError("the coordinator has too many calls at once; try again in a minute")
             case code:
-                return CoordinatorError(f"the coordinator failed ({code.name}); its log says why")
+                return BrokenCallError(f"the coordinator failed ({code.name}); its log says why")
 
 
 def _make_path(name: str) -> str:
@@ -212,7 +230,7 @@ def _list_error_kinds() -> dict[int, type[Error]]:
     while waiting:
         kind = waiting.pop()
         waiting += kind.__subclasses__()
-        # Only errors that a sentence alone can build; NotRunningError is raised here, and never sent.
-        if kind.__init__ is Error.__init__ and kind is not NotRunningError:
+        # Only errors that a sentence alone can build; those of this module are raised here, and never sent.
+        if kind.__init__ is Error.__init__ and kind not in (NotRunningError, BrokenCallError):
             kinds[kind.exit_code] = kind
     return kinds

@@ -10,6 +10,46 @@ class Nothing(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class FindUploadCall(_message.Message):
+    __slots__ = ("study", "mask")
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    mask: str
+    def __init__(self, study: _Optional[str] = ..., mask: _Optional[str] = ...) -> None: ...
+
+class UploadState(_message.Message):
+    __slots__ = ("stored", "sha256")
+    STORED_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    stored: int
+    sha256: str
+    def __init__(self, stored: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...
+
+class UploadPart(_message.Message):
+    __slots__ = ("study", "mask", "length", "offset", "data")
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    MASK_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    mask: str
+    length: int
+    offset: int
+    data: bytes
+    def __init__(self, study: _Optional[str] = ..., mask: _Optional[str] = ..., length: _Optional[int] = ..., offset: _Optional[int] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class FetchAggregateCall(_message.Message):
+    __slots__ = ("study", "round", "offset")
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    ROUND_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    round: int
+    offset: int
+    def __init__(self, study: _Optional[str] = ..., round: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
+
 class JoinCall(_message.Message):
     __slots__ = ("token", "request_json")
     TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -39,10 +79,12 @@ class Collected(_message.Message):
     def __init__(self, state: _Optional[str] = ..., admission_json: _Optional[str] = ...) -> None: ...
 
 class RenewCall(_message.Message):
-    __slots__ = ("signing_request",)
+    __slots__ = ("signing_request", "node_proof")
     SIGNING_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    NODE_PROOF_FIELD_NUMBER: _ClassVar[int]
     signing_request: str
-    def __init__(self, signing_request: _Optional[str] = ...) -> None: ...
+    node_proof: str
+    def __init__(self, signing_request: _Optional[str] = ..., node_proof: _Optional[str] = ...) -> None: ...
 
 class Renewed(_message.Message):
     __slots__ = ("certificate",)

@@ -5,6 +5,9 @@
   fingerprint that two people read to each other covers the whole request (:func:`format_fingerprint`): it differs if
   the invitation or the request was replaced on its way.
 * Without an invitation, people compare the identity keys of both sides over another channel.
+* A site proves that it holds its node key, too, when it joins and whenever it renews its certificate: the node key
+  signs who is asking and for which TLS key (:class:`NodeKeyClaim`). A public node key that somebody has seen cannot be
+  enrolled under another name.
 """
 
 import hashlib
@@ -17,9 +20,10 @@ from privacy import labels
 from privacy.address import Address
 from privacy.client_certificate import MAX_PEM_CHARACTERS, Role
 from privacy.document import parse
-from privacy.errors import Error
+from privacy.errors import Error, WireError
 from privacy.exchanged_files import read_exchanged_document
 from privacy.fields import Contact, Digest, KeyText
+from privacy.keys import NodeKey, convert_node_key_to_pem, sign_with_node_key, verify_node_signature
 from privacy.labels import make_prefix
 from privacy.signed import Signed, Statement
 from privacy.study import Name, SiteName
@@ -27,9 +31,37 @@ from privacy.typed_keys import ALPHABET
 
 Pem = Annotated[str, Field(max_length=MAX_PEM_CHARACTERS, pattern=r"^[\x20-\x7e\n]+$")]
 
+NodeProof = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{128}$")]
+"""A signature by a node key, in base64url."""
+
 _FINGERPRINT_CHARACTERS: Final = 20
 """Five bits each: to find another request with the same 100 bits is out of reach."""
 _GROUP: Final = 5
+
+
+class NodeKeyClaim(Statement):
+    """Who holds a node key, and beside which TLS key. Signed by the node key; not sent, since both sides know it."""
+
+    label: ClassVar[str] = labels.NODE_KEY_PROOF
+
+    name: SiteName
+    identity: KeyText
+    tls_request: Pem
+
+    def prove(self, private: NodeKey) -> str:
+        """Sign the claim. Run by a site."""
+        return sign_with_node_key(private, self.make_signing_bytes())
+
+    def verify(self, node_key: str, proof: str | None) -> None:
+        """Verify that the holder of ``node_key`` has signed the claim. Run by the coordinator.
+
+        Raises:
+            WireError: ``node_key`` is none, there is no proof, or it is another key's or of another claim.
+        """
+        convert_node_key_to_pem(node_key)
+        if proof is None:
+            raise WireError("expected a proof by the node key that it names, got none")
+        verify_node_signature(node_key, proof, self.make_signing_bytes())
 
 
 class JoinRequest(Statement):
@@ -40,6 +72,7 @@ class JoinRequest(Statement):
         role: as what.
         identity: its Ed25519 key.
         node_key: of Flower's node authentication; a site's only.
+        node_proof: by that key, of the :class:`NodeKeyClaim` of this request.
         tls_request: the signing request for its TLS certificate (PKCS #10, PEM).
         coordinator: the coordinator's identity key, as the invitation gave it.
         authority: SHA-256 of the authority's certificate (PEM) in the invitation.
@@ -52,6 +85,7 @@ class JoinRequest(Statement):
     role: Role = Role.SITE
     identity: KeyText
     node_key: str | None = Field(default=None, pattern=r"^ecdsa-sha2-nistp384 \S+$", max_length=400)
+    node_proof: NodeProof | None = None
     tls_request: Pem
     coordinator: KeyText | None = None
     authority: Digest | None = None
@@ -65,6 +99,16 @@ class JoinRequest(Statement):
             raise ValueError("node_key: a site has one, and nobody else")
         return self
 
+    def require_node_key(self) -> None:
+        """Verify that whoever made this request holds its node key, if it names one. Run by the coordinator.
+
+        Raises:
+            WireError: they have not proved it, or it is no node key.
+        """
+        if self.node_key is not None:
+            claim = NodeKeyClaim(name=self.name, identity=self.identity, tls_request=self.tls_request)
+            claim.verify(self.node_key, self.node_proof)
+
 
 class Admission(Statement):
     """The coordinator's permission for ``name`` to connect, with its address, key and certificate. Signed by it."""
@@ -77,6 +121,9 @@ class Admission(Statement):
     identity: KeyText
     coordinator: KeyText
     address: Address
+    """Where Flower's Fleet API is."""
+    control: Address
+    """Where the control plane is: the same behind a gateway."""
     ca_certificate: str = Field(max_length=20_000, pattern=r"^[\x20-\x7e\n]+$")
     certificate: Pem
     """The party's own TLS certificate, for the key of its request."""

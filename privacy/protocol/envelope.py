@@ -3,6 +3,7 @@
 Rules:
 
 * The body holds the length and the digest of every blob (sealed updates, aggregates), so one signature covers all.
+  Blobs travel beside the message (``client/connection/transfers.py``), and may be files that are mapped.
 * Requests are numbered, and numbers rise. A reply names the digest of the request that it answers.
 * Verification raises. A message that does not verify has no effect.
 
@@ -24,6 +25,7 @@ from privacy.protocol.messages import Reply, Request
 from privacy.study import Name
 
 MAX_BODY_BYTES: Final = 4 << 20
+Blob = bytes | memoryview
 _LABEL: Final = labels.make_prefix(labels.MESSAGE)
 
 
@@ -54,7 +56,7 @@ class Envelope:
 
     body: bytes
     signature: bytes
-    blobs: tuple[bytes, ...] = ()
+    blobs: tuple[Blob, ...] = ()
 
     @property
     def size(self) -> int:
@@ -71,7 +73,7 @@ def make_envelope(
     receiver: str,
     number: int,
     answers: bytes | None = None,
-    blobs: tuple[bytes, ...] = (),
+    blobs: tuple[Blob, ...] = (),
 ) -> Envelope:
     """Write and sign a message; ``answers`` is the body of the request that a reply answers.
 
@@ -105,14 +107,23 @@ def read_body(envelope: Envelope) -> Body:
     return parse(from_canonical(envelope.body), Body, WireError, "message")
 
 
+def verify_body(envelope: Envelope, key: PublicKey) -> Body:
+    """Verify the signature of ``envelope`` and return its body, whose blobs may still be to come.
+
+    Raises:
+        WireError: malformed, or not signed by ``key``.
+    """
+    key.verify(envelope.signature, _LABEL + envelope.body)
+    return read_body(envelope)
+
+
 def open_envelope(envelope: Envelope, key: PublicKey) -> Body:
-    """Verify ``envelope`` and return its body.
+    """Verify ``envelope`` with its blobs, and return its body.
 
     Raises:
         WireError: malformed, not signed by ``key``, or a blob is not the one the body names.
     """
-    key.verify(envelope.signature, _LABEL + envelope.body)
-    body = read_body(envelope)
+    body = verify_body(envelope, key)
     if [(note.length, note.sha256) for note in body.blobs] != [(len(b), compute_sha256(b)) for b in envelope.blobs]:
         raise WireError("a message's blobs are not those that its body names: lengths or digests differ")
     return body

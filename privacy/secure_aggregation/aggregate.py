@@ -20,7 +20,7 @@ class Aggregate:
         self._sums = [layout.cipher.make_sum(layout.sum_form) for _ in range(layout.parts)]
         self._added = 0
 
-    def add(self, sealed: bytes) -> None:
+    def add(self, sealed: bytes | memoryview) -> None:
         """Add one site's sealed vector in place.
 
         Run by the coordinator.

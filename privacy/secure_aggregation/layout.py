@@ -163,10 +163,10 @@ class Layout:
 
     def unpack(
         self, slots: NDArray[np.uint64], sites: int, parts: range
-    ) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+    ) -> tuple[NDArray[np.uint32] | NDArray[np.uint64], tuple[int, ...]]:
         """Return the summed values and totals of ``sites`` sites in the opened ``slots`` of ``parts``.
 
-        Run by a site.
+        Run by a site. Values come in 32 bits where they fit: they travel between processes.
 
         Raises:
             SealingError: a field holds what no sum of that many sites can hold.
@@ -180,7 +180,8 @@ class Layout:
         if np.any(totals > sites * ((1 << self.count_bits) - 1)):
             raise SealingError(f"the aggregate is refused: a total is more than {sites} sites can have sealed")
         packed = slots[start:end]
-        lanes = np.empty((len(packed), self.per_slot), dtype=np.int64)  # (slots, per_slot)
+        kind = np.uint32 if self.width <= 32 else np.uint64
+        lanes = np.empty((len(packed), self.per_slot), dtype=kind)  # (slots, per_slot)
         for lane in range(self.per_slot):
             lanes[:, lane] = (packed >> np.uint64(lane * self.width)) & np.uint64((1 << self.width) - 1)
         inside = self.find_values_in(parts)

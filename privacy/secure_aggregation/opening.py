@@ -45,7 +45,7 @@ class OpenedSum:
 
 def open_aggregate(
     layout: Layout,
-    aggregate: bytes,
+    aggregate: bytes | memoryview,
     *,
     cohort: Sequence[str],
     context: bytes,
@@ -112,7 +112,7 @@ class _Block(NamedTuple):
     first: int
     forms: Forms
     checks: Forms
-    values: NDArray[np.int64]
+    values: NDArray[np.uint32] | NDArray[np.uint64]
     totals: tuple[int, ...]
     broken: str
 
@@ -133,7 +133,7 @@ def _open_block(task: _Task) -> _Block:
     try:
         values, totals = layout.unpack(slots, task.sites, task.parts)
     except SealingError as error:
-        return _Block(int(slots[0]), forms, checks, np.empty(0, np.int64), (), str(error))
+        return _Block(int(slots[0]), forms, checks, np.empty(0, np.uint32), (), str(error))
     return _Block(int(slots[0]), forms, checks, values, totals, "")
 
 

@@ -13,6 +13,7 @@
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,7 +96,17 @@ def quantise(update: NDArray[np.float64], grid: Grid, randomness: KeyStream) -> 
 
 def dequantise(total: NDArray[np.int64], sites: int, grid: Grid) -> NDArray[np.float64]:
     """Return the sum of the updates whose integers, one vector per site, add up to ``total``; (parameters,)."""
-    return (total - sites * grid.zero).astype(np.float64) * grid.step
+    values = np.empty(len(total))
+    for place, steps in _iterate_steps(total, sites, grid):
+        np.multiply(steps, grid.step, out=values[place], dtype=np.float64)
+    return values
+
+
+def _iterate_steps(total: NDArray[np.int64], sites: int, grid: Grid) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+    """Yield the places of a ``total``, part by part, and how many steps from 0 each of their values is."""
+    for start in range(0, len(total), _CHUNK):
+        place = slice(start, start + _CHUNK)
+        yield place, total[place] - sites * grid.zero
 
 
 def count_means_at_edge(total: NDArray[np.int64], sites: int, grid: Grid) -> int:
@@ -104,7 +115,8 @@ def count_means_at_edge(total: NDArray[np.int64], sites: int, grid: Grid) -> int
     There all sites sent a value that was cut. A sum does not show that only some of them did: each site counts the
     values that it cuts itself.
     """
-    return int(np.count_nonzero(np.abs(total - sites * grid.zero) >= _EDGE * grid.steps * sites))
+    edge = _EDGE * grid.steps * sites
+    return sum(int(np.count_nonzero(np.abs(steps) >= edge)) for _, steps in _iterate_steps(total, sites, grid))
 
 
 def compute_next_halvings(total: NDArray[np.int64], sites: int, grid: Grid, halvings: int) -> int:
@@ -120,7 +132,7 @@ def compute_next_halvings(total: NDArray[np.int64], sites: int, grid: Grid, halv
     """
     if not len(total):
         return halvings
-    largest = int(np.abs(total - sites * grid.zero).max())
+    largest = max(int(np.abs(steps).max()) for _, steps in _iterate_steps(total, sites, grid))
     # isqrt(4 n) / 2 is sqrt(n), rounded down to a multiple of 1/2
     room, needed = grid.steps * sites, max(1, _HEAD_ROOM * largest * math.isqrt(4 * sites) // 2)
     # floor(log2(room / needed)) in integers; negative where the range must become larger again

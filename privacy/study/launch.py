@@ -9,9 +9,10 @@
 """
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import ClassVar, Final, Self
+from functools import cached_property
+from typing import Any, ClassVar, Final, Self
 
 from pydantic import Field, model_validator
 
@@ -104,10 +105,16 @@ class Launch(Statement):
             )
         return self
 
-    @property
+    @cached_property
     def study(self) -> str:
         """The study's identifier: the terms' name and the first 8 digits of the launch's digest."""
         return f"{self.terms.name}-{self.digest[:8]}"
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy the launch, with changes; what the copy has computed before is not copied."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("study", None)
+        return copied
 
     @property
     def names(self) -> tuple[str, ...]:

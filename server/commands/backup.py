@@ -76,7 +76,7 @@ def restore(file: Path, folder: Path, passphrase_file: Path | None) -> None:
     federation.mark_restored(written)
     say(f"restored the federation '{config.federation}' of {written} into {folder}")
     say(f"sites look for it at {config.address}: that name must lead to this machine. Stop the other copy for good")
-    if config.behind_gateway:
+    if config.gateway:
         say(f"give the gateway {folder}/gateway again")
     say(
         "who was removed after the backup is a member again, and who was admitted after it is none: look at the "

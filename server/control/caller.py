@@ -44,7 +44,15 @@ class OldGatewayError(CoordinatorError):
     """The gateway shows another certificate than its present one; it reads a new one within about a second."""
 
 
-_NOBODY: Final = Caller(None, "")
+class RemovedCallerError(RefusedCallError):
+    """The caller's certificate is one of this federation that was revoked: they are a member no longer."""
+
+    def __init__(self, caller: Caller, sentence: str) -> None:
+        super().__init__(sentence)
+        self.caller = caller
+
+
+NOBODY: Final = Caller(None, "")
 
 
 def identify_caller(context: grpc.ServicerContext, federation: Federation, now: datetime.datetime) -> Caller:
@@ -58,13 +66,13 @@ def identify_caller(context: grpc.ServicerContext, federation: Federation, now: 
         return Caller(Role.OPERATOR, LOCAL_OPERATOR)
     shown = context.auth_context().get("x509_pem_cert") or ()
     if not shown:
-        return _NOBODY
+        return NOBODY
     caller = _verify(shown[0].decode("ascii"), federation, now)
     if caller.role is not Role.GATEWAY:
         return caller
     relayed = dict(context.invocation_metadata()).get(CERTIFICATE_METADATA, "")
     if not relayed:
-        return _NOBODY
+        return NOBODY
     caller = _verify(urllib.parse.unquote(str(relayed)), federation, now)
     if caller.role is Role.GATEWAY:
         raise RefusedCallError("a gateway makes no call of its own")
@@ -106,5 +114,6 @@ def _verify(pem: str, federation: Federation, now: datetime.datetime) -> Caller:
         return Caller(Role.GATEWAY, subject.name)
     member = federation.read_enrolment().find(subject.role, subject.name)
     if member is None or format_serial(certificate) not in member.serials:
-        raise RefusedCallError(f"the {subject.role} '{subject.name}' was removed from this federation")
+        sentence = f"the {subject.role} '{subject.name}' was removed from this federation"
+        raise RemovedCallerError(Caller(subject.role, subject.name), sentence)
     return Caller(subject.role, subject.name, member.identity)

@@ -22,6 +22,7 @@ from server.control.metrics import CoordinatorMetrics
 from server.control.runs import Runs
 from server.control.server import ControlServer
 from server.control.study_calls import StudyCalls
+from server.control.transfers import Transfers
 from server.federation.folder import Federation
 from server.study.events import StudyStatus
 from server.study.journal import Journal
@@ -78,11 +79,11 @@ class Coordinator:
     def _open_control(self) -> ControlServer:
         membership = Membership(self._federation, self._superlink)
         studies = StudyCalls(self._federation, self._runs)
-        config = self._federation.config
-        port = None if config.control_port is None else (config.listen, config.control_port)
-        handlers = {**membership.handlers, **studies.handlers}
-        streamers = {**membership.streamers, **studies.streamers, **self._messages.streamers}
-        return ControlServer(self._federation, handlers, streamers, port)
+        transfers = Transfers(self._federation)
+        handlers = {**membership.handlers, **studies.handlers, **transfers.handlers}
+        streamers = {**membership.streamers, **studies.streamers, **self._messages.streamers, **transfers.streamers}
+        port = self._federation.config.control
+        return ControlServer(self._federation, handlers, streamers, port, transfers.receivers)
 
     def _keep_everything_running(self) -> None:
         try:

@@ -63,7 +63,8 @@ class Membership:
         assert caller.role is not None
         if caller.is_local:
             raise FederationError("the operator at this machine has no certificate to renew")
-        return {"certificate": self._members.renew_member(caller.role, caller.name, fields["signing_request"])}
+        request, proof = fields["signing_request"], fields["node_proof"]
+        return {"certificate": self._members.renew_member(caller.role, caller.name, request, proof or None)}
 
     def _list_sites(self, _: Fields, __: Caller) -> Fields:
         nodes = self._federation.read_nodes()

@@ -171,6 +171,6 @@ class CoordinatorMetrics:
 
     def _list_certificates(self) -> list[tuple[str, Path]]:
         found = [("authority", self._federation.tls.ca), ("server", self._federation.tls.certificate)]
-        if self._federation.config.behind_gateway:
+        if self._federation.config.gateway:
             found.append(("gateway", self._federation.folder / "gateway" / "gateway.crt"))
         return found

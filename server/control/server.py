@@ -3,12 +3,14 @@
 For each call, in this order: limits of size and rate, who calls (``server/control/caller.py``), whether they may
 (``privacy/control/calls.py``), their signed order (``privacy/control/order.py``), the audit log, the call itself, its
 outcome into the audit log. An expected error is answered as its sentence and exit code; any other one as its class.
-Who calls without a right or without a valid order is in the process's log; who may change nothing fills no audit log.
+A member's call that is refused before it is made is counted in the audit log, so that nobody fills it
+(``server/control/refused_calls.py``); a stranger's is in the process's log.
 """
 
 import contextlib
 import datetime
 import getpass
+import itertools
 import json
 import logging
 import threading
@@ -25,25 +27,37 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from privacy.address import join_address
 from privacy.canonical import compute_sha256
 from privacy.client_certificate import Role
-from privacy.control.calls import CALLS, CONTROL, ENROLMENT
+from privacy.control.calls import CALLS, CONTROL, ENROLMENT, TRANSFER
 from privacy.control.channel import MAX_MESSAGE_BYTES, make_socket_address
 from privacy.control.flat_messages import parse_message, to_fields, to_message
 from privacy.control.order import REMEMBER_S, OrderBook
 from privacy.errors import Error, FederationError, RefusedCallError
 from privacy.keys import PublicKey, read_secret
 from privacy.study import MAX_SITES
-from server.control.caller import Caller, OldGatewayError, identify_caller, read_order, require_right
+from server.control.caller import (
+    NOBODY,
+    Caller,
+    OldGatewayError,
+    RemovedCallerError,
+    identify_caller,
+    read_order,
+    require_right,
+)
 from server.control.rate_limit import RateLimit, TooManyCallsError
+from server.control.refused_calls import RefusedCalls
 from server.federation.folder import Federation
 from server.federation.invitations import KnownTokens
 
 Fields = dict[str, Any]
 Handler = Callable[[Fields, Caller], Fields]
 Streamer = Callable[[Fields, Caller], Iterator[Fields]]
+Receiver = Callable[[Iterator[Fields], Caller], Fields]
 
 WATCHERS: Final = 16
-"""Streams of people at a time; each holds a thread. Beside them, each site may have one."""
-_THREADS: Final = 2 * WATCHERS + 2 * MAX_SITES
+"""Streams of people at a time; each holds a thread. Beside them, each site may have one, and transfers."""
+_TRANSFERS_OF_A_SITE: Final = 2
+"""One each way."""
+_THREADS: Final = 2 * WATCHERS + (2 + _TRANSFERS_OF_A_SITE) * MAX_SITES
 STREAMS_OF_A_SITE: Final = 2
 """One, and one that the coordinator does not know to be dead yet."""
 STREAMS_OF_A_PERSON: Final = 4
@@ -71,7 +85,9 @@ class ControlServer:
         federation: its folder, which says who is enrolled.
         handlers: the calls with one answer, by name.
         streamers: the calls with a stream of answers.
-        port: of the TLS listener for the gateway, and its interface; None for the Unix socket alone.
+        receivers: the calls with a stream of requests.
+        port: of the TLS listener for the gateway or for sites on this machine, and its interface; None for the Unix
+            socket alone.
     """
 
     def __init__(
@@ -80,20 +96,23 @@ class ControlServer:
         handlers: dict[str, Handler],
         streamers: dict[str, Streamer],
         port: tuple[str, int] | None = None,
+        receivers: dict[str, Receiver] | None = None,
     ) -> None:
         self._federation = federation
         used = federation.open_audit_log().read_orders(since=time.time() - REMEMBER_S)
         self._orders = OrderBook(federation.config.federation, used)
         self._members_rate, self._nobody_rate = RateLimit(60, 20), RateLimit(30, 2)
         self._tokens = KnownTokens(federation.open_invitations())
+        self._refused = RefusedCalls(federation.open_audit_log())
         self._streams: Counter[Caller] = Counter()
+        self._transfers: dict[tuple[Caller, str], grpc.ServicerContext] = {}
         self._lock = threading.Lock()
         self._server = grpc.server(ThreadPoolExecutor(_THREADS), options=_OPTIONS)
-        for service in (ENROLMENT, CONTROL):
-            methods = {n: self._make_unary(n, each) for n, each in handlers.items() if CALLS[n].service == service}
-            methods |= {
-                n: self._make_stream(n, each) for n, each in streamers.items() if CALLS[n].service == service
-            }
+        methods_by_name = {name: self._make_unary(name, each) for name, each in handlers.items()}
+        methods_by_name |= {name: self._make_stream(name, each) for name, each in streamers.items()}
+        methods_by_name |= {name: self._make_receiver(name, each) for name, each in (receivers or {}).items()}
+        for service in (ENROLMENT, CONTROL, TRANSFER):
+            methods = {name: each for name, each in methods_by_name.items() if CALLS[name].service == service}
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
         state = health.HealthServicer()
         state.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -104,6 +123,7 @@ class ControlServer:
     def close(self) -> None:
         """Stop serving."""
         self._server.stop(grace=0.5).wait()
+        self._refused.close()
 
     def _listen(self, port: tuple[str, int] | None) -> None:
         address = make_socket_address(self._federation.folder)
@@ -149,13 +169,41 @@ class ControlServer:
         def answer(request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
             with _answer_errors(name, context):
                 fields, caller = self._admit(name, request, context)
-                with self._take_stream(caller):
+                transfers = CALLS[name].service == TRANSFER
+                with self._take_transfer(name, caller, context) if transfers else self._take_stream(caller):
                     for each in streamer(fields, caller):
                         if not context.is_active():
                             return
                         yield to_message(CALLS[name].answer, each).SerializeToString()
 
         return grpc.unary_stream_rpc_method_handler(answer)
+
+    def _make_receiver(self, name: str, receiver: Receiver) -> grpc.RpcMethodHandler:
+        def answer(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+            with _answer_errors(name, context):
+                fields, caller = self._admit(name, next(requests, b""), context)
+                with self._take_transfer(name, caller, context):
+                    rest = (to_fields(parse_message(CALLS[name].request, each)) for each in requests)
+                    found = receiver(itertools.chain((fields,), rest), caller)
+                answered: bytes = to_message(CALLS[name].answer, found).SerializeToString()
+                return answered
+            raise AssertionError  # an error has ended the call
+
+        return grpc.stream_unary_rpc_method_handler(answer)
+
+    @contextlib.contextmanager
+    def _take_transfer(self, name: str, caller: Caller, context: grpc.ServicerContext) -> Iterator[None]:
+        """Make this the caller's only transfer of its kind: an earlier one, whose line is dead, is ended."""
+        with self._lock:
+            earlier, self._transfers[caller, name] = self._transfers.get((caller, name)), context
+        if earlier is not None:
+            earlier.cancel()
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._transfers.get((caller, name)) is context:
+                    del self._transfers[caller, name]
 
     @contextlib.contextmanager
     def _take_stream(self, caller: Caller) -> Iterator[None]:
@@ -177,18 +225,22 @@ class ControlServer:
 
     def _admit(self, name: str, request: bytes, context: grpc.ServicerContext) -> tuple[Fields, Caller]:
         """Check everything about a call before it is made; return its arguments and its caller."""
-        caller = identify_caller(context, self._federation, datetime.datetime.now(datetime.UTC))
-        if caller.role is not None and not caller.is_local:
-            self._members_rate.take(f"{caller.role} {caller.name}", time.monotonic())
-        call = CALLS[name]
+        call, caller = CALLS[name], NOBODY
         try:
+            caller = identify_caller(context, self._federation, datetime.datetime.now(datetime.UTC))
+            if caller.role is not None and not caller.is_local:
+                self._members_rate.take(f"{caller.role} {caller.name}", time.monotonic())
             require_right(name, caller)
             if call.changes and caller.identity is not None:
                 key = PublicKey.from_text(caller.identity)
                 self._orders.verify(read_order(context), key, caller.name, name, request, time.time())
         except RefusedCallError as error:
+            if isinstance(error, RemovedCallerError):
+                caller = error.caller
             if caller.role is None:
                 self._nobody_rate.take("", time.monotonic())
+            else:
+                self._refused.record(caller, name, compute_sha256(request), str(error))
             _log.warning("a call was refused: %s", error)
             raise
         return self._read_fields(name, request, caller), caller

@@ -55,7 +55,7 @@ class LocalFederation:
             [
                 find_program("consilium"),
                 *("init", str(self._coordinator)),
-                *("--name", "demo", "--port", str(find_free_port())),
+                *("--name", "demo", "--port", str(find_free_port()), "--control-port", str(find_free_port())),
             ]
         )
         keys: dict[str, str] = {}

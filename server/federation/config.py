@@ -2,11 +2,11 @@
 
 Two arrangements:
 
-* **on one machine**: no ``control_port``. The SuperLink listens at ``port`` of the loopback interface, and sites on the
-  same machine connect to it directly.
-* **behind a gateway**: sites and people connect to ``host:port``, which the gateway publishes. The SuperLink listens at
-  ``superlink_port``, the control plane at ``control_port``, of the loopback interface or, where the gateway is in
-  another container, of ``listen``.
+* **on one machine**: the SuperLink listens at ``port`` and the control plane at ``control_port`` of the loopback
+  interface. Sites on the same machine connect to both directly.
+* **behind a gateway** (``gateway: true``): sites and people connect to ``host:port``, which the gateway publishes.
+  The SuperLink listens at ``superlink_port``, the control plane at ``control_port``, of the loopback interface or,
+  where the gateway is in another container, of ``listen``.
 """
 
 import datetime
@@ -48,8 +48,10 @@ class CoordinatorConfig(Document):
     host: Host = LOOPBACK
     """Where sites reach the coordinator or its gateway; a name in the server's certificate."""
     port: int = Field(ge=1, le=65535)
+    gateway: bool = False
+    """Whether a gateway publishes the coordinator at ``host:port``."""
     superlink_port: int = Field(default=SUPERLINK_PORT, ge=1, le=65535)
-    control_port: int | None = Field(default=None, ge=1, le=65535)
+    control_port: int = Field(default=CONTROL_PORT, ge=1, le=65535)
     listen: Literal["127.0.0.1", "0.0.0.0", "::"] = LOOPBACK  # noqa: S104 - behind a gateway, in its own network
     """The interfaces at which SuperLink and control plane listen for the gateway."""
     contact: Contact = ""
@@ -64,28 +66,34 @@ class CoordinatorConfig(Document):
         return join_address(self.host, self.port)
 
     @property
-    def behind_gateway(self) -> bool:
-        """Whether a gateway publishes the coordinator."""
-        return self.control_port is not None
+    def control_address(self) -> str:
+        """Where sites reach the control plane, as ``host:port``."""
+        return self.address if self.gateway else join_address(self.host, self.control_port)
 
     @property
     def superlink(self) -> tuple[str, int]:
         """Where the SuperLink listens."""
-        if self.behind_gateway:
-            return self.listen, self.superlink_port
-        named = self.host.endswith("localhost")
-        return (self.host if is_loopback(self.host) and not named else LOOPBACK), self.port
+        return (self.listen, self.superlink_port) if self.gateway else (self._own_interface, self.port)
+
+    @property
+    def control(self) -> tuple[str, int]:
+        """Where the control plane listens for the gateway, or for sites on this machine."""
+        return (self.listen if self.gateway else self._own_interface), self.control_port
+
+    @property
+    def _own_interface(self) -> str:
+        return self.host if is_loopback(self.host) and not self.host.endswith("localhost") else LOOPBACK
 
     @property
     def reach(self) -> str:
         """A sentence about who can reach the coordinator, if that needs one; else empty."""
-        if self.behind_gateway:
+        if self.gateway:
             return f"sites reach it at {self.address} through a gateway, which needs the folder gateway/ alone"
         if is_loopback(self.host):
             return ""
         return (
             f"only this machine reaches it: the SuperLink listens at {join_address(LOOPBACK, self.port)}; for a "
-            f"gateway that publishes it at {self.address}, set control_port in {CONFIG_FILE} (docs/deployment.md)"
+            f"gateway that publishes it at {self.address}, set gateway: true in {CONFIG_FILE} (docs/deployment.md)"
         )
 
 

@@ -75,7 +75,7 @@ class Federation:
             SigningKey.generate().save(folder / OPERATOR_KEY)
             files = create_authority(folder, config.federation)
             issue_server_certificate(files, [config.host])
-            if config.behind_gateway:
+            if config.gateway:
                 now = datetime.datetime.now(datetime.UTC)
                 GatewayFiles(folder / "gateway").write(files, config.federation, [config.host], (), now)
             (folder / "studies").mkdir()
@@ -123,7 +123,7 @@ class Federation:
     def write_gateway_files(self) -> None:
         """Write what the gateway sees, if there is one: its certificate, and the revoked certificates."""
         config = self.config
-        if config.behind_gateway:
+        if config.gateway:
             now = datetime.datetime.now(datetime.UTC)
             revoked = self.read_enrolment().revoked
             GatewayFiles(self.folder / "gateway").write(self.tls, config.federation, [config.host], revoked, now)

@@ -145,6 +145,7 @@ class Invitations:
             )
         try:
             request = signed.verify(PublicKey.from_text(signed.statement.identity))
+            request.require_node_key()
         except WireError as error:
             raise RefusedCallError(f"the join request is damaged: {error}") from None
         if (request.name, request.role) != (name, invited.role):

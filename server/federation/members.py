@@ -2,6 +2,8 @@
 
 * A member is enrolled by its join request, which a person has admitted: after an invitation and two people who have
   read the request's fingerprint to each other, or from a file whose origin people have checked.
+* A site is enrolled, and its certificate renewed, only if it proves that it holds its node key: a public one that
+  somebody has seen would otherwise be theirs, and its owner kept out.
 * To be removed takes effect at once: the certificates are revoked (for the gateway and for the control plane), and
   the coordinator takes the node away from the SuperLink.
 * A member's later certificates do not end the earlier ones, which run out by themselves. A member gets one when the
@@ -18,10 +20,11 @@ from privacy.client_certificate import RENEW_DAYS, Role, Subject, read_certifica
 from privacy.document import parse
 from privacy.errors import FederationError, WireError
 from privacy.files import hold_lock
-from privacy.keys import PublicKey, convert_node_key_to_pem
+from privacy.keys import PublicKey
 from privacy.protocol.enrolment import (
     Admission,
     JoinRequest,
+    NodeKeyClaim,
     SignedAdmission,
     SignedJoinRequest,
     format_fingerprint,
@@ -91,19 +94,21 @@ class Members:
                 identity=request.identity,
                 coordinator=identity.public.text,
                 address=config.address,
+                control=config.control_address,
                 ca_certificate=authority,
                 certificate=issued.pem,
                 contact=config.contact,
             ),
         )
 
-    def renew_member(self, role: Role, name: str, signing_request: str) -> str:
+    def renew_member(self, role: Role, name: str, signing_request: str, node_proof: str | None = None) -> str:
         """Issue a further certificate for who is enrolled as ``name``, once it is time; return it as PEM.
 
         Before it is time, the same request gets the newest certificate again: its first answer may have been lost.
 
         Raises:
-            FederationError: nobody is enrolled so, or the newest certificate is not due.
+            FederationError: nobody is enrolled so, a site has not proved that it holds its node key, or the newest
+                certificate is not due.
             WireError: the signing request is damaged.
         """
         with self._change():
@@ -111,6 +116,8 @@ class Members:
             member = enrolment.find(role, name)
             if member is None:
                 raise FederationError(f"no {role} '{name}' is enrolled")
+            if isinstance(member, EnrolledSite):
+                _require_node_key(member, name, signing_request, node_proof)
             issued = self._issue(role, name, signing_request)
             if member.newest:
                 newest = read_certificate(member.newest)
@@ -138,10 +145,10 @@ class Members:
             raise FederationError(
                 f"'{name}' is enrolled already; to enrol it with other keys, remove it first: consilium remove {name}"
             )
-        if not config.behind_gateway:
+        if not config.gateway:
             raise FederationError(
                 "this coordinator is reached by its own machine only, and an invitation would lead nowhere; set "
-                f"control_port and host in {CONFIG_FILE} (docs/deployment.md), or exchange files (consilium admit)"
+                f"gateway: true and host in {CONFIG_FILE} (docs/deployment.md), or exchange files (consilium admit)"
             )
         expires = self._clock().replace(microsecond=0) + datetime.timedelta(hours=hours)
         fields = {
@@ -267,12 +274,22 @@ def _require_valid(signed: SignedJoinRequest) -> JoinRequest:
     """Verify a request's signature and the form of its keys; return it."""
     try:
         request = signed.verify(PublicKey.from_text(signed.statement.identity))
-        if request.node_key is not None:
-            convert_node_key_to_pem(request.node_key)
+        request.require_node_key()
         read_signing_request(request.tls_request)
     except WireError as error:
         raise FederationError(f"the join request is damaged: {error}") from None
     return request
+
+
+def _require_node_key(member: EnrolledSite, name: str, signing_request: str, proof: str | None) -> None:
+    try:
+        claim = NodeKeyClaim(name=name, identity=member.identity, tls_request=signing_request)
+        claim.verify(member.node_key, proof)
+    except (ValueError, WireError):
+        raise FederationError(
+            f"the certificate of '{name}' is renewed only for who holds the node key with which it is enrolled; start "
+            "that site from its own folder, or have it removed and invited again"
+        ) from None
 
 
 def _add_member(enrolment: Enrolment, request: JoinRequest, issued: Issued, now: datetime.datetime) -> Enrolment:

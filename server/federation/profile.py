@@ -121,14 +121,14 @@ class Profile:
         authority = admission.ca_certificate.encode("ascii")
         caller = Caller(admission.federation, admission.name, identity)
         credential = self._credentials.load()
-        client = ControlClient.remote(admission.address, authority, credential, caller)
+        client = ControlClient.remote(admission.control, authority, credential, caller)
         if not credential.is_due(datetime.datetime.now(datetime.UTC)):
             return client
         renewed = client.call("Renew", signing_request=self._credentials.make_request(admission.name))
         subject = Subject(admission.federation, admission.role, admission.name)
         self._credentials.accept(renewed["certificate"], subject, FederationError)
         client.close()
-        return ControlClient.remote(admission.address, authority, self._credentials.load(), caller)
+        return ControlClient.remote(admission.control, authority, self._credentials.load(), caller)
 
     @property
     def _credentials(self) -> CredentialFiles:

@@ -58,7 +58,7 @@ def check_address(federation: Federation) -> Iterator[Line]:
         )
 
     for line in check_way(config.address, make_context(federation.tls.ca.read_text("ascii")), explain):
-        if config.behind_gateway and line.light is Light.RED and line.check in ("name", "port"):
+        if config.gateway and line.light is Light.RED and line.check in ("name", "port"):
             yield amber(
                 line.check, f"{line.found} (from this machine)", "check it from a site: consilium-site check"
             )
@@ -77,12 +77,12 @@ def check_certificates(federation: Federation) -> Iterator[Line]:
         ("authority", federation.tls.ca, _AUTHORITY_DAYS, "then hand every site a new admission; " + renew),
         ("server certificate", federation.tls.certificate, SERVER_RENEW_DAYS - _GATEWAY_DAYS, renew),
     ]
-    if federation.config.behind_gateway:
+    if federation.config.gateway:
         path = federation.folder / "gateway" / "gateway.crt"
         files.append(("gateway certificate", path, _GATEWAY_DAYS, renew))
     for name, path, soon, step in files:
         yield _judge_dates(name, path, soon, step)
-    if federation.config.behind_gateway:
+    if federation.config.gateway:
         yield _judge_list(federation.folder / "gateway" / "crl.pem", renew)
 
 

@@ -4,7 +4,7 @@ Rules:
 
 * a reply counts only if its site signed it, it answers the request that was sent, and its blob is the one that its
   header names. Any other reply, and any error in reading it, is a failure of that site, never of the study;
-* the terms bound the size of each reply; a larger one is not fetched;
+* the terms fix the size of each sealed update; another one is not taken;
 * a site whose replies crash this process twice is out, and the study continues without it
   (``server/study/crash_marks.py``);
 * a sealed update is added to the running sum when it arrives, and is not kept;
@@ -21,10 +21,10 @@ from typing import Final, Protocol
 from models.tasks.registry import list_figures
 from privacy.canonical import compute_sha256
 from privacy.errors import CoordinatorError, FederationError, ProtocolError, WireError
-from privacy.files import replace_file
+from privacy.files import map_file, replace_file
 from privacy.keys import PublicKey, SessionKey, SigningKey
 from privacy.ledger.signed_head import LedgerHead
-from privacy.protocol.envelope import Envelope, make_envelope, open_envelope
+from privacy.protocol.envelope import Blob, Envelope, make_envelope, open_envelope
 from privacy.protocol.headers import MAX_HEAD_BYTES
 from privacy.protocol.key_messages import Wrappings
 from privacy.protocol.messages import (
@@ -93,7 +93,7 @@ class Transport(Protocol):
     def send(self, site: str, envelope: Envelope, reply_bytes: int) -> str:
         """Send without waiting, and return the message's id.
 
-        A reply whose blobs have more than ``reply_bytes`` bytes is not fetched.
+        The reply's blob has exactly ``reply_bytes`` bytes; 0 for none.
         """
         ...
 
@@ -215,7 +215,7 @@ class StudyRunner:
                     self._report(self._make_remark(text, site))
 
     def _ask(self, ask: Ask) -> None:
-        blobs = () if ask.aggregate is None else (self._journal.find_aggregate_path(ask.aggregate).read_bytes(),)
+        blobs = () if ask.aggregate is None else (map_file(self._journal.find_aggregate_path(ask.aggregate)),)
         request = ask.request
         if isinstance(request, Join | Train):
             request = request.model_copy(update={"witnessed": self._witness.read_newest_head(ask.site)})
@@ -277,7 +277,7 @@ class StudyRunner:
             self._report(_describe_reply(arrival.site, reply, arrival.envelope.size))
         return self._machine.handle_answer(arrival.site, reply, now)
 
-    def _verify_reply(self, site: str, envelope: Envelope, asked: str) -> tuple[Reply, bytes]:
+    def _verify_reply(self, site: str, envelope: Envelope, asked: str) -> tuple[Reply, Blob]:
         identity = self._identities[site]
         body = open_envelope(envelope, identity)
         if (body.sender, body.receiver, body.study) != (site, COORDINATOR, self._launch.study):

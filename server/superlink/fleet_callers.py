@@ -185,6 +185,6 @@ def find_members(folder: Path) -> Members | None:
         FederationError: the folder cannot be used.
     """
     federation = Federation(folder)
-    if not (folder / CONFIG_FILE).exists() or not federation.config.behind_gateway:
+    if not (folder / CONFIG_FILE).exists() or not federation.config.gateway:
         return None
     return Members(federation)

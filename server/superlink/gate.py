@@ -1,4 +1,4 @@
-"""Limit what a SuperLink receives and handles: from whom, the size of requests, and how many pieces at a time.
+"""Limit what a SuperLink receives: from whom, and the size of requests.
 
 Flower reads a whole body, of any size, before it checks who sends it. It handles up to 40 requests at once, and
 holds each in several copies.
@@ -17,10 +17,6 @@ holds each in several copies.
 * All bodies from outside that are being received, or wait to be handled, may have :data:`ROOM_BYTES` together. A
   request for which there is no room is answered with 503, and its sender tries again.
 * A body that takes longer than :data:`BODY_S` is answered with 408.
-* At most :data:`AT_A_TIME` message pieces are handled at a time. A piece is received whole before it enters, and
-  its answer is sent after it has left. A site on a slow line therefore delays no other site; it costs one copy of
-  one piece.
-* All other requests, such as heartbeats, do not wait for pieces.
 """
 
 import asyncio
@@ -34,7 +30,6 @@ from flwr.supercore.constant import SUPEREXEC_AUTH_SIGNATURE_HEADER, TASK_TOKEN_
 
 from privacy.address import is_loopback
 from privacy.protocol.envelope import MAX_BODY_BYTES
-from privacy.protocol.flower_records import PIECE_BYTES
 from server.superlink.fleet_callers import FleetCallers, NotTheirsError
 
 Message = MutableMapping[str, Any]
@@ -42,10 +37,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-AT_A_TIME: Final = 2
-"""Flower handles them in one Python process: more at a time would not be faster."""
-MAX_REQUEST_BYTES: Final = max(MAX_BODY_BYTES, PIECE_BYTES) + (1 << 18)
-"""The largest object of a message (its body), with room for Flower's frame around it."""
+MAX_REQUEST_BYTES: Final = MAX_BODY_BYTES + (1 << 18)
+"""The largest body of a message, with room for Flower's frame around it."""
 ROOM_BYTES: Final = 128 << 20
 """Two pieces of each site of a study with the most sites (64)."""
 BODY_S: Final = 60.0
@@ -58,7 +51,6 @@ _HEALTH: Final = "/health"
 SECRET_HEADER: Final = "consilium-superlink-secret"  # noqa: S105 - the header's name
 SECRET_FILE: Final = "secret"  # noqa: S105 - the file's name
 """The file of the secret, in the SuperLink's folder."""
-_PIECES: Final = ("/push-object", "/pull-object")
 _log = logging.getLogger(__name__)
 
 
@@ -83,7 +75,6 @@ class Gate:
         self._body_s = body_s
         self._callers = callers
         self._secret = secret
-        self._free = asyncio.Semaphore(AT_A_TIME)
         self._room = ROOM_BYTES
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -100,7 +91,7 @@ class Gate:
             except TimeoutError:
                 raise _RefusedError(408) from None
             if whole:
-                await self._handle(scope, _replay_body(body.chunks, receive), send)
+                await self._app(scope, _replay_body(body.chunks, receive), send)
         except _RefusedError as refusal:
             await _refuse(send, refusal.status)
         finally:  # also after a refusal, a timeout or a lost connection
@@ -150,21 +141,6 @@ class Gate:
             if not message.get("more_body", False):
                 return True
         return False
-
-    async def _handle(self, scope: Message, receive: Receive, send: Send) -> None:
-        if not scope["path"].endswith(_PIECES):
-            await self._app(scope, receive, send)
-            return
-        answer: list[Message] = []
-
-        async def keep(message: Message) -> None:
-            answer.append(message)
-
-        # The answer is kept and sent after the semaphore is free: a slow receiver then blocks no other piece.
-        async with self._free:
-            await self._app(scope, receive, keep)
-        for message in answer:
-            await send(message)
 
 
 class _Body:

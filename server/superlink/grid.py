@@ -6,7 +6,7 @@
   only one is in memory, and a site on a slow line delays no other site.
 * A reply may be lost, because Flower delivers once and a site may fail. The caller asks again, and sites answer the
   same.
-* An error in a reply affects only its node: a reply that is larger than was asked for is not fetched, and any error
+* An error in a reply affects only its node: a reply that is larger than a message may be is not fetched, and any error
   of reading it becomes an error reply of that node. Only errors before a reply is there are raised to the caller.
 
 Flower's own ``pull_messages`` fetches and inflates in one step, waits for pieces for up to two hours, and has no
@@ -37,7 +37,7 @@ from flwr.supercore.run import RunNotRunningException
 
 from privacy.errors import StoppedError, SuperLinkError, WireError
 from privacy.protocol.envelope import Envelope
-from privacy.protocol.flower_records import Limit, from_records, to_records
+from privacy.protocol.flower_records import from_records, require_small, to_records
 from privacy.sentence import fit_sentence
 
 _LOST: Final = (ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE, ErrorCode.NODE_UNAVAILABLE)
@@ -62,7 +62,6 @@ class _Asked:
     """A message without a reply yet; ``tree`` names the reply's pieces once it is announced."""
 
     node_id: int
-    limit: Limit
     tree: ObjectTree | None = None
     gaps: int = 0
     """How often a piece was missing although the last one was there."""
@@ -84,14 +83,13 @@ class SiteMessages:
         with _translate_errors():
             return set(self._grid.get_node_ids())
 
-    def send(self, node_id: int, envelope: Envelope, ttl_s: float, reply_bytes: int) -> str:
+    def send(self, node_id: int, envelope: Envelope, ttl_s: float) -> str:
         """Send ``envelope`` to a site; return the message's id, which its reply will have.
 
         Args:
             node_id: the site's node.
-            envelope: the request.
+            envelope: the request; its blobs travel beside it.
             ttl_s: how long the message and its reply are kept, in seconds.
-            reply_bytes: the greatest size of the reply's blobs together; a larger reply is not fetched.
 
         Raises:
             SuperLinkError: the SuperLink does not accept it, or does not answer.
@@ -102,9 +100,9 @@ class SiteMessages:
             (message_id,) = tuple(self._grid.push_messages([message])) or ("",)
         if not message_id:
             raise SuperLinkError(
-                f"the SuperLink does not take a message of {envelope.size} bytes for node {node_id}"
+                f"the SuperLink does not take a message of {len(envelope.body)} bytes for node {node_id}"
             )
-        self._asked[message_id] = _Asked(node_id, Limit.from_blob_bytes(reply_bytes))
+        self._asked[message_id] = _Asked(node_id)
         return str(message_id)
 
     def poll(self, coming: Callable[[int], None] = lambda node_id: None) -> Iterator[SiteReply]:
@@ -116,9 +114,8 @@ class SiteMessages:
         Raises:
             SuperLinkError, StoppedError: as :meth:`send`.
         """
+        self._look_for_replies()
         for message_id, asked in tuple(self._asked.items()):
-            if asked.tree is None:
-                asked.tree = self._fetch_reply_tree(message_id)
             if asked.tree is None:
                 continue
             reply = self._fetch_reply(message_id, asked, asked.tree, coming)
@@ -131,11 +128,16 @@ class SiteMessages:
         """Stop waiting for this reply."""
         self._asked.pop(message_id, None)
 
-    def _fetch_reply_tree(self, message_id: str) -> ObjectTree | None:
-        """Fetch the names of the reply's pieces, which the SuperLink sends once; None while there is no reply."""
+    def _look_for_replies(self) -> None:
+        """Fetch the names of the pieces of new replies, which the SuperLink sends once; one call for all."""
+        waiting = [message_id for message_id, asked in self._asked.items() if asked.tree is None]
+        if not waiting:
+            return
         with _translate_errors():
-            response = self._client.PullMessages(PullAppMessagesRequest(message_ids=[message_id]))
-        return response.message_object_trees[0] if response.message_object_trees else None
+            response = self._client.PullMessages(PullAppMessagesRequest(message_ids=waiting))
+        for message, tree in zip(response.messages_list, response.message_object_trees, strict=True):
+            if (asked := self._asked.get(message.metadata.reply_to_message_id)) is not None:
+                asked.tree = tree
 
     def _fetch_reply(
         self, message_id: str, asked: _Asked, tree: ObjectTree, coming: Callable[[int], None]
@@ -173,11 +175,11 @@ class SiteMessages:
         """Fetch the bytes of a reply, by piece; None while pieces are missing.
 
         Raises:
-            WireError: the reply is larger than was asked for.
+            WireError: the reply is larger than a message may be.
         """
         pull = make_pull_object_fn_protobuf(self._client.PullObject, Node(node_id=SUPERLINK_NODE_ID), self._run_id)
         pieces = list(dict.fromkeys(each.object_id for each in iterate_object_tree(tree)))
-        asked.limit.require(len(pieces))
+        require_small(len(pieces))
         contents: dict[str, bytes] = {}
         size = 0
         try:
@@ -186,7 +188,7 @@ class SiteMessages:
             for piece in reversed(pieces):
                 contents[piece] = pull(piece)
                 size += len(contents[piece])
-                asked.limit.require(len(pieces), size)
+                require_small(len(pieces), size)
                 if piece == tree.object_id:
                     coming(asked.node_id)
         except ObjectUnavailableError:

@@ -6,15 +6,18 @@ last one ended, however it ended.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from privacy.errors import FederationError
-from privacy.protocol.envelope import Envelope
+from privacy.errors import FederationError, WireError
+from privacy.protocol.envelope import Envelope, read_body
+from privacy.protocol.messages import Sealed
 from privacy.study.launch import Member
 from server.federation.folder import Federation
 from server.study.journal import Journal
 from server.study.runner import Arrival, StudyRunner
+from server.study.uploads import Uploads
 from server.superlink.grid import SiteMessages
 from server.superlink.message_marks import MessageMarks
 
@@ -26,13 +29,16 @@ _TTL_S: Final = 24 * 3600.0
 class GridTransport:
     """The transport over Flower's grid, with sites by name; see :class:`server.study.runner.Transport`."""
 
-    def __init__(self, grid: SiteMessages, federation: Federation, roster: Sequence[Member]) -> None:
+    def __init__(
+        self, grid: SiteMessages, federation: Federation, roster: Sequence[Member], uploads: Uploads
+    ) -> None:
         self._grid = grid
         self._federation = federation
         self._roster = roster
         self._marks = MessageMarks(federation.message_marks_path)
         self._removed: list[str] = []
         self._look_at = 0.0
+        self._uploads = uploads
         self._activations = federation.read_activations()
         self._nodes = nodes = federation.read_nodes()
         self._names = {node: name for name, node in nodes.items()}
@@ -41,15 +47,28 @@ class GridTransport:
         """Send ``envelope``; return the message's id, empty for a site that was removed and cannot be reached."""
         if site not in self._nodes:
             return ""
-        message = self._grid.send(self._nodes[site], envelope, _TTL_S, reply_bytes)
+        if reply_bytes:
+            self._uploads.expect(site, reply_bytes)
+        message = self._grid.send(self._nodes[site], envelope, _TTL_S)
         self._marks.mark(site)
         return message
 
     def receive_arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
         """Yield the replies that have arrived since the last call."""
         for reply in self._grid.poll(lambda node: coming(self._names[node])):
-            site = self._names[reply.node_id]
-            yield Arrival(reply.message_id, site, reply.envelope, reply.error, reply.lost)
+            arrival = Arrival(reply.message_id, self._names[reply.node_id], reply.envelope, reply.error, reply.lost)
+            mask = _find_mask(arrival)
+            yield arrival if mask is None else self._attach_update(arrival, mask)
+            if mask is not None:  # the caller has added it, or does not want it
+                self._uploads.discard(arrival.site, mask)
+
+    def _attach_update(self, arrival: Arrival, mask: str) -> Arrival:
+        """Attach the sealed update that a reply names; without it, the reply is lost."""
+        assert arrival.envelope is not None
+        update = self._uploads.map(arrival.site, mask)
+        if update is None:
+            return replace(arrival, envelope=None, error="its sealed update has not come", lost=True)
+        return replace(arrival, envelope=replace(arrival.envelope, blobs=(update,)))
 
     def give_up(self, message: str) -> None:
         """Stop waiting for the reply to ``message``."""
@@ -76,6 +95,17 @@ class GridTransport:
         ]
 
 
+def _find_mask(arrival: Arrival) -> str | None:
+    """Return the mask of the sealed update that a reply names; None if it names none, or cannot be read."""
+    if arrival.envelope is None:
+        return None
+    try:
+        content = read_body(arrival.envelope).content
+    except WireError:  # refused, with its reason, by whoever verifies it
+        return None
+    return content.header.statement.own_mask if isinstance(content, Sealed) else None
+
+
 def run(folder: Path, study: str, grid: SiteMessages) -> None:
     """Run ``study`` until it is finished or stopped.
 
@@ -91,7 +121,7 @@ def run(folder: Path, study: str, grid: SiteMessages) -> None:
     nodes = federation.read_nodes()
     with Journal(federation.find_study_folder(study)) as journal:
         journal.lock()
-        roster = journal.read_launch().statement.roster
+        roster, uploads = journal.read_launch().statement.roster, Uploads.of_study(journal.folder)
         missing = sorted({member.name for member in roster} & set(federation.read_sites()) - set(nodes))
         if missing:
             raise FederationError(f"these sites are not registered with the SuperLink: {', '.join(missing)}")
@@ -100,9 +130,11 @@ def run(folder: Path, study: str, grid: SiteMessages) -> None:
             federation.load_identity(),
             federation.open_witness(),
             federation.timeouts,
-            GridTransport(grid, federation, roster),
+            GridTransport(grid, federation, roster, uploads),
         )
+        uploads.clear()
         conductor.begin(time.monotonic())
         while conductor.running:
             if not conductor.step(time.monotonic()):
                 time.sleep(_LOOK_EVERY_S)
+        uploads.clear()

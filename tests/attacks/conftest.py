@@ -1,5 +1,5 @@
 """The federations of the protocol's tests."""
 
-from tests.protocol.conftest import _one_thread, found, mallory, memory
+from tests.protocol.conftest import _one_thread, found, mallory
 
-__all__ = ["_one_thread", "found", "mallory", "memory"]
+__all__ = ["_one_thread", "found", "mallory"]

@@ -14,7 +14,7 @@ from privacy.base64url import encode_signature
 from privacy.canonical import compute_sha256, from_canonical, to_canonical
 from privacy.errors import WireError
 from privacy.keys import SessionKey
-from privacy.protocol.envelope import Envelope, read_body
+from privacy.protocol.envelope import Blob, Envelope, read_body
 from privacy.protocol.key_messages import Wrappings
 from privacy.protocol.messages import Closed, Joined, Opened, Problem, Released, Reply, Sealed
 from privacy.refusal_codes import RefusalCode
@@ -28,7 +28,7 @@ LIAR = "elm"
 Lie = Callable[[Simulator, Envelope], Envelope]
 
 
-def signed(simulator: Simulator, body: bytes, *blobs: bytes) -> Envelope:
+def signed(simulator: Simulator, body: bytes, *blobs: Blob) -> Envelope:
     return Envelope(body, simulator.homes[LIAR].load_identity().sign(b"consilium message v1\0" + body), blobs)
 
 

@@ -11,7 +11,7 @@ from client.study.request_handler import RequestHandler
 from client.training.jobs import Job, R, TrainedRound
 from privacy.canonical import compute_digest, compute_sha256
 from privacy.keys import SessionKey
-from privacy.protocol.envelope import Envelope, read_body
+from privacy.protocol.envelope import Blob, Envelope, read_body
 from privacy.protocol.headers import Header
 from privacy.protocol.key_messages import KeyOffer, Wrappings
 from privacy.protocol.messages import Closed, Joined, Opened, Problem, Released, Reply, Sealed
@@ -39,7 +39,7 @@ def truncated(simulator: Simulator, reply: Envelope) -> Envelope:
     return sealed(simulator, reply, reply.blobs[0][:-1])
 
 
-def sealed(simulator: Simulator, reply: Envelope, blob: bytes, **view: object) -> Envelope:
+def sealed(simulator: Simulator, reply: Envelope, blob: Blob, **view: object) -> Envelope:
     """Ash's sealed update with another blob or view, with a header that binds it."""
     content = read_body(reply).content
     assert isinstance(content, Sealed)

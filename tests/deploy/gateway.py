@@ -114,6 +114,7 @@ class GatewayWorld:
             host=host,
             port=self.port,
             superlink_port=superlink_port,
+            gateway=True,
             control_port=self.control_port,
         )
         self.folder = folder

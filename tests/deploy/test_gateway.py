@@ -404,7 +404,7 @@ def test_revoked_site_is_refused_at_once_and_at_the_gateway_within_seconds(world
             with world.client(west) as again:
                 return "does not accept this certificate" in again.post("/v1/fleet/pull-messages").text
 
-        wait_for("the gateway to take the new list", is_refused, 10)
+        wait_for("the gateway to take the new list", is_refused)
         with pytest.raises(grpc.RpcError):  # the open stream ends with its worker
             for _ in stream:
                 pass
@@ -418,7 +418,7 @@ def test_files_that_do_not_belong_together_are_not_used_and_the_gateway_goes_on(
     certificate = world.federation.folder / "gateway" / "gateway.crt"
     kept = certificate.read_bytes()
     certificate.write_bytes(world.tls.certificate.read_bytes())
-    wait_for("the gateway to say so", lambda: any("not used yet" in line for line in world.said), 10)
+    wait_for("the gateway to say so", lambda: any("not used yet" in line for line in world.said))
     with world.client() as client:
         assert client.get("/health").status_code == 200
     certificate.write_bytes(kept)

@@ -123,7 +123,7 @@ def test_both_planes_go_through_the_proxy_of_the_environment(
     with tinyproxy(tmp_path) as (at, log):
         monkeypatch.setenv("HTTPS_PROXY", f"http://{at}")
         call_both(world)
-        wait_for("two tunnels in the log", lambda: count_tunnels(log, world) >= 2, 10)
+        wait_for("two tunnels in the log", lambda: count_tunnels(log, world) >= 2)
 
 
 def test_no_proxy_of_the_environment_is_honoured(
@@ -146,7 +146,7 @@ def test_proxy_of_site_yaml_with_a_password_is_used(
     with tinyproxy(tmp_path, "BasicAuth ada s3cret.Word-1") as (at, log):
         use_proxy(ProxyConfig(url=f"http://{at}", user="ada", password_file=str(secret)))
         call_both(world)
-        wait_for("two tunnels in the log", lambda: count_tunnels(log, world) >= 2, 10)
+        wait_for("two tunnels in the log", lambda: count_tunnels(log, world) >= 2)
 
 
 def test_no_proxy_of_site_yaml_is_honoured(world: GatewayWorld, tmp_path: Path) -> None:

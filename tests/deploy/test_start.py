@@ -90,7 +90,7 @@ def test_gateway_waits_for_the_coordinators_files_and_ends_when_told() -> None:
             assert read().count("waiting for the coordinator") == 1  # once for one reason
             Federation.create(
                 folder / "wood",
-                CoordinatorConfig(federation="wood", host="localhost", port=port, control_port=9093),
+                CoordinatorConfig(federation="wood", host="localhost", port=port, gateway=True, control_port=9093),
             )
             wait_for("the gateway", lambda: "is published at" in read())
             process.send_signal(signal.SIGTERM)
@@ -114,7 +114,9 @@ def test_site_is_well_while_its_lock_is_held(tmp_path: Path) -> None:
 
 
 def test_coordinator_that_does_not_run_is_not_well(tmp_path: Path) -> None:
-    Federation.create(tmp_path / "wood", CoordinatorConfig(federation="wood", port=443, control_port=9093))
+    Federation.create(
+        tmp_path / "wood", CoordinatorConfig(federation="wood", port=443, gateway=True, control_port=9093)
+    )
     done = check_health("coordinator", tmp_path / "wood")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

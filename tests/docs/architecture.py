@@ -20,7 +20,7 @@ ROOMS: Final = {
     "explain report export release_data simulate confirm",
     "client/health": "evidence machine network records shown site sources",
     "client/connection": "service agent link message_listener node_memory renewal ledger_verification daily_look "
-    "tls_trust client_app metrics",
+    "tls_trust client_app blob_exchange transfers metrics",
     "client/site": "folder config policy policy_file launcher proxy hooks peers consortium_folder registry "
     "register_data public_weights running key_rotation",
     "client/data": "dataset site_data contents table encoding label_encoding letter_encoding interval_sets "
@@ -55,19 +55,21 @@ ROOMS: Final = {
     "client/prediction": "release_contract columns predict prediction_file figures calibration watch",
     "client/prediction/explanation": "explain score attributions explanation_file picture",
     "client/prediction/export": "formats exported_model scores description onnx_file onnx_operators monai_bundle quiet",
-    "client/release_report": "make_report subgroups reliability page in_words privacy_section plots",
+    "client/release_report": "make_report subgroups own_groups reliability page in_words privacy_section plots",
     "server": "cli",
     "server/commands": "members sites study study_new study_check launching "
     "study_feasibility study_results study_schema study_graph model testimony log "
     "check doctor backup demo connect",
     "server/health": "coordinator network records",
-    "server/control": "coordinator runs server caller rate_limit membership study_calls message_calls metrics",
+    "server/control": "coordinator runs server caller rate_limit refused_calls membership study_calls message_calls "
+    "transfers metrics",
     "server/federation": "folder config members invitations certificates client_certificates gateway_files audit_log "
     "profile relayed_answers testimony",
     "server/superlink": "process program gate fleet_callers database control_api process_tags output_log bundle "
     "server_app run grid message_marks",
     "server/study": "runner machine transitions state sites timeouts key_epochs rounds evaluation closing actions "
-    "events notes journal witness crash_marks figures draft_file graph_file check check_statistics check_result",
+    "events notes journal uploads witness crash_marks figures draft_file graph_file check check_statistics "
+    "check_result",
     "server/results": "tally read documents text",
     "server/watch": "progress",
     "server/feasibility": "derive page charts",
@@ -92,7 +94,8 @@ ROOMS: Final = {
     "process_pool",
     "privacy/secure_aggregation/schemes": "scheme registry bfv coefficients bfv_parameters sum_form plain",
     "privacy/control": "calls order channel joining flat_messages",
-    "privacy/protocol": "enrolment invitation envelope messages key_messages headers site_testimony flower_records",
+    "privacy/protocol": "enrolment invitation envelope messages key_messages headers site_testimony flower_records "
+    "chunks",
     "privacy/ledger": "ledger transaction state rules entries signing approvals decisions cohorts evidence totals "
     "signed_head recovery "
     "launches papers verified_mark database export testimony",
@@ -101,7 +104,7 @@ ROOMS: Final = {
     "privacy/audit/report": "timeline findings page population_section study_section study_facts charts "
     "formatting html",
     "privacy": "errors refusal_codes labels canonical document fields sentence base64url keys typed_keys signed "
-    "signed_lines client_certificate consortium key_derivation randomness files sqlite_file exchanged_files "
+    "signed_lines client_certificate consortium key_derivation randomness files spool sqlite_file exchanged_files "
     "encrypted_file passphrase backup restore address proxy reachability health machine_checks metrics support_file "
     "secret_search sbom program logs process_lifetime command_line",
     "models": "catalogue entry fit task outputs describe errors",

@@ -15,7 +15,8 @@ def format_calls() -> str:
     lines = ["| call | service | who | |", "| --- | --- | --- | --- |"]
     for name, call in CALLS.items():
         who = ", ".join(sorted(call.roles)) or "whoever holds an invitation"
-        how = ", ".join(word for word, yes in (("changes", call.changes), ("streams", call.streams)) if yes)
+        marks = (("changes", call.changes), ("streams", call.streams), ("takes a stream", call.takes_stream))
+        how = ", ".join(word for word, yes in marks if yes)
         lines.append(f"| `{name}` | `{call.service.rpartition('.')[2]}` | {who} | {how} |")
     return "\n".join(lines)
 

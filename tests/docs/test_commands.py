@@ -59,9 +59,9 @@ def test_commands_page_is_what_the_programs_say() -> None:
 
 
 def test_make_target_that_is_named_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     shown = {word for line in TYPED if line.words[0] == "make" for word in line.words[1:] if "=" not in word}
-    written = set(re.findall(r"`make (?:PYTHON=\S+ )?([a-z]+)", "".join(prose(each) for each in PAGES)))
+    written = set(re.findall(r"`make (?:PYTHON=\S+ )?([a-z-]+)", "".join(prose(each) for each in PAGES)))
     assert {"demo", "test", "check"} <= shown | written <= targets
 
 

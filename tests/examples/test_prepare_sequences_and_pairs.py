@@ -1,6 +1,7 @@
 """The scripts that keep public data at hospitals in several forms: each mapping leads to its site's own part."""
 
 import gzip
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,7 @@ SOURCES = {
     "genomics/prepare_open_chromatin.py": ("accessibility", "genomics/open_chromatin.yaml"),
     "genomics/prepare_leukaemia.py": ("adapters/genomics", "genomics/leukaemia.yaml"),
     "drugs/prepare_davis_companies.py": ("dta", "drugs/deepdta_pairs.yaml"),
+    "drugs/prepare_kiba_similarities.py": ("dta", "drugs/similarities.yaml"),
 }
 Prepare = Callable[[str], dict[str, Snapshot]]
 
@@ -164,3 +166,36 @@ def test_davis_pairs_are_those_of_prepare_davis_whatever_the_form(
                     np.testing.assert_array_equal(found[name], expected[name])
                 np.testing.assert_allclose(found["affinity"], expected["affinity"], rtol=1e-6)
                 assert [name.decode() for name in found["patient"]] == expected["patient"].tolist()
+
+
+def test_similarities_of_three_forms_are_those_of_a_loop_over_bits(repository: Path, prepare: Prepare) -> None:
+    chemistry = pytest.importorskip("rdkit.Chem", reason="needs the extra chemistry")
+    fingerprints = pytest.importorskip("rdkit.Chem.rdFingerprintGenerator")
+    script = "drugs/prepare_kiba_similarities.py"
+    snapshots, source = prepare(script), find_source(repository, script)
+    letters: dict[str, str] = json.loads(gzip.decompress((source / "kiba_ligands.json.gz").read_bytes()))
+    kinases = list(json.loads(gzip.decompress((source / "kiba_proteins.json.gz").read_bytes())))
+    inhibitors: dict[str, str] = json.loads((source / "davis_ligands.json").read_text())
+    contract: Any = read_study(repository, script).data
+    assert list(contract.inputs[0].columns) == list(inhibitors)
+    with np.load(source / "kiba.npz") as arrays:
+        table = pd.DataFrame({name: arrays[name] for name in ("drug", "target", "score")})
+    table = table[table["target"] == kinases.index("P12931")].sort_values("drug")
+    names = [list(letters)[drug] for drug in table["drug"]]
+    strong = dict(zip(names, table["score"] >= 12.1, strict=True))
+    generator = fingerprints.GetMorganGenerator(radius=2, fpSize=2048)
+
+    def list_bits(smiles: str) -> set[int]:
+        return set(generator.GetFingerprint(chemistry.MolFromSmiles(smiles)).GetOnBits())
+
+    known = [list_bits(smiles) for smiles in inhibitors.values()]
+    for number, company in enumerate(("ash", "birch", "cedar")):
+        snapshot = snapshots[company]
+        patients = [name.decode() for name in load(snapshot, "patient")]
+        assert sorted(patients) == sorted(names[number::3])
+        held_out = {name.decode() for name in np.load(snapshot.test)["patient"]}
+        assert held_out == set(names[number::3][::4])
+        assert load(snapshot, "label").astype(bool).tolist() == [strong[name] for name in patients]
+        own = [list_bits(letters[name]) for name in patients]
+        expected = np.array([[len(bits & other) / len(bits | other) for other in known] for bits in own])
+        np.testing.assert_allclose(load(snapshot, "similarity").astype(np.float64), expected, atol=1e-6)

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from benchmarks.running_federation import command, processes_with, wait_for
+from benchmarks.running_federation import are_all_online, command, processes_with, wait_for
 from server.superlink.process import find_free_port
 
 pytestmark = pytest.mark.federation
@@ -27,7 +27,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wood")
     request, admission = folder / "request", folder / "admission"
     for program, words in (
-        ("consilium", ("init", folder / "coordinator", "--name", "wood", "--port", str(find_free_port()))),
+        (
+            "consilium",
+            (
+                *("init", folder / "coordinator", "--name", "wood"),
+                *("--port", str(find_free_port()), "--control-port", str(find_free_port())),
+            ),
+        ),
         ("consilium-site", ("init", folder / "ash", "--name", "ash")),
         ("consilium-site", ("--dir", folder / "ash", "join", "--request", request)),
         ("consilium", ("--dir", folder / "coordinator", "admit", request, "--out", admission, "--yes")),
@@ -78,7 +84,7 @@ def test_coordinator_and_site_that_are_left_end_in_order_and_leave_nothing(folde
         in_terminal(folder, "consilium", "coordinator") as (coordinator, its_terminal),
         in_terminal(folder, "consilium-site", "ash") as (site, sites_terminal),
     ):
-        wait_for("the site to be online", lambda: online(folder))
+        wait_for("the site to be online", lambda: are_all_online(folder / "coordinator"))
         for process, terminal in ((site, sites_terminal), (coordinator, its_terminal)):
             if how == "SIGINT":
                 process.send_signal(signal.SIGINT)
@@ -93,7 +99,7 @@ def test_logs_of_an_idle_coordinator_do_not_grow(folder: Path) -> None:
         in_terminal(folder, "consilium", "coordinator"),
         in_terminal(folder, "consilium-site", "ash"),
     ):
-        wait_for("the site to be online", lambda: online(folder))
+        wait_for("the site to be online", lambda: are_all_online(folder / "coordinator"))
         logs = [folder / "coordinator" / "coordinator.log", folder / "coordinator" / "superlink" / "superlink.log"]
         before = [log.read_bytes() for log in logs]
         for _ in range(5):

@@ -24,6 +24,8 @@ from benchmarks.small_study import small_terms
 pytestmark = pytest.mark.federation
 
 SITES = ("ash", "birch", "cedar")
+RESTORED_S = 240.0
+"""Restored programs start on machines that are busy."""
 TERMS = small_terms(training={"rounds": 6}, evaluation={"rounds": [6]}, privacy={"epsilon": 1})
 
 
@@ -31,16 +33,6 @@ def ok(said: Said) -> Said:
     """The command has ended well."""
     assert said.code == 0, said.err
     return said
-
-
-def wait_until_online(federation: Running) -> None:
-    """Wait until every site is online; restored programs start on machines that are busy."""
-
-    def online() -> bool:
-        said = federation.consilium("sites", "--json")
-        return said.code == 0 and all(site["online"] for site in said.json["sites"])
-
-    wait_for("all sites to be online", online, 240)
 
 
 def lights(said: Said) -> dict[str, str]:
@@ -98,7 +90,7 @@ def wood(tmp_path_factory: pytest.TempPathFactory, ports: dict[str, int]) -> Ite
             taken.bind(("127.0.0.1", ports["birch"]))
             taken.listen()
             federation.start("birch")
-            wait_until_online(federation)
+            federation.wait_until_online(RESTORED_S)
         yield federation
 
 
@@ -190,8 +182,9 @@ def test_ledger_of_an_old_backup_is_taken_up_by_recovery_and_the_site_takes_part
     assert len(wood.ledger("ash", "reserve")) < entries
     ok(wood.consilium("testimony", "head", "ash", wood.folder / "ash.head"))
     ok(wood.site("ash", "ledger", "recover", wood.folder / "ash.head", "--yes"))
+    ok(wood.site("ash", "confirm-policy", "--yes"))
     wood.start("ash")
-    wait_until_online(wood)
+    wood.wait_until_online(RESTORED_S)
     second = wood.launch(small_terms(privacy={"epsilon": 1}))
     history = wood.finish(second, 240)
     assert "ash" not in history.out
@@ -205,7 +198,7 @@ def test_old_copy_without_a_recovery_trains_nothing_and_check_is_red(wood: Runni
     (wood.folder / "ash").rename(kept)
     (wood.folder / "older").rename(wood.folder / "ash")
     wood.start("ash")
-    wait_until_online(wood)
+    wood.wait_until_online(RESTORED_S)
     third = wood.launch(small_terms(privacy={"epsilon": 1}))
     wait_for("the rollback to be noticed", lambda: wood.ledger("ash", "incident"), 240)
     said = wood.site("ash", "check", "--json")
@@ -229,7 +222,7 @@ def test_coordinator_moves_to_another_machine_and_studies_go_on(wood: Running) -
     put_in_place(wood.folder / "new", wood.folder / COORDINATOR)
     ok(command("consilium", "--dir", wood.folder / COORDINATOR, "confirm-members", "--yes"))
     wood.start(COORDINATOR)
-    wait_until_online(wood)
+    wood.wait_until_online(RESTORED_S)
     fourth = wood.launch(small_terms(privacy={"epsilon": 1}))
     wood.finish(fourth, 240)
     wood.released(fourth)

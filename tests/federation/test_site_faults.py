@@ -78,7 +78,7 @@ def test_agent_killed_in_training_is_waited_for_where_all_sites_are_needed(wood:
     wood.wait_until_training(study, "ash", 2)
     trainer = wood.trainer("ash")
     wood.kill("ash")
-    wait_for("the agent's trainer to die with it", lambda: not is_alive(trainer), 10)
+    wait_for("the agent's trainer to die with it", lambda: not is_alive(trainer))
     wood.start("ash")
     history = wood.finish(study)
     assert sorted(history.committed) == [1, 2, 3]

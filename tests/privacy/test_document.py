@@ -113,6 +113,11 @@ def test_true_for_a_yes_or_no_is_taken(tmp_path: Path) -> None:
     assert read(tmp_path, "title: a\nsigned: yes").signed
 
 
+def test_file_that_is_changed_and_changed_back_is_what_it_says_each_time(tmp_path: Path) -> None:
+    texts = ["title: a\npages: [1]", "title: a\npages: [2]", "title: a\npages: [1]"]
+    assert [read(tmp_path, text).pages for text in texts] == [(1,), (2,), (1,)]
+
+
 def test_missing_file_is_refused_with_its_reason(tmp_path: Path) -> None:
     with pytest.raises(SiteConfigError, match="cannot be read: No such file"):
         read_yaml(tmp_path / "none.yaml", Drawing, SiteConfigError)

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import pytest
@@ -20,14 +19,6 @@ Found = Callable[..., Simulator]
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)  # the models are tiny: more threads only wait for each other
-
-
-@pytest.fixture(scope="session")
-def memory() -> Iterator[Path]:
-    """An empty folder, in memory where that is offered: most of a federation's time goes into durable writes."""
-    shared = Path("/dev/shm")  # noqa: S108
-    with TemporaryDirectory(dir=shared if shared.is_dir() else None) as name:
-        yield Path(name)
 
 
 @pytest.fixture

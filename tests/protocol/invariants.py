@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.figures import Budget
 from privacy.audit.commands.verify import check_ledger
+from privacy.ledger.entries import Entry
 from privacy.protocol.key_messages import Wrappings
 from privacy.protocol.messages import Released, Sealed
 from tests.protocol.openable import Round
@@ -26,10 +27,14 @@ def require_safe(simulator: Simulator) -> None:
 def require_sound_ledgers(simulator: Simulator) -> None:
     """Every ledger verifies, pays no round twice, and has not spent or set aside more than the terms promise."""
     for name in simulator.names:
-        entries = simulator.entries(name, "reserve", "evaluate")
-        paid = Counter((entry.kind, getattr(entry.body, "round", None)) for entry in entries)
+        entries = simulator.entries(name)
+        paid = Counter(
+            (entry.kind, getattr(entry.body, "round", None))
+            for entry in entries
+            if entry.kind in ("reserve", "evaluate")
+        )
         assert all(times == 1 for times in paid.values()), (name, paid)
-        require_within_terms(simulator, name)
+        require_within_terms(simulator, name, entries)
 
 
 def budget(simulator: Simulator, name: str) -> Budget:
@@ -39,14 +44,14 @@ def budget(simulator: Simulator, name: str) -> Budget:
     return next(each for each in verified.populations if each.population == simulator.terms.data.name)
 
 
-def require_within_terms(simulator: Simulator, name: str) -> None:
+def require_within_terms(simulator: Simulator, name: str, entries: list[Entry]) -> None:
     """What was paid in the study costs its patients no more than the terms say, and no more than was set aside."""
     privacy, evaluation = simulator.terms.privacy, simulator.terms.evaluation
     for kind, allowed in (("reserve", privacy.epsilon), ("evaluate", evaluation.epsilon)):
-        events = [entry.body.event for entry in simulator.entries(name, kind)]  # type: ignore[attr-defined]
+        events = [entry.body.event for entry in entries if entry.kind == kind]  # type: ignore[attr-defined]
         if allowed is not None and privacy.delta is not None and events:
             assert epsilon_of(events, privacy.delta) <= allowed + 1e-6
-    admitted = sum(entry.body.charge for entry in simulator.entries(name, "allow"))  # type: ignore[attr-defined]
+    admitted = sum(entry.body.charge for entry in entries if entry.kind == "allow")  # type: ignore[attr-defined]
     for grant in budget(simulator, name).grants:
         assert grant.spent + grant.set_aside <= admitted <= grant.limit
 

@@ -84,7 +84,7 @@ class Mallory:
         reply, blobs = self.simulator.exchange(name, request, *(committed[1:] if committed else ()))
         if isinstance(reply, Sealed):
             self.saw(name, reply.ledger)
-            self.blobs[name, number, attempt], self.headers[name, number, attempt] = blobs[0], reply.header
+            self.blobs[name, number, attempt], self.headers[name, number, attempt] = bytes(blobs[0]), reply.header
         return reply
 
     def seal(self, number: int = 1, attempt: int = 1, *, cohort: Sequence[str] = (), base: int = 0) -> None:

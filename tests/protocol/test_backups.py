@@ -4,15 +4,19 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from benchmarks.small_study import small_terms
+from client.cli import cli as site_cli
 from client.commands.backup import SITE_BACKUP
+from client.study.waiting_studies import WaitingStudies
 from privacy.backup import write_backup
 from privacy.errors import FederationError, SiteConfigError
 from privacy.restore import restore_backup
 from server.commands.backup import COORDINATOR_BACKUP
+from server.study.sites import SiteStatus
 from tests.protocol.conftest import Found
-from tests.simulator import Simulator
+from tests.simulator import Simulator, change_policy
 
 
 @pytest.fixture
@@ -58,6 +62,41 @@ def test_site_moved_between_any_two_steps_of_a_round_finishes_the_study(
     assert history.finished, history.stopped
     assert "ash" not in history.out
     assert not [entry for entry in simulator.entries("ash", "incident") if "rollback" in str(entry.body)]
+
+
+def test_site_with_a_restored_policy_admits_nothing_until_somebody_confirms_it(
+    found: Found, tmp_path: Path
+) -> None:
+    """Attack: an older backup brings back a rule that people have taken out, and the coordinator launches at once."""
+    simulator = found(small_terms(), launch=False)
+    archive = back_up_site(simulator, "elm", tmp_path / "lax.tar")
+    change_policy(simulator.homes["elm"], automatic=[])
+    home = simulator.homes["elm"]
+    simulator.sites["elm"].close()
+    shutil.rmtree(home.folder)
+    restored = CliRunner().invoke(site_cli, ["restore", str(archive), str(home.folder)])
+    assert restored.exit_code == 0, restored.output
+    simulator.sites["elm"] = simulator._start("elm")
+    assert home.policy.automatic
+    simulator.launch()
+    simulator.run(lambda: simulator.now > 3600, seconds=60)
+    assert [entry.kind for entry in simulator.entries("elm")] == ["open", "population", "grant"]
+    assert not simulator.trained
+    (site,) = [each for each in simulator.conductor.machine.sites.values() if each.name == "elm"]
+    assert site.standing is SiteStatus.DECIDING
+    waiting = WaitingStudies(home).list_all()
+    assert [each.study for each in waiting] == [simulator.study]
+    approved = CliRunner().invoke(
+        site_cli, ["--dir", str(home.folder), "approve", simulator.study, "--by", "Ada", "--yes"]
+    )
+    assert "no study is admitted before somebody confirms it: consilium-site confirm-policy" in str(
+        approved.exception
+    )
+    confirmed = CliRunner().invoke(site_cli, ["--dir", str(home.folder), "confirm-policy", "--yes"])
+    assert confirmed.exit_code == 0, confirmed.output
+    simulator.run()
+    assert simulator.journal.read_history().finished
+    assert not WaitingStudies(home).list_all()
 
 
 def test_backup_of_a_site_holds_no_secret_of_a_round_in_progress(simulator: Simulator, tmp_path: Path) -> None:

@@ -55,10 +55,11 @@ def test_statistics_of_all_sites_are_those_of_the_pooled_files(found: Found) -> 
     table, document = read_files(simulator, *simulator.names), kept[0]
     columns = {each.name: each for each in document.columns}
     # The error shown is that of 95 of 100 runs: three times it is nearly six standard deviations.
+    assert document.patients.error is not None
     assert document.patients.value == pytest.approx(len(table), abs=3 * document.patients.error)
     assert document.noise_deviation < 1
     ill = columns["ill"].counts
-    assert ill[1].patients == pytest.approx(sum(table["ill"] == "yes"), abs=2 * ill[1].error)
+    assert ill[1].patients == pytest.approx(sum(table["ill"] == "yes"), abs=3 * ill[1].error)
     assert columns["age"].mean is not None
     assert columns["age"].deviation is not None
     assert columns["age"].mean.value == pytest.approx(table["age"].mean(), abs=0.5)
@@ -111,7 +112,8 @@ def test_sites_that_are_left_add_more_noise_to_the_same_counts(found: Found) -> 
             )
         ]
         spread = sum(each**2 / variance for each, variance in zip(added, wanted, strict=True)) / len(added)
-        assert 0.3 < spread < 2.5  # about 1: it is noise of the variance that lacks
+        # About 1: it is noise of the variance that lacks. Chi-square, 32 cells: beyond this once in 10 million.
+        assert 0.2 < spread < 3
         assert len(simulator.entries(name, "evaluate")) == 1
     document = read_kept(simulator, "ash")
     assert document.sites == THREE

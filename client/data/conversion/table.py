@@ -77,6 +77,10 @@ def _prepare_columns(
 ) -> list[ColumnConverter]:
     """Prepare the conversion of each column of the contract, that of the patient first."""
     known = contract.list_columns()
+    if mapping.groups and set(mapping.groups) != {feature.name for feature in contract.features}:
+        raise SiteConfigError(
+            "groups: belong into a mapping file of their own, for consilium-site report --groups; leave them out here"
+        )
     if strange := [name for name in mapping.columns if name not in known]:
         near = difflib.get_close_matches(strange[0], known, n=1)
         raise SiteConfigError(

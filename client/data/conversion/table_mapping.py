@@ -16,8 +16,14 @@
       centre: {kind: constant, value: "3"}
 
 A column of the contract that is not listed is the source's column of the same name, as it is.
+
+A file with ``groups`` leads to groups of patients for ``consilium-site report``, and to no study's records::
+
+    columns: {patient: PatNr, ward: Station, age: {kind: elapsed, from: GebDat, to: AufnDat, unit: completed years}}
+    groups: {ward: {words: [A2, B1]}, age: {bands: [40, 65, 80]}}
 """
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -167,16 +173,39 @@ AnyColumn = Annotated[
 ]
 
 
+class GroupRule(Document):
+    """How a column divides patients: by its words, or by limits between bands of its numbers, in the column's unit."""
+
+    words: Words = ()
+    bands: tuple[Annotated[float, Field(ge=-1e12, le=1e12)], ...] = ()
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if bool(self.words) == bool(self.bands):
+            raise ValueError("name either its words or the limits of its bands")
+        if len(self.words) == 1:
+            raise ValueError("name at least two words; the column's key otherwise gives all others one word")
+        if "" in self.words:
+            raise ValueError("an empty word means missing, which is a group without being named")
+        if len(set(self.words)) < len(self.words):
+            raise ValueError("a word stands there twice")
+        if any(low >= high for low, high in itertools.pairwise(self.bands)):
+            raise ValueError("limits of bands rise from one to the next")
+        return self
+
+
 class TableMapping(DataMapping):
     """Where the columns of a table come from.
 
     Attributes:
         source: the rows.
-        columns: by the names of the contract's columns.
+        columns: by the names of the contract's columns, or of groups.
+        groups: of patients, by their names; only in a file for ``consilium-site report --groups``.
     """
 
     source: RowSource
     columns: dict[Column, AnyColumn] = Field(default={})
+    groups: dict[Column, GroupRule] = Field(default={})
 
     def find_column(self, name: str) -> MappedColumn:
         """Find where the contract's column ``name`` comes from."""

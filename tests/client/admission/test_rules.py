@@ -77,6 +77,7 @@ class Case:
             identity=SITE_KEYS["ash"].public.text,
             coordinator=COORDINATOR_KEY.public.text,
             address="127.0.0.1:9092",
+            control="127.0.0.1:9093",
             ca_certificate="-",
             certificate="-",
         )

@@ -3,13 +3,16 @@
 import contextlib
 import os
 import pty
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from client.health.records import check_policy
 from client.site.folder import SiteFolder
 from privacy.errors import SiteConfigError
+from privacy.health import Light
 from tests.client.commands.terminal import SCRIPTS, site
 from tests.privacy.launch_makers import key_number
 from tests.simulator import change_policy
@@ -46,8 +49,8 @@ def test_encrypted_backup_holds_no_key_in_clear_and_is_restored_with_its_passphr
     assert restored == SiteFolder(folder).load_identity().public
 
 
-def type_when_asked(folder: Path, questions: tuple[str, ...], *words: str) -> str:
-    """What the console script shows a person who types the passphrase once each question stands there."""
+def type_when_asked(folder: Path, questions: tuple[str, ...], *words: str, typed: str = PASSPHRASE) -> str:
+    """What the console script shows a person who types ``typed`` once each question stands there."""
     here, there = pty.openpty()
     command = [str(SCRIPTS / "consilium-site"), "--dir", str(folder), *words]
     with subprocess.Popen(command, stdin=there, stdout=there, stderr=there, start_new_session=True) as process:
@@ -58,7 +61,7 @@ def type_when_asked(folder: Path, questions: tuple[str, ...], *words: str) -> st
                 shown += part
                 if waiting and waiting[0].encode() in shown:
                     waiting.pop(0)
-                    os.write(here, f"{PASSPHRASE}\n".encode())
+                    os.write(here, f"{typed}\n".encode())
         process.wait(timeout=60)
     os.close(here)
     assert not waiting, shown.decode()
@@ -149,3 +152,37 @@ def test_restore_lists_what_it_trusts_again_that_people_have_changed_since(folde
     ):
         assert words in said
     assert SiteFolder(new).policy.digest == old != home.policy.digest
+
+
+def test_restored_policy_is_shown_and_confirmed_by_a_person(folder: Path) -> None:
+    archive, new = folder.parent / "a.backup", folder.parent / "new"
+    with pytest.raises(SiteConfigError, match="nothing waits to be confirmed; its policy is in force"):
+        site(folder, "confirm-policy", "--yes")
+    site(folder, "backup", str(archive))
+    assert (
+        "no study is admitted before somebody has confirmed it"
+        in site(folder, "restore", str(archive), str(new)).stderr
+    )
+    home = SiteFolder(new)
+    written = home.describe_unconfirmed()
+    assert written is not None
+    assert re.search(r"restored from a backup of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", written)
+    assert (new / "restored").stat().st_mode & 0o777 == 0o600
+    (line,) = check_policy(home)
+    assert (line.light, line.step) == (Light.AMBER, "consilium-site confirm-policy")
+    with pytest.raises(
+        SiteConfigError, match="nobody is here to look at the policy; once somebody has, say so with"
+    ):
+        site(new, "confirm-policy")
+    assert home.describe_unconfirmed() is not None
+    shown = type_when_asked(new, ("allows and trusts today?",), "confirm-policy", typed="y")
+    assert home.policy.digest[:16] in shown
+    assert home.describe_unconfirmed() is None
+
+
+def test_backup_of_an_unconfirmed_site_is_restored_unconfirmed(folder: Path) -> None:
+    """Restoring twice is no way around the person."""
+    SiteFolder(folder).mark_restored("2026-01-01 00:00:00 UTC")
+    site(folder, "backup", str(folder.parent / "a"))
+    site(folder, "restore", str(folder.parent / "a"), str(folder.parent / "new"))
+    assert "2026-01-01" not in (SiteFolder(folder.parent / "new").describe_unconfirmed() or "2026-01-01")

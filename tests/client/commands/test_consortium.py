@@ -104,7 +104,8 @@ def test_coordinators_key_is_no_consortiums_whichever_comes_first(folder: Path) 
         COORDINATOR_KEY,
         Admission(
             federation="wood", name="ash", identity=home.load_identity().public.text,
-            coordinator=COORDINATOR_KEY.public.text, address="127.0.0.1:9092", ca_certificate="x", certificate="x",
+            coordinator=COORDINATOR_KEY.public.text, address="127.0.0.1:9092", control="127.0.0.1:9093",
+            ca_certificate="x", certificate="x",
         ),
     )  # fmt: skip
     site(folder, "peer", "trust-consortium", "trees", COORDINATOR_KEY.public.typed)

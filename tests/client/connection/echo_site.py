@@ -15,9 +15,6 @@ from privacy.errors import Error, LedgerError, RefusedError
 from privacy.protocol.envelope import Envelope
 from privacy.refusal_codes import RefusalCode
 
-limit = [64 << 20]
-"""Of the blobs of a message, in bytes."""
-
 
 def answer(request: Envelope) -> Envelope:
     match request.body:
@@ -27,14 +24,11 @@ def answer(request: Envelope) -> Envelope:
             raise ValueError("patient 4711 has no heart rate")
         case b"break the ledger":
             raise LedgerError("the ledger's last line is torn")
-        case b"take little" | b"take much":
-            limit[0] = 1 << 20 if request.body == b"take little" else 64 << 20
-            return request
         case b"take your time":
             time.sleep(3)
             return request
         case _:
-            return Envelope(b"answer to " + request.body, request.signature, request.blobs)
+            return Envelope(b"answer to " + request.body, request.signature)
 
 
 def show(event: AgentEvent) -> None:
@@ -47,7 +41,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     address, ca, key = sys.argv[1:]
     try:
-        serve(address, Path(ca), Path(key), answer, on_event=show, stop=stop, blob_bytes=lambda: limit[0])
+        serve(address, Path(ca), Path(key), lambda _: answer, on_event=show, stop=stop)
     except Error as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)

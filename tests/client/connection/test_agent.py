@@ -3,13 +3,12 @@
 import contextlib
 import os
 import signal
-import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flwr.app import Message, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.app.message import remove_content_from_message
 from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.fleet_pb2 import PushMessagesRequest
@@ -19,8 +18,8 @@ from flwr.supercore.inflatable.inflatable_object import get_object_tree
 from client.connection.link import AgentEvent, CoordinatorLink
 from privacy.canonical import compute_sha256
 from privacy.errors import LinkError
-from privacy.protocol.envelope import Envelope
-from privacy.protocol.flower_records import Limit
+from privacy.protocol.envelope import MAX_BODY_BYTES, Envelope
+from privacy.protocol.flower_records import MAX_PIECES
 from server.federation.certificates import TlsFiles, create_authority
 from server.superlink.bundle import pack_bundle
 from server.superlink.control_api import RunState
@@ -58,41 +57,16 @@ def test_agent_with_an_admitted_key_counts_as_online(loopback: Loopback, site: t
     assert loopback.superlink.control.list_nodes()[node]
 
 
-def test_agent_answers_two_sites_with_large_blobs_unchanged(loopback: Loopback, site: tuple[Agent, int]) -> None:
+def test_agent_answers_two_sites_with_large_bodies_unchanged(loopback: Loopback, site: tuple[Agent, int]) -> None:
     key, other = loopback.key("other")
     agent = loopback.agent(key)
     agent.expect("online")
-    blobs = (os.urandom(20_000_000), b"", bytes(6_000_000))  # zeros: equal chunks are one Flower object
+    body = os.urandom(MAX_BODY_BYTES - 20)
     for node in (site[1], other):
-        reply = loopback.grid.ask(node, b"large", *blobs)
+        reply = loopback.grid.ask(node, body)
         assert reply.envelope is not None
-        assert reply.envelope.body == b"answer to large"
-        assert reply.envelope.blobs == blobs
+        assert reply.envelope.body == b"answer to " + body
     assert agent.stop() == (0, "")
-
-
-def test_agent_drops_a_message_that_is_larger_than_the_site_can_be_asked(
-    loopback: Loopback, site: tuple[Agent, int]
-) -> None:
-    """The coordinator sends what fills a site's memory: no more is fetched than an aggregate of its studies has."""
-    agent, node = site
-    assert loopback.grid.ask(node, b"take little").envelope is not None
-    loopback.grid.send(node, Envelope(b"much", b"", (os.urandom(8 << 20),)))
-    assert "a message has more than the" in agent.expect("dropped")
-    assert loopback.grid.ask(node, b"take much", os.urandom(1 << 20)).envelope is not None
-
-
-def test_reply_that_is_larger_than_was_asked_for_is_not_fetched(
-    loopback: Loopback, site: tuple[Agent, int]
-) -> None:
-    """The same towards the coordinator; the node hears nothing of it, and is asked again."""
-    _, node = site
-    large = Envelope(b"echo", b"", (os.urandom(8 << 20),))
-    message = loopback.grid.send(node, large, reply_bytes=1 << 20)
-    (reply,) = wait_for("a reply", loopback.grid.poll)
-    assert (reply.message_id, reply.node_id, reply.envelope, reply.lost) == (message, node, None, False)
-    assert "a message has more than the" in reply.error
-    assert loopback.grid.ask(node, b"again").envelope is not None
 
 
 def test_agent_whose_site_refuses_sends_the_sentence(loopback: Loopback, site: tuple[Agent, int]) -> None:
@@ -127,27 +101,6 @@ def test_agent_asked_again_and_again_meanwhile_answers_once(loopback: Loopback, 
     replies = [wait_for("a reply", loopback.grid.poll) for _ in range(2)]
     assert [reply.message_id for (reply,) in replies] == [first, last]
     assert "a newer one of its run has come" in agent.expect("dropped")
-
-
-def test_agent_whose_upload_the_coordinator_has_forgotten_sends_what_is_missing(
-    loopback: Loopback, site: tuple[Agent, int]
-) -> None:
-    agent, node = site
-    agent.forget()
-    blob = os.urandom(60_000_000)
-    asked = loopback.grid.send(node, Envelope(b"large", b"", (blob,)))
-    agent.expect("asked")
-    with contextlib.closing(sqlite3.connect(loopback.superlink.folder / "state.sqlite", timeout=20)) as store:
-        store.isolation_level = None
-        store.execute("PRAGMA foreign_keys = ON")
-        forget = "DELETE FROM object_push_sessions WHERE pending_count > 0"
-        wait_for("an upload to forget", lambda: store.execute(forget).rowcount)
-    assert "could not store a part of a reply" in agent.expect("waiting")
-    assert int(agent.expect("answered").split()[1]) > len(blob)
-    (reply,) = wait_for("the reply", loopback.grid.poll)
-    assert reply.message_id == asked
-    assert reply.envelope is not None
-    assert reply.envelope.blobs == (blob,)
 
 
 def test_agent_that_trusts_another_authority_waits(loopback: Loopback, tmp_path: Path) -> None:
@@ -266,7 +219,7 @@ def test_agent_outlives_a_superlink_that_is_killed(loopback: Loopback, site: tup
     assert "patient 4711 has no heart rate" in logged  # the site's own log says why it failed earlier
 
 
-# Nodes that send garbage; what they announce and never send stays with the SuperLink ------------------------
+# Nodes that send too much, or garbage; what they announce and never send stays with the SuperLink ----------
 
 HEAD = b"%s %s %d\0"
 
@@ -286,6 +239,26 @@ GARBAGE: dict[str, tuple[tuple[str, bytes], ...]] = {
 }
 
 
+def test_reply_with_more_pieces_than_a_message_has_is_not_fetched(loopback: Loopback) -> None:
+    """An enrolled node announces a reply of many pieces: nothing of it is fetched, and it is asked again."""
+    key, node = loopback.key("many")
+    link = CoordinatorLink(
+        loopback.superlink.address, loopback.superlink.tls.ca, key, lambda event: None, threading.Event()
+    )
+    with contextlib.closing(link):
+        link.activate()
+        message = loopback.grid.send(node, Envelope(b"asked", b""))
+        (pulled,) = wait_for("the message", lambda: tuple(link.pull_messages()))
+        asked = link.receive(message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0])
+        records: dict[str, ArrayRecord | MetricRecord | ConfigRecord] = {
+            str(number): ConfigRecord({"number": number}) for number in range(MAX_PIECES)
+        }
+        link.send(Message(RecordDict(records), reply_to=asked))
+        (reply,) = wait_for("its reply", loopback.grid.poll)
+    assert (reply.message_id, reply.node_id, reply.envelope, reply.lost) == (message, node, None, False)
+    assert "pieces, expected at most" in reply.error
+
+
 @pytest.mark.parametrize("what", GARBAGE)
 def test_reply_of_garbage_is_its_nodes_error(loopback: Loopback, what: str) -> None:
     """An enrolled node uploads objects that Flower cannot inflate: the coordinator survives, and names it."""
@@ -298,9 +271,7 @@ def test_reply_of_garbage_is_its_nodes_error(loopback: Loopback, what: str) -> N
         link.activate()
         message = loopback.grid.send(node, Envelope(b"asked", b""))
         (pulled,) = wait_for("the message", lambda: tuple(link.pull_messages()))
-        asked = link.receive(
-            message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0], Limit.from_blob_bytes(0)
-        )
+        asked = link.receive(message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0])
         reply = Message(RecordDict(), reply_to=asked)
         (root, content), *_ = GARBAGE[what]
         reply.metadata.__dict__["_message_id"] = root
@@ -333,9 +304,7 @@ def test_reply_whose_pieces_do_not_come_keeps_nobody_waiting(loopback: Loopback)
         link.activate()
         loopback.grid.send(node, Envelope(b"asked", b""))
         (pulled,) = wait_for("the message", lambda: tuple(link.pull_messages()))
-        asked = link.receive(
-            message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0], Limit.from_blob_bytes(0)
-        )
+        asked = link.receive(message_from_proto(pulled.messages_list[0]), pulled.message_object_trees[0])
         reply = Message(RecordDict(), reply_to=asked)
         reply.metadata.__dict__["_message_id"] = reply.object_id
         link.client.PushMessages(

@@ -113,8 +113,8 @@ def first_event(address: str, files: TlsFiles) -> AgentEvent:
 
     serving = threading.Thread(
         target=serve,
-        args=(address, files.ca, key, answer),
-        kwargs={"on_event": events.put, "stop": stop, "blob_bytes": int},
+        args=(address, files.ca, key, lambda _: answer),
+        kwargs={"on_event": events.put, "stop": stop},
     )
     serving.start()
     try:
@@ -171,8 +171,7 @@ def test_proxy_that_cannot_be_used_ends_the_site_with_a_sentence(
             f"{NAME}:9092",
             files.ca,
             key,
-            lambda request: request,
+            lambda _: lambda request: request,
             on_event=print,
             stop=threading.Event(),
-            blob_bytes=int,
         )

@@ -25,7 +25,7 @@ LONG_AGO = NOW - datetime.timedelta(days=61)
 @pytest.fixture
 def federation(tmp_path: Path) -> Iterator[Federation]:
     port = find_free_port()
-    config = CoordinatorConfig(federation="wood", host="localhost", port=port, control_port=port)
+    config = CoordinatorConfig(federation="wood", host="localhost", port=port, gateway=True, control_port=port)
     federation = Federation.create(tmp_path / "wood", config)
     superlink = SuperLink(federation.folder, federation.tls, find_free_port())
     server = ControlServer(federation, Membership(federation, superlink).handlers, {}, ("127.0.0.1", port))
@@ -73,7 +73,7 @@ def test_site_that_was_interrupted_renews_at_the_next_look(home: SiteFolder) -> 
 
 def test_coordinator_that_is_away_is_reported_and_asked_again(tmp_path: Path) -> None:
     port = find_free_port()
-    config = CoordinatorConfig(federation="wood", host="localhost", port=port, control_port=port)
+    config = CoordinatorConfig(federation="wood", host="localhost", port=port, gateway=True, control_port=port)
     members = Members(Federation.create(tmp_path / "wood", config))
     home = SiteFolder.create(tmp_path / "ash", "ash")
     home.accept_admission(members.enrol(home.make_join_request()))

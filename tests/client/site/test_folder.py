@@ -49,6 +49,7 @@ def admission_for(home: SiteFolder, **changes: Any) -> SignedAdmission:
         "identity": home.load_identity().public.text,
         "coordinator": COORDINATOR_KEY.public.text,
         "address": "127.0.0.1:9092",
+        "control": "127.0.0.1:9092",
         "ca_certificate": "-----BEGIN CERTIFICATE-----\n",
         "certificate": issued.pem,
         **changes,

@@ -79,9 +79,8 @@ def test_program_that_hangs_is_killed_with_what_it_started_and_the_site_never_wa
     made = hooks(
         started, incident=program(tmp_path, f"sleep 600 & echo $! > {pid}.part; mv {pid}.part {pid}; sleep 600")
     )
-    began = time.monotonic()
     made.tell(EventKind.INCIDENT, "it hangs")
-    assert time.monotonic() - began < 0.5
+    assert "was killed" not in caplog.text  # this came back before the program's end
     wait_for(lambda: "did not end within 1 s and was killed" in caplog.text)
     child = int(pid.read_text())
     wait_for(lambda: not _runs(child))
@@ -122,7 +121,7 @@ def test_queue_is_bounded_and_a_site_that_stops_says_what_was_not_told(
     assert "100 events wait already" in caplog.text
     began = time.monotonic()
     made.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60  # and not the program's 600 s
     assert "was not told: the site stops" in caplog.text
 
 

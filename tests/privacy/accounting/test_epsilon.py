@@ -412,7 +412,7 @@ def test_noise_multiplier_fits_and_a_millionth_less_does_not(
 
 
 def test_noise_multiplier_at_one_order_fits_that_order() -> None:
-    noise = compute_noise_multiplier(3, 1e-5, 0.1, 20, rounds=10, orders=[8])
+    noise = compute_noise_multiplier(3, 1e-5, 0.1, 20, rounds=10, orders=(8,))
     assert 10 * compute_charge(sampled(noise, 0.1, 20), 8) <= compute_renyi_limit(3, 1e-5, 8)
     assert noise > compute_noise_multiplier(3, 1e-5, 0.1, 20, rounds=10)
 

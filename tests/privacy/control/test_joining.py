@@ -19,7 +19,7 @@ from tests.server.federation.test_members import answer
 
 def test_who_waits_for_an_admission_goes_on_after_too_many_calls(tmp_path: Path) -> None:
     port = find_free_port()
-    config = CoordinatorConfig(federation="wood", host="localhost", port=port, control_port=port)
+    config = CoordinatorConfig(federation="wood", host="localhost", port=port, gateway=True, control_port=port)
     federation = Federation.create(tmp_path / "wood", config)
     invitation = Members(federation).invite("ash", Role.SITE, "", 1)
     request = answer(invitation, tmp_path / "ash").statement

@@ -41,6 +41,7 @@ def admission(**changes: Any) -> dict[str, Any]:
         "identity": SITE_KEYS["ash"].public.text,
         "coordinator": COORDINATOR_KEY.public.text,
         "address": "127.0.0.1:9092",
+        "control": "127.0.0.1:9092",
         "certificate": "-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n",
         "ca_certificate": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         **changes,
@@ -81,7 +82,7 @@ def test_request_with_another_value_is_not_its_owners(request_file: Path) -> Non
 def test_request_holds_public_halves_only(request_file: Path) -> None:
     text = request_file.read_text()
     assert "PRIVATE" not in text
-    keys = {"identity", "node_key", "tls_request", "coordinator", "authority"}
+    keys = {"identity", "node_key", "node_proof", "tls_request", "coordinator", "authority"}
     assert set(JoinRequest.model_fields) == {"name", "role", "contact"} | keys
 
 

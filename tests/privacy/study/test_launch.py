@@ -44,7 +44,9 @@ def test_launch_signed_by_another_is_refused() -> None:
 
 def test_study_of_the_same_terms_launched_again_is_another() -> None:
     launch = golden_launch().statement
-    assert launch.model_copy(update={"nonce": "f" * 32}).study != launch.study
+    first = launch.study
+    assert launch.model_copy(update={"nonce": "f" * 32}).study != first
+    assert launch.model_copy().study == first
 
 
 def test_study_with_another_key_on_its_roster_is_another() -> None:

@@ -114,7 +114,7 @@ def test_up_on_an_address_of_another_machine_says_that_only_this_one_reaches_it(
 def test_two_sites_are_enrolled_by_files_passed_by_hand(tmp_path: Path) -> None:
     """Coordinator and sites are made; requests out, admissions back; sites pin each other, register, are granted."""
     wood, study = tmp_path / "wood", study_file(tmp_path, small_terms())
-    key = script("consilium", "init", wood, "--name", "wood", "--port", "9177").strip()
+    key = script("consilium", "init", wood, "--name", "wood", "--port", "9177", "--control-port", "9178").strip()
     identities = {}
     for number, name in enumerate(("ash", "birch")):
         home, request, admission = tmp_path / name, tmp_path / f"{name}.request", tmp_path / f"{name}.admission"

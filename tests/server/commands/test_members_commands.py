@@ -118,7 +118,7 @@ def make_profile(federation: Federation, folder: Path) -> Profile:
 def world(tmp_path: Path) -> Iterator[tuple[World, Callable[..., None]]]:
     """The world, and how to start the gateway with some calls answered by the other coordinator."""
     port = find_free_port()
-    config = CoordinatorConfig(federation="wood", host="localhost", port=port, control_port=port)
+    config = CoordinatorConfig(federation="wood", host="localhost", port=port, gateway=True, control_port=port)
     real = Federation.create(tmp_path / "real", config)
     evil = Federation.create(tmp_path / "evil", config)
     profile = make_profile(real, tmp_path / "ada")

@@ -27,14 +27,16 @@ from tests.server.federation.test_members import answer
 
 @pytest.fixture
 def federation(tmp_path: Path) -> Federation:
-    config = CoordinatorConfig(federation="wood", port=find_free_port(), contact="Jane Roe")
+    config = CoordinatorConfig(
+        federation="wood", port=find_free_port(), control_port=find_free_port(), contact="Jane Roe"
+    )
     return Federation.create(tmp_path / "wood", config)
 
 
 @pytest.fixture
 def behind_gateway(tmp_path: Path) -> Federation:
     config = CoordinatorConfig(
-        federation="wood", host="localhost", port=find_free_port(), control_port=find_free_port()
+        federation="wood", host="localhost", port=find_free_port(), gateway=True, control_port=find_free_port()
     )
     return Federation.create(tmp_path / "gated", config)
 

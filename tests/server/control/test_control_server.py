@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from privacy.client_certificate import Credential, Role, Subject
-from privacy.control.calls import CALLS, CONTROL
+from privacy.control.calls import CALLS, ENROLMENT
 from privacy.control.channel import Caller, ControlClient, NotRunningError, make_socket_address
 from privacy.control.flat_messages import to_message
 from privacy.control.order import ORDER_METADATA, sign_order
@@ -86,7 +86,9 @@ class Plane:
 
     def __init__(self, folder: Path) -> None:
         self.port = find_free_port()
-        config = CoordinatorConfig(federation="wood", host="localhost", port=443, control_port=self.port)
+        config = CoordinatorConfig(
+            federation="wood", host="localhost", port=443, gateway=True, control_port=self.port
+        )
         self.federation = Federation.create(folder / "wood", config)
         self.members = Members(self.federation)
         self.keys: dict[str, SigningKey] = {}
@@ -265,7 +267,7 @@ def test_every_role_may_do_what_the_table_says_and_nothing_else(plane: Plane, na
 def test_table_gives_a_right_to_nobody_without_a_name() -> None:
     """Calls for anybody are in the service of invitations; every other one names its roles, and never a gateway."""
     for name, call in CALLS.items():
-        assert bool(call.roles) is (call.service == CONTROL), name
+        assert bool(call.roles) is (call.service != ENROLMENT), name
         assert Role.GATEWAY not in call.roles
 
 
@@ -504,6 +506,58 @@ def test_refused_calls_are_in_the_processs_log(plane: Plane, caplog: pytest.LogC
         plane.call_raw("Invite", plane.credentials["anna"], ())
     assert "a call was refused: the auditor 'otto' may not call Invite" in caplog.text
     assert "a call was refused: the call Invite changes something and must carry an order" in caplog.text
+
+
+def test_refused_calls_of_members_are_in_the_audit_log_and_strangers_are_not(tmp_path: Path) -> None:
+    """Who has a name is recorded: wrong role, no order, removed, too many calls; each once, however often."""
+    plane = Plane(tmp_path)
+    plane.enrol(tmp_path, "ruth", Role.OPERATOR)
+    plane.members.remove("ruth")
+    known = len(list(plane.federation.open_audit_log().read()))
+    for _ in range(3):
+        with pytest.raises(RefusedCallError):
+            plane.connect("otto").call("Invite", name="elm", role="site", contact="", hours=2)
+        with pytest.raises(grpc.RpcError):
+            plane.call_raw("Invite", plane.credentials["anna"], ())
+        with pytest.raises(RefusedCallError):
+            plane.connect("ruth").call("ListSites")
+        with pytest.raises(grpc.RpcError):
+            plane.call_raw("ListSites", plane.gateway, plane.relay(b""))
+    otto = plane.connect("otto")
+    with pytest.raises(NotRunningError):
+        call_often(lambda: otto.call("ListSites"))
+    plane.server.close()
+    found = [
+        (each.role, each.name, each.call, each.outcome) for each in plane.federation.open_audit_log().read(known)
+    ]
+    assert [each for each in found if each[1:3] != ("otto", "ListSites")] == [
+        (
+            "auditor",
+            "otto",
+            "Invite",
+            "refused: "
+            + (
+                role := "the auditor 'otto' may not call Invite: it is for operator; ask the coordinator's operator"
+            ),
+        ),
+        (
+            "operator",
+            "anna",
+            "Invite",
+            "refused: "
+            + (order := "the call Invite changes something and must carry an order signed by its caller"),
+        ),
+        (
+            "operator",
+            "ruth",
+            "ListSites",
+            "refused: " + (gone := "the operator 'ruth' was removed from this federation"),
+        ),
+        ("auditor", "otto", "Invite", f"refused 2 more times within an hour; the last: {role}"),
+        ("operator", "anna", "Invite", f"refused 2 more times within an hour; the last: {order}"),
+        ("operator", "ruth", "ListSites", f"refused 2 more times within an hour; the last: {gone}"),
+    ]
+    assert ("auditor", "otto", "ListSites", "refused: too many calls; try again in a few seconds") in found
 
 
 def test_order_that_was_used_before_a_restart_is_refused(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ def test_site_whose_node_key_was_removed_before_keeps_nobody_else_out(
 ) -> None:
     """Attack: a removed site's key comes back in a restored list of members, and others are enrolled and removed."""
     monkeypatch.setenv("PYTHONPATH", str(repository))
-    config = CoordinatorConfig(federation="wood", host="127.0.0.1", port=find_free_port())
+    config = CoordinatorConfig(
+        federation="wood", host="127.0.0.1", port=find_free_port(), control_port=find_free_port()
+    )
     federation = Federation.create(tmp_path / "wood", config)
     coordinator, members = Coordinator(federation), Members(federation)
     link = coordinator._superlink

@@ -25,7 +25,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         port = find_free_port()
-        config = CoordinatorConfig(federation="wood", host="localhost", port=port, control_port=port)
+        config = CoordinatorConfig(federation="wood", host="localhost", port=port, gateway=True, control_port=port)
         self.federation = Federation.create(folder / "wood", config)
         self.marks = MessageMarks(self.federation.message_marks_path)
         self.calls = MessageCalls(self.marks)

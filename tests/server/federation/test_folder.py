@@ -12,7 +12,7 @@ from benchmarks.small_study import small_terms
 from privacy.client_certificate import CredentialFiles
 from privacy.errors import FederationError
 from privacy.keys import SigningKey, format_node_key
-from privacy.protocol.enrolment import JoinRequest, SignedJoinRequest
+from privacy.protocol.enrolment import JoinRequest, NodeKeyClaim, SignedJoinRequest
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
 from server.federation.members import Members
@@ -21,9 +21,8 @@ from server.study.timeouts import Timeouts
 from tests.privacy.launch_makers import key_number
 
 CONFIG = CoordinatorConfig(federation="wood", host="127.0.0.1", port=9092)
-NODE_KEYS = {
-    name: format_node_key(ec.generate_private_key(ec.SECP384R1())) for name in ("ash", "birch", "cedar", "elm")
-}
+OWN_NODE_KEYS = {name: ec.generate_private_key(ec.SECP384R1()) for name in ("ash", "birch", "cedar", "elm")}
+NODE_KEYS = {name: format_node_key(key) for name, key in OWN_NODE_KEYS.items()}
 TLS_REQUEST = CredentialFiles(Path(tempfile.mkdtemp())).make_request("ash")
 KEYS = {name: key_number(2 + number) for number, name in enumerate(NODE_KEYS)}
 
@@ -42,7 +41,21 @@ def request(name: str, key: SigningKey | None = None, **changes: Any) -> SignedJ
         "tls_request": TLS_REQUEST,
         **changes,
     }
-    return SignedJoinRequest.sign(key, JoinRequest(**fields))
+    return SignedJoinRequest.sign(key, prove(JoinRequest(**fields)))
+
+
+def prove(request: JoinRequest) -> JoinRequest:
+    """Add what the holder of the request's node key adds, if it is one of ours."""
+    holders = [key for name, key in OWN_NODE_KEYS.items() if NODE_KEYS[name] == request.node_key]
+    if request.node_proof is not None or not holders:
+        return request
+    return request.model_copy(update={"node_proof": prove_node_key(holders[0], request)})
+
+
+def prove_node_key(node_key: ec.EllipticCurvePrivateKey, request: JoinRequest) -> str:
+    """Prove with ``node_key`` that it belongs to who made the request."""
+    claim = NodeKeyClaim(name=request.name, identity=request.identity, tls_request=request.tls_request)
+    return claim.prove(node_key)
 
 
 def enrol_all(federation: Federation) -> Federation:

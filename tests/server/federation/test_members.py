@@ -15,17 +15,26 @@ from privacy.client_certificate import CredentialFiles, Role, read_certificate, 
 from privacy.errors import FederationError, RefusedCallError
 from privacy.files import hold_lock
 from privacy.keys import SigningKey
-from privacy.protocol.enrolment import JoinRequest, SignedJoinRequest, format_fingerprint
+from privacy.protocol.enrolment import JoinRequest, NodeKeyClaim, SignedJoinRequest, format_fingerprint
 from privacy.protocol.invitation import Invitation
 from server.federation.client_certificates import format_serial
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
 from server.federation.members import Members
 from tests.privacy.launch_makers import key_number
-from tests.server.federation.test_folder import CONFIG, KEYS, NODE_KEYS, request
+from tests.server.federation.test_folder import (
+    CONFIG,
+    KEYS,
+    NODE_KEYS,
+    OWN_NODE_KEYS,
+    TLS_REQUEST,
+    prove,
+    prove_node_key,
+    request,
+)
 
 BEHIND = CoordinatorConfig(
-    federation="wood", host="wood.example.org", port=443, control_port=9093, contact="Anna 123"
+    federation="wood", host="wood.example.org", port=443, gateway=True, control_port=9093, contact="Anna 123"
 )
 
 
@@ -60,7 +69,7 @@ def answer(
         "authority": invitation.authority_digest,
         **changes,
     }
-    return SignedJoinRequest.sign(key, JoinRequest(**fields))
+    return SignedJoinRequest.sign(key, prove(JoinRequest(**fields)))
 
 
 def read_revoked(federation: Federation) -> set[str]:
@@ -189,9 +198,12 @@ class Clock:
         self.now += datetime.timedelta(days=days)
 
 
-def make_signing_request(folder: Path, number: int) -> str:
+def make_signing_request(folder: Path, number: int) -> tuple[str, str]:
+    """Make a signing request of ash, and the proof by its node key that belongs to it."""
     (folder / str(number)).mkdir()
-    return CredentialFiles(folder / str(number)).make_request("ash")
+    signing_request = CredentialFiles(folder / str(number)).make_request("ash")
+    claim = NodeKeyClaim(name="ash", identity=KEYS["ash"].public.text, tls_request=signing_request)
+    return signing_request, claim.prove(OWN_NODE_KEYS["ash"])
 
 
 def test_certificate_is_renewed_once_it_is_due_and_not_before(federation: Federation, tmp_path: Path) -> None:
@@ -201,13 +213,13 @@ def test_certificate_is_renewed_once_it_is_due_and_not_before(federation: Federa
     members.enrol(request("ash"))
     first, second, third = (make_signing_request(tmp_path, number) for number in range(3))
     with pytest.raises(FederationError, match=r"has a certificate until .*, and it is not time for another"):
-        members.renew_member(Role.SITE, "ash", first)
+        members.renew_member(Role.SITE, "ash", *first)
     clock.pass_days(61)
-    renewed = members.renew_member(Role.SITE, "ash", second)
-    assert members.renew_member(Role.SITE, "ash", second) == renewed, "whose answer was lost gets it again"
+    renewed = members.renew_member(Role.SITE, "ash", *second)
+    assert members.renew_member(Role.SITE, "ash", *second) == renewed, "whose answer was lost gets it again"
     for _ in range(3):
         with pytest.raises(FederationError, match="if its key was lost, have 'ash' removed and invited again"):
-            members.renew_member(Role.SITE, "ash", third)
+            members.renew_member(Role.SITE, "ash", *third)
     assert len(federation.read_sites()["ash"].serials) == 2
 
 
@@ -220,7 +232,7 @@ def test_list_of_certificates_stays_short_over_the_authoritys_life(federation: F
     most, renewed = 0, 0
     while clock.now + datetime.timedelta(days=2) < authority.not_valid_after_utc:
         try:
-            members.renew_member(Role.SITE, "ash", keys[renewed % 2])
+            members.renew_member(Role.SITE, "ash", *keys[renewed % 2])
             renewed += 1
         except FederationError:
             pass
@@ -229,6 +241,62 @@ def test_list_of_certificates_stays_short_over_the_authoritys_life(federation: F
         clock.pass_days(10)
     assert most == 2
     assert 55 < renewed < 65
+
+
+# Possession of the node key --------------------------------------------------------------------------------
+
+
+def make_request_of_mallory(node_key: str, proof: str | None) -> SignedJoinRequest:
+    key = key_number(66)
+    identity = key.public.text
+    asked = JoinRequest(
+        name="mallory", identity=identity, node_key=node_key, node_proof=proof, tls_request=TLS_REQUEST
+    )
+    return SignedJoinRequest.sign(key, asked)
+
+
+def list_stolen_proofs() -> dict[str, str | None]:
+    """What somebody without ash's node key can put in the place of its proof."""
+    own = make_request_of_mallory(NODE_KEYS["ash"], None).statement
+    return {
+        "none": None,
+        "by another node key": prove_node_key(OWN_NODE_KEYS["birch"], own),
+        "ash's own, from its request": request("ash").statement.node_proof,
+        "zeros": "A" * 128,
+    }
+
+
+@pytest.mark.parametrize("how", list_stolen_proofs())
+def test_node_key_of_another_site_is_not_enrolled_for_who_only_knows_it(federation: Federation, how: str) -> None:
+    """Attack: mallory names ash's public node key, is removed, and ash can never be enrolled with its key."""
+    members = Members(federation)
+    with pytest.raises(FederationError, match=r"the join request is damaged: .* the node key that it names"):
+        members.enrol(make_request_of_mallory(NODE_KEYS["ash"], list_stolen_proofs()[how]))
+    assert federation.read_sites() == {}
+    members.enrol(request("ash"))
+
+
+def test_invited_site_that_does_not_hold_its_node_key_leaves_no_request(published: Members, tmp_path: Path) -> None:
+    invitation = published.invite("ash", Role.SITE, "", 1)
+    stolen = answer(invitation, tmp_path / "mallory", node_proof="A" * 128)
+    with pytest.raises(RefusedCallError, match="a proof is not by the node key that it names"):
+        published.receive(invitation.token, stolen)
+    assert published.list_requests()[0].request is None
+    published.receive(invitation.token, answer(invitation, tmp_path / "ash"))
+
+
+def test_renewal_is_refused_to_who_does_not_hold_the_node_key(federation: Federation, tmp_path: Path) -> None:
+    """Attack: somebody has a site's TLS and identity keys, not its node key, and wants the certificate to go on."""
+    clock = Clock()
+    members = Members(federation, clock)
+    members.enrol(request("ash"))
+    clock.pass_days(61)
+    (first, proof), (second, _) = (make_signing_request(tmp_path, number) for number in range(2))
+    for stolen in (None, "", "A" * 128, proof):
+        with pytest.raises(FederationError, match="is renewed only for who holds the node key"):
+            members.renew_member(Role.SITE, "ash", second, stolen)
+    assert len(federation.read_sites()["ash"].serials) == 1
+    assert members.renew_member(Role.SITE, "ash", first, proof)
 
 
 # Invitations -----------------------------------------------------------------------------------------------

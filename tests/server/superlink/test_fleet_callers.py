@@ -76,7 +76,7 @@ def test_signature_of_another_key_is_refused() -> None:
 
 @pytest.fixture
 def federation(tmp_path: Path) -> Federation:
-    config = CoordinatorConfig(federation="wood", port=443, control_port=9093)
+    config = CoordinatorConfig(federation="wood", port=443, gateway=True, control_port=9093)
     return Federation.create(tmp_path / "wood", config)
 
 

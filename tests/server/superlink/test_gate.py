@@ -1,4 +1,4 @@
-"""The gate, as a web server calls it: how many requests an application sees at once, and what it sees of each."""
+"""The gate, as a web server calls it: which requests an application sees, and what of each."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from server.superlink.fleet_callers import FleetCallers
-from server.superlink.gate import AT_A_TIME, MAX_REQUEST_BYTES, ROOM_BYTES, Gate, Message, Receive, Send
+from server.superlink.gate import MAX_REQUEST_BYTES, ROOM_BYTES, Gate, Message, Receive, Send
 
 
 class Counting:
@@ -44,20 +44,7 @@ async def ask(app: Any, path: str, *chunks: bytes, slowly: bool = False) -> list
     return answer
 
 
-@pytest.mark.parametrize("path", ["/v1/fleet/push-object", "/v1/fleet/pull-object", "/v1/runtime/pull-object"])
-def test_pieces_are_handled_a_few_at_a_time_and_unchanged(path: str) -> None:
-    app = Counting()
-
-    async def crowd() -> list[list[Message]]:
-        gate = Gate(app)
-        return await asyncio.gather(*(ask(gate, path, b"piece ", b"%d" % number) for number in range(40)))
-
-    answers = asyncio.run(crowd())
-    assert app.most == AT_A_TIME
-    assert [answer[1]["body"] for answer in answers] == [b"piece %d" % number for number in range(40)]
-
-
-def test_everything_else_passes_the_gate() -> None:
+def test_requests_do_not_wait_for_each_other() -> None:
     app = Counting()
 
     async def crowd() -> None:

@@ -113,7 +113,7 @@ def test_noise_for_one_study_of_an_untouched_grant_is_the_accountants(tmp_path: 
     path = tmp_path / "ledger.sqlite"
     granted_ledger(path).close()
     answer = ask(path, "--studies", "1", "--rounds", "10", "--steps", "20", "--sampling-rate", "0.05")
-    noise = compute_noise_multiplier(3.0, 1e-3, 0.05, 20, rounds=10, orders=[8])
+    noise = compute_noise_multiplier(3.0, 1e-3, 0.05, 20, rounds=10, orders=(8,))
     assert answer["training"][0]["event"]["noise_multiplier"] == noise
     alone = SampledGaussian(noise_multiplier=noise, sampling_rate=0.05, steps=200)
     assert answer["epsilon_alone"] == epsilon_of([alone], 1e-3) <= 3

@@ -128,6 +128,7 @@ def test_summary_of_pairs_says_what_is_protected() -> None:
         ("genomics/open_chromatin.yaml", ("signals", (4, 1000))),
         ("genomics/leukaemia.yaml", ("features", (40,))),
         ("drugs/deepdta_pairs.yaml", ("compound", (100,))),
+        ("drugs/similarities.yaml", ("similarity", (68,))),
     ],
 )
 def test_example_study_fits_its_model(study: str, tensor: tuple[str, tuple[int, ...]]) -> None:

@@ -1,0 +1,87 @@
+"""Answer an envelope whose blobs travel beside it: fetch what the request names, send what the reply names.
+
+* A request is verified before anything is fetched for it, and no more is fetched than the largest aggregate that this
+  site can be sent.
+* A sealed update has arrived before the reply that names it is sent.
+* The last aggregate is kept until the next one: a coordinator that asks again names the same one.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from client.connection.client_app import Answer
+from client.connection.link import Wait
+from client.connection.renewal import connect_to_control_plane
+from client.connection.transfers import Transfers
+from client.site.folder import SiteFolder
+from privacy.errors import WireError
+from privacy.keys import PublicKey
+from privacy.protocol.envelope import Blob, BlobNote, Body, Envelope, read_body, verify_body
+from privacy.protocol.messages import Open, Sealed, Train
+
+
+def exchange_blobs(home: SiteFolder, answer: Answer, limit: Callable[[], int]) -> Callable[[Wait], Answer]:
+    """Return what makes an answer that moves blobs around ``answer``, given how to wait through an outage."""
+    coordinator = PublicKey.from_text(home.load_admission().coordinator)
+
+    def make(wait: Wait) -> Answer:
+        transfers = Transfers(lambda: connect_to_control_plane(home), home.folder / "studies", wait)
+        return BlobExchange(answer, transfers, coordinator, limit).answer
+
+    return make
+
+
+class BlobExchange:
+    """Answers with ``answer``, and moves the blobs.
+
+    Args:
+        answer: answers an envelope that has its blobs.
+        transfers: moves them.
+        coordinator: the key that signs requests.
+        limit: returns how many bytes an aggregate may have now, at most.
+    """
+
+    def __init__(
+        self, answer: Answer, transfers: Transfers, coordinator: PublicKey, limit: Callable[[], int]
+    ) -> None:
+        self._answer = answer
+        self._transfers = transfers
+        self._coordinator = coordinator
+        self._limit = limit
+        self._kept: tuple[BlobNote, Blob] | None = None
+
+    def answer(self, envelope: Envelope) -> Envelope:
+        """Answer ``envelope``.
+
+        Raises:
+            WireError: it is not the coordinator's, or names blobs that no request has.
+            InterruptError: the coordinator does not want the answer any more, or the site is to stop.
+            Error: as the answer.
+        """
+        body = verify_body(envelope, self._coordinator)
+        reply = self._answer(replace(envelope, blobs=self._fetch(body)))
+        self._send(reply)
+        return Envelope(reply.body, reply.signature)
+
+    def _fetch(self, body: Body) -> tuple[Blob, ...]:
+        if not body.blobs:
+            return ()
+        request = body.content
+        if not isinstance(request, Train | Open) or request.committed is None or len(body.blobs) > 1:
+            raise WireError(f"a '{request.kind}' request names {len(body.blobs)} blobs that it cannot have")
+        (note,) = body.blobs
+        if note.length > (most := self._limit()):
+            raise WireError(f"an aggregate of {note.length} bytes is announced, expected at most {most}")
+        if self._kept is None or self._kept[0] != note:
+            self._kept = None  # freed before the next one is fetched
+            self._kept = note, self._transfers.fetch(body.study, request.committed.round, note)
+        return (self._kept[1],)
+
+    def _send(self, reply: Envelope) -> None:
+        if not reply.blobs:
+            return
+        body = read_body(reply)
+        assert isinstance(body.content, Sealed)
+        mask = body.content.header.statement.own_mask
+        for note, blob in zip(body.blobs, reply.blobs, strict=True):
+            self._transfers.send(body.study, mask, note, blob)

@@ -1,0 +1,121 @@
+"""Send sealed updates and fetch aggregates, beside the messages that name them.
+
+* They go through the coordinator's control plane, with this site's certificate. A transfer that is cut goes on where
+  it was; an outage makes it wait, as it makes any other call (``client/connection/link.py``).
+* What is fetched goes to a file and is hashed on the way. It is used only if it has the length and the digest that the
+  coordinator's signed message names, and no more than that length is taken.
+* What is sent is named by its own mask, which is another one for each sealing, so that parts of two are never mixed.
+  Whatever the coordinator says about it, the signed header decides.
+* A transfer that the coordinator refuses is over: the message is dropped, and it asks again if it still wants to.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, TypeVar
+
+from client.connection.link import InterruptError, Wait
+from privacy.control.channel import BrokenCallError, ControlClient, Fields, NotRunningError
+from privacy.errors import Error, StorageError, WireError
+from privacy.protocol.chunks import CHUNK_BYTES
+from privacy.protocol.envelope import BlobNote
+from privacy.spool import Spool
+
+_RETRY_S: Final = (0.2, 5.0)
+T = TypeVar("T")
+
+
+class TransferRefusedError(InterruptError):
+    """The coordinator does not take, or does not have, what is to be transferred."""
+
+
+class Transfers:
+    """The transfers of one site, one at a time.
+
+    Args:
+        connect: makes a client of the control plane with the site's present certificate.
+        folder: where what is fetched is kept while it is used.
+        wait: waits through an outage.
+    """
+
+    def __init__(self, connect: Callable[[], ControlClient], folder: Path, wait: Wait) -> None:
+        self._connect = connect
+        self._folder = folder
+        self._wait = wait
+        self._client: ControlClient | None = None
+
+    def close(self) -> None:
+        """End the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def fetch(self, study: str, number: int, note: BlobNote) -> memoryview:
+        """Fetch the aggregate of round ``number``, whose length and digest are those of ``note``.
+
+        Raises:
+            TransferRefusedError: the coordinator has none.
+            WireError: it is another one than the message names.
+            StorageError: it cannot be kept.
+        """
+        digest = hashlib.sha256()
+        with contextlib.closing(Spool(self._folder)) as spool:
+
+            def continue_fetching(client: ControlClient) -> None:
+                for each in client.stream("FetchAggregate", study=study, round=number, offset=spool.size):
+                    data = each["data"]
+                    if spool.size + len(data) > note.length:
+                        raise WireError(
+                            f"the aggregate of round {number} has more than the {note.length} bytes named"
+                        )
+                    spool.write(data)
+                    digest.update(data)
+
+            self._carry_through(continue_fetching)
+            if (spool.size, digest.hexdigest()) != (note.length, note.sha256):
+                raise WireError(f"the aggregate of round {number} is not the one that the message names")
+            return spool.map()
+
+    def send(self, study: str, mask: str, note: BlobNote, blob: bytes | memoryview) -> None:
+        """Send a sealed update, whose header has ``mask`` and whose length and digest are those of ``note``.
+
+        Raises:
+            TransferRefusedError: the coordinator does not expect it, or stores other bytes than were sent.
+        """
+        view = memoryview(blob)
+
+        def continue_sending(client: ControlClient) -> Fields:
+            offset = client.call("FindUpload", study=study, mask=mask)["stored"]
+            state = client.send("Upload", _make_parts(study, mask, view, offset))
+            if offset and state["sha256"] != note.sha256:  # what was there is not the beginning of this update
+                state = client.send("Upload", _make_parts(study, mask, view, 0))
+            return state
+
+        if self._carry_through(continue_sending) != {"stored": note.length, "sha256": note.sha256}:
+            raise TransferRefusedError("the coordinator has stored another update than was sent")
+
+    def _carry_through(self, transfer: Callable[[ControlClient], T]) -> T:
+        """Make a transfer, again and again through an outage."""
+        delay, longest = _RETRY_S
+        while True:
+            try:
+                if self._client is None:
+                    self._client = self._connect()
+                return transfer(self._client)
+            except (NotRunningError, BrokenCallError) as error:
+                self.close()  # the next connection shows the present certificate
+                self._wait(f"{error}; trying again", delay)
+                delay = min(longest, 2 * delay)
+            except (WireError, StorageError):
+                raise
+            except Error as error:
+                self.close()
+                raise TransferRefusedError(str(error)) from None
+
+
+def _make_parts(study: str, mask: str, view: memoryview, offset: int) -> Iterator[Fields]:
+    """Make the parts of an upload; the first says what it is about."""
+    yield {"study": study, "mask": mask, "length": len(view), "offset": offset}
+    for start in range(offset, len(view), CHUNK_BYTES):
+        yield {"data": bytes(view[start : start + CHUNK_BYTES])}

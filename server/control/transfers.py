@@ -1,0 +1,128 @@
+"""Take sealed updates from sites, and serve them aggregates: the calls that move large files beside the messages.
+
+* An update is taken only while the study's run expects one of this site, of exactly this length. More bytes than that
+  are refused before they are written.
+* It goes to a file as it comes (``server/study/uploads.py``), and is hashed on the way. After a cut the site asks how
+  much is there and sends the rest. Whether it is the one that the site has signed is verified by the run, against the
+  header in the site's message, before it is added.
+* An aggregate is served from its file, the same bytes to every site that was invited, from any offset.
+* Neither is read into memory as a whole. A slow site holds up itself: gRPC takes no more of it than is written.
+"""
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from privacy.errors import FederationError, RefusedCallError
+from privacy.protocol.chunks import CHUNK_BYTES
+from server.control.caller import Caller
+from server.control.server import Fields, Handler, Receiver, Streamer
+from server.federation.folder import Federation
+from server.study.journal import Journal
+from server.study.uploads import Uploads
+
+_MASK: Final = re.compile("[0-9a-f]{64}")
+
+
+class Transfers:
+    """The calls of the data plane of one federation."""
+
+    def __init__(self, federation: Federation) -> None:
+        self._federation = federation
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """The calls with one answer, by name."""
+        return {"FindUpload": self._find_upload}
+
+    @property
+    def receivers(self) -> dict[str, Receiver]:
+        """The calls with a stream of requests, by name."""
+        return {"Upload": self._upload}
+
+    @property
+    def streamers(self) -> dict[str, Streamer]:
+        """The calls with a stream of answers, by name."""
+        return {"FetchAggregate": self._fetch_aggregate}
+
+    def _find_upload(self, fields: Fields, caller: Caller) -> Fields:
+        uploads, _ = self._require_expected(fields, caller)
+        return {"stored": _measure(uploads.find_path(caller.name, fields["mask"]))}
+
+    def _upload(self, parts: Iterator[Fields], caller: Caller) -> Fields:
+        first = next(parts)
+        uploads, expected = self._require_expected(first, caller)
+        site, mask, offset = caller.name, first["mask"], first["offset"]
+        if first["length"] != expected:
+            raise RefusedCallError(f"an update of {first['length']} bytes is refused, expected {expected}")
+        path = uploads.find_path(site, mask)
+        if offset > _measure(path):
+            raise RefusedCallError(f"the upload cannot continue at {offset}: {_measure(path)} bytes are here")
+        try:
+            uploads.keep_only(site, mask)
+            stored, digest = _receive(
+                path, offset, expected, (part["data"] for part in itertools.chain((first,), parts))
+            )
+        except OSError as error:
+            raise FederationError(f"the coordinator cannot store the update: {error.strerror}") from None
+        return {"stored": stored, "sha256": digest if stored == expected else ""}
+
+    def _require_expected(self, fields: Fields, caller: Caller) -> tuple[Uploads, int]:
+        """Return the study's uploads, and the length of the update that is expected of the caller.
+
+        Raises:
+            RefusedCallError: none is expected, or the call names none.
+        """
+        if not _MASK.fullmatch(fields["mask"]):
+            raise RefusedCallError("an upload is named by its header's mask, 64 hexadecimal digits")
+        uploads = Uploads.of_study(self._federation.require_study_folder(fields["study"]))
+        expected = uploads.read_expected(caller.name)
+        if expected is None:
+            raise RefusedCallError(f"no update of '{caller.name}' is expected in {fields['study']} now")
+        return uploads, expected
+
+    def _fetch_aggregate(self, fields: Fields, caller: Caller) -> Iterator[Fields]:
+        folder = self._federation.require_study_folder(fields["study"])
+        with Journal(folder) as journal:
+            roster = {member.name: member.identity for member in journal.read_launch().statement.roster}
+            path = journal.find_aggregate_path(fields["round"])
+        if roster.get(caller.name) != caller.identity:
+            raise RefusedCallError(f"'{caller.name}' was not invited to {fields['study']}")
+        try:
+            with path.open("rb") as file:
+                file.seek(fields["offset"])
+                while data := file.read(CHUNK_BYTES):
+                    yield {"data": data}
+        except OSError:
+            raise RefusedCallError(f"there is no aggregate of round {fields['round']}") from None
+
+
+def _measure(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _receive(path: Path, offset: int, expected: int, chunks: Iterator[bytes]) -> tuple[int, str]:
+    """Write chunks at ``offset``; return how many bytes are there then, and their SHA-256.
+
+    Raises:
+        RefusedCallError: more comes than is expected; nothing beyond is written.
+    """
+    path.touch(mode=0o600)
+    with path.open("r+b", buffering=0) as file:
+        digest = hashlib.sha256()
+        left = offset
+        while left and (known := file.read(min(left, CHUNK_BYTES))):
+            digest.update(known)
+            left -= len(known)
+        file.truncate(offset)
+        stored = offset
+        for data in chunks:
+            if stored + len(data) > expected:
+                raise RefusedCallError(f"more than the {expected} bytes of the update have come")
+            file.write(data)
+            digest.update(data)
+            stored += len(data)
+    return stored, digest.hexdigest()

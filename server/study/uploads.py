@@ -1,0 +1,88 @@
+"""Keep the sealed updates of a running study until they are added: one a site, and none that nobody asked for.
+
+::
+
+    studies/STUDY/uploads/SITE/expected    how many bytes the site's update must have, once it is asked for
+    studies/STUDY/uploads/SITE/MASK        what has come of it; MASK is ``own_mask`` of its header, another one for
+                                           each sealing
+
+The run of the study says what it expects, and takes it; the control plane writes what comes
+(``server/control/transfers.py``). Nothing here outlives a run: a site that is asked again sends again.
+"""
+
+import contextlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from privacy.errors import FederationError
+from privacy.files import create_private_file, map_file
+
+_EXPECTED: Final = "expected"
+
+
+@dataclass(frozen=True)
+class Uploads:
+    """The uploads of one study, in ``folder``. For two processes at a time."""
+
+    folder: Path
+
+    @classmethod
+    def of_study(cls, study_folder: Path) -> "Uploads":
+        """Return the uploads of the study in ``study_folder``."""
+        return cls(study_folder / "uploads")
+
+    def clear(self) -> None:
+        """Expect nothing, and remove what came in an earlier run.
+
+        Raises:
+            FederationError: the folder cannot be emptied.
+        """
+        try:
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
+        except OSError as error:
+            raise FederationError(f"{self.folder}: cannot be emptied: {error.strerror}") from None
+
+    def expect(self, site: str, length: int) -> None:
+        """Expect an update of ``length`` bytes; what has come of one stays.
+
+        Raises:
+            FederationError: the folder cannot be written.
+        """
+        path = self.folder / site / _EXPECTED
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            with create_private_file(path) as file:
+                file.write(b"%d" % length)
+        except OSError as error:
+            raise FederationError(f"{path}: cannot be written: {error.strerror}") from None
+
+    def read_expected(self, site: str) -> int | None:
+        """Return how many bytes the update of ``site`` must have; None if none is expected."""
+        try:
+            return int((self.folder / site / _EXPECTED).read_bytes())
+        except (OSError, ValueError):  # not there, or being written: the site tries again
+            return None
+
+    def find_path(self, site: str, mask: str) -> Path:
+        """Return the path of the update of ``site`` whose header has this mask, 64 hexadecimal digits."""
+        return self.folder / site / mask
+
+    def keep_only(self, site: str, mask: str) -> None:
+        """Remove what has come of other sealings of ``site``."""
+        for path in (self.folder / site).iterdir():
+            if path.name not in (_EXPECTED, mask):
+                path.unlink(missing_ok=True)
+
+    def map(self, site: str, mask: str) -> memoryview | None:
+        """Return an update's bytes without reading them into memory; None if nothing has come."""
+        with contextlib.suppress(OSError):
+            return map_file(self.find_path(site, mask))
+        return None
+
+    def discard(self, site: str, mask: str) -> None:
+        """Remove an update; where it is mapped it stays readable."""
+        self.find_path(site, mask).unlink(missing_ok=True)

@@ -1,0 +1,377 @@
+"""The data plane between a real site and a real control server over TLS: cut, slow, lying, oversized, replayed."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from benchmarks.small_study import small_terms
+from client.connection.link import StoppingError
+from client.connection.renewal import connect_to_control_plane
+from client.connection.transfers import TransferRefusedError, Transfers
+from client.site.folder import SiteFolder
+from privacy.control.calls import CALLS
+from privacy.control.channel import ControlClient
+from privacy.control.flat_messages import to_message
+from privacy.errors import FederationError, RefusedCallError, WireError
+from privacy.protocol.chunks import CHUNK_BYTES
+from privacy.protocol.envelope import BlobNote
+from server.control.server import ControlServer
+from server.control.transfers import Transfers as ServedTransfers
+from server.federation.config import CoordinatorConfig
+from server.federation.folder import Federation
+from server.federation.members import Members
+from server.study.check import count_parameters
+from server.study.journal import Journal
+from server.study.uploads import Uploads
+from server.superlink.process import find_free_port
+
+SITES = ("ash", "birch", "cedar")
+MASK, OTHER_MASK = "5" * 64, "6" * 64
+LENGTH = 2 * CHUNK_BYTES + 17
+
+
+class Plane:
+    """A coordinator's control plane, a launched study of three sites, and a fourth site that was not invited."""
+
+    def __init__(self, folder: Path) -> None:
+        config = CoordinatorConfig(federation="wood", port=9092, control_port=find_free_port())
+        self.federation = Federation.create(folder / "wood", config)
+        self.homes = {}
+        for name in (*SITES, "elm"):
+            self.homes[name] = home = SiteFolder.create(folder / name, name)
+            home.accept_admission(Members(self.federation).enrol(home.make_join_request()))
+        terms = small_terms()
+        self.study = self.federation.launch(terms, count_parameters(terms), list(SITES))
+        self.folder = self.federation.find_study_folder(self.study)
+        self.uploads = Uploads.of_study(self.folder)
+        self.server = self.serve()
+
+    def serve(self) -> ControlServer:
+        served = ServedTransfers(self.federation)
+        port = self.federation.config.control
+        return ControlServer(self.federation, served.handlers, served.streamers, port, served.receivers)
+
+    def restart(self) -> None:
+        self.server.close()
+        self.server = self.serve()
+
+    def connect(self, name: str) -> ControlClient:
+        return connect_to_control_plane(self.homes[name])
+
+    def transfers(self, name: str, wait: Callable[[str, float], None] | None = None) -> Transfers:
+        def fail(reason: str, _: float) -> None:
+            raise AssertionError(reason)
+
+        home = self.homes[name]
+        (home.folder / "studies").mkdir(exist_ok=True)
+        return Transfers(lambda: connect_to_control_plane(home), home.folder / "studies", wait or fail)
+
+    def store_aggregate(self, number: int, data: bytes) -> None:
+        with Journal(self.folder) as journal:
+            journal.find_aggregate_path(number).write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    plane = Plane(tmp_path_factory.mktemp("plane"))
+    yield plane
+    plane.server.close()
+
+
+@pytest.fixture
+def plane(shared: Plane) -> Plane:
+    shared.uploads.clear()
+    return shared
+
+
+def note(data: bytes) -> BlobNote:
+    return BlobNote(length=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def parts(study: str, data: bytes, **first: Any) -> Iterator[dict[str, Any]]:
+    yield {"study": study, "mask": MASK, "length": len(data), "offset": 0, **first}
+    for start in range(0, len(data), CHUNK_BYTES):
+        yield {"data": data[start : start + CHUNK_BYTES]}
+
+
+def stored(plane: Plane, site: str, mask: str = MASK) -> bytes:
+    found = plane.uploads.map(site, mask)
+    return b"" if found is None else bytes(found)
+
+
+# Round trips -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [1, CHUNK_BYTES - 1, CHUNK_BYTES, LENGTH, 5 * CHUNK_BYTES])
+def test_update_and_aggregate_of_any_length_come_through_unchanged(plane: Plane, length: int) -> None:
+    data = os.urandom(length)
+    plane.uploads.expect("ash", length)
+    plane.transfers("ash").send(plane.study, MASK, note(data), data)
+    assert stored(plane, "ash") == data
+    plane.store_aggregate(1, data)
+    for site in SITES:
+        assert bytes(plane.transfers(site).fetch(plane.study, 1, note(data))) == data
+
+
+def test_update_that_is_asked_for_again_is_not_sent_again(plane: Plane) -> None:
+    data = os.urandom(LENGTH)
+    plane.uploads.expect("ash", LENGTH)
+    plane.transfers("ash").send(plane.study, MASK, note(data), data)
+    file = plane.uploads.find_path("ash", MASK)
+    before = file.stat().st_ino
+    plane.transfers("ash").send(plane.study, MASK, note(data), data)
+    assert (file.stat().st_ino, file.read_bytes()) == (before, data)
+
+
+def test_update_that_was_added_stays_readable_after_it_is_removed(plane: Plane) -> None:
+    data = os.urandom(LENGTH)
+    plane.uploads.expect("ash", LENGTH)
+    plane.transfers("ash").send(plane.study, MASK, note(data), data)
+    mapped = plane.uploads.map("ash", MASK)
+    plane.uploads.discard("ash", MASK)
+    assert mapped is not None
+    assert bytes(mapped) == data
+    assert plane.uploads.map("ash", MASK) is None
+
+
+# Cuts ------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, LENGTH), max_size=3))
+def test_upload_that_was_cut_anywhere_goes_on_where_it_was(plane: Plane, cuts: list[int]) -> None:
+    plane.uploads.clear()
+    plane.uploads.expect("birch", LENGTH)
+    data, client = os.urandom(LENGTH), plane.connect("birch")
+    for until in sorted(cuts):
+        offset = client.call("FindUpload", study=plane.study, mask=MASK)["stored"]
+        assert offset <= until
+        client.send(
+            "Upload", [*parts(plane.study, b"", length=LENGTH, offset=offset), {"data": data[offset:until]}]
+        )
+        assert client.call("FindUpload", study=plane.study, mask=MASK)["stored"] == until
+    client.close()
+    plane.transfers("birch").send(plane.study, MASK, note(data), data)
+    assert stored(plane, "birch") == data
+
+
+def test_transfers_wait_for_a_coordinator_that_restarts(plane: Plane) -> None:
+    data, reasons = os.urandom(LENGTH), []
+    plane.uploads.expect("cedar", LENGTH)
+    plane.store_aggregate(2, data)
+    plane.server.close()
+
+    def wait(reason: str, _: float) -> None:
+        reasons.append(reason)
+        if len(reasons) in (2, 5):
+            plane.server = plane.serve()
+
+    transfers = plane.transfers("cedar", wait)
+    transfers.send(plane.study, MASK, note(data), data)
+    assert stored(plane, "cedar") == data
+    plane.server.close()
+    assert bytes(transfers.fetch(plane.study, 2, note(data))) == data
+    assert "cannot be reached" in reasons[0]
+
+
+def test_fetch_that_is_cut_goes_on_where_it_was(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, offsets = os.urandom(3 * CHUNK_BYTES), []
+    plane.store_aggregate(3, data)
+    whole = ServedTransfers._fetch_aggregate
+
+    def cut(self: ServedTransfers, fields: dict[str, Any], caller: Any) -> Iterator[dict[str, Any]]:
+        offsets.append(fields["offset"])
+        for number, each in enumerate(whole(self, fields, caller)):
+            if number and len(offsets) < 3:
+                raise OSError("the line is dead")
+            yield each
+
+    monkeypatch.setattr(ServedTransfers, "_fetch_aggregate", cut)
+    plane.restart()
+    fetched = plane.transfers("ash", lambda *_: None).fetch(plane.study, 3, note(data))
+    assert fetched == data
+    assert offsets == [0, CHUNK_BYTES, 2 * CHUNK_BYTES]
+    monkeypatch.undo()
+    plane.restart()
+
+
+def test_site_that_is_stopped_leaves_a_transfer(plane: Plane) -> None:
+    def stop(_: str, __: float) -> None:
+        raise StoppingError
+
+    plane.uploads.expect("ash", 3)
+    plane.server.close()
+    with pytest.raises(StoppingError):
+        plane.transfers("ash", stop).send(plane.study, MASK, note(b"abc"), b"abc")
+    plane.server = plane.serve()
+
+
+def test_upload_whose_line_is_dead_is_ended_by_the_next_one(plane: Plane) -> None:
+    """A slow or stalled stream holds nothing: the same site begins again, and the old stream can write no more."""
+    data, silent, ended = os.urandom(LENGTH), threading.Event(), threading.Event()
+    plane.uploads.expect("ash", LENGTH)
+    client = plane.connect("ash")
+
+    def stall() -> Iterator[dict[str, Any]]:
+        yield from parts(plane.study, data[:CHUNK_BYTES], length=LENGTH)
+        silent.set()
+        ended.wait(30)
+        yield {"data": b"late" * 1000}
+
+    failures: list[Exception] = []
+
+    def upload() -> None:
+        try:
+            client.send("Upload", stall())
+        except Exception as error:
+            failures.append(error)
+
+    stalled = threading.Thread(target=upload)
+    stalled.start()
+    assert silent.wait(30)
+    plane.transfers("ash").send(plane.study, MASK, note(data), data)
+    ended.set()
+    stalled.join(30)
+    assert len(failures) == 1
+    assert stored(plane, "ash") == data
+    client.close()
+
+
+# What is refused -------------------------------------------------------------------------------------------
+
+
+def test_update_that_nobody_expects_is_refused_before_anything_is_stored(plane: Plane) -> None:
+    with pytest.raises(TransferRefusedError, match="no update of 'ash' is expected"):
+        plane.transfers("ash").send(plane.study, MASK, note(b"abc"), b"abc")
+    assert not plane.uploads.folder.exists()
+
+
+@pytest.mark.parametrize("length", [LENGTH - 1, LENGTH + 1, 1 << 40])
+def test_update_of_another_length_is_refused_before_a_byte_is_stored(plane: Plane, length: int) -> None:
+    plane.uploads.expect("ash", LENGTH)
+    with pytest.raises(RefusedCallError, match=f"an update of {length} bytes is refused, expected {LENGTH}"):
+        plane.connect("ash").send("Upload", parts(plane.study, b"x", length=length))
+    assert stored(plane, "ash") == b""
+
+
+def test_stream_with_more_than_was_announced_is_cut_at_the_length(plane: Plane) -> None:
+    plane.uploads.expect("ash", LENGTH)
+    with pytest.raises(RefusedCallError, match="more than the"):
+        plane.connect("ash").send("Upload", parts(plane.study, bytes(50 * CHUNK_BYTES), length=LENGTH))
+    assert len(stored(plane, "ash")) <= LENGTH
+
+
+def test_upload_that_leaves_a_gap_is_refused(plane: Plane) -> None:
+    plane.uploads.expect("ash", LENGTH)
+    with pytest.raises(RefusedCallError, match="cannot continue at 7: 0 bytes are here"):
+        plane.connect("ash").send("Upload", parts(plane.study, b"x", length=LENGTH, offset=7))
+
+
+@pytest.mark.parametrize("mask", ["", "../../identity.key", "A" * 64, "5" * 63, "expected", "5" * 64 + "/x"])
+def test_upload_without_a_mask_is_refused(plane: Plane, mask: str) -> None:
+    plane.uploads.expect("ash", LENGTH)
+    with pytest.raises(RefusedCallError, match="named by its header's mask"):
+        plane.connect("ash").call("FindUpload", study=plane.study, mask=mask)
+    with pytest.raises(RefusedCallError, match="named by its header's mask"):
+        plane.connect("ash").send("Upload", parts(plane.study, b"x", length=LENGTH, mask=mask))
+    assert [path.name for path in (plane.uploads.folder / "ash").iterdir()] == ["expected"]
+
+
+@pytest.mark.parametrize("study", ["", "..", "../../etc", "another-5f3a9c21"])
+def test_transfer_of_a_study_that_is_not_there_is_refused(plane: Plane, study: str) -> None:
+    client = plane.connect("ash")
+    with pytest.raises(FederationError, match="there is no study"):
+        client.call("FindUpload", study=study, mask=MASK)
+    with pytest.raises(FederationError, match="there is no study"):
+        client.send("Upload", parts(study, b"x"))
+    with pytest.raises(FederationError, match="there is no study"):
+        list(client.stream("FetchAggregate", study=study, round=1, offset=0))
+
+
+def test_site_reaches_its_own_upload_alone(plane: Plane) -> None:
+    """Another member sends under the same mask: each has a file of its own, named by its certificate."""
+    data = os.urandom(LENGTH)
+    for site in ("ash", "birch"):
+        plane.uploads.expect(site, LENGTH)
+    plane.transfers("ash").send(plane.study, MASK, note(data), data)
+    assert plane.connect("birch").call("FindUpload", study=plane.study, mask=MASK)["stored"] == 0
+    other = os.urandom(LENGTH)
+    plane.transfers("birch").send(plane.study, MASK, note(other), other)
+    assert (stored(plane, "ash"), stored(plane, "birch")) == (data, other)
+
+
+def test_site_that_was_not_invited_gets_no_aggregate_and_leaves_no_update(plane: Plane) -> None:
+    plane.store_aggregate(4, b"sum")
+    with pytest.raises(TransferRefusedError, match="'elm' was not invited"):
+        plane.transfers("elm").fetch(plane.study, 4, note(b"sum"))
+    with pytest.raises(TransferRefusedError, match="no update of 'elm' is expected"):
+        plane.transfers("elm").send(plane.study, MASK, note(b"abc"), b"abc")
+
+
+def test_aggregate_that_is_not_there_is_refused(plane: Plane) -> None:
+    with pytest.raises(TransferRefusedError, match="there is no aggregate of round 99"):
+        plane.transfers("ash").fetch(plane.study, 99, note(b"sum"))
+
+
+def test_person_and_stranger_reach_no_transfer(plane: Plane) -> None:
+    local = ControlClient.local(plane.federation.folder)
+    with pytest.raises(RefusedCallError):
+        local.call("FindUpload", study=plane.study, mask=MASK)
+    secure = grpc.ssl_channel_credentials(plane.federation.tls.ca.read_bytes())
+    request = to_message(CALLS["FindUpload"].request, {"study": plane.study, "mask": MASK}).SerializeToString()
+    address = f"localhost:{plane.federation.config.control_port}"
+    with grpc.secure_channel(address, secure) as channel, pytest.raises(grpc.RpcError):
+        channel.unary_unary("/consilium.v1.Transfer/FindUpload")(request, timeout=10)
+
+
+# Lies ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("served", [b"another sum", b"the sum", b"the sum itself and more", b""])
+def test_aggregate_that_is_not_the_one_of_the_signed_message_is_not_used(plane: Plane, served: bytes) -> None:
+    plane.store_aggregate(5, served)
+    with pytest.raises(WireError, match="the aggregate of round 5"):
+        plane.transfers("ash").fetch(plane.study, 5, note(b"the sum itself"))
+
+
+def test_fetch_takes_no_more_than_was_named(plane: Plane) -> None:
+    """A coordinator, or who sits in its place, fills no site's disk."""
+    plane.store_aggregate(6, bytes(40 * CHUNK_BYTES))
+    with pytest.raises(WireError, match="more than the 10 bytes named"):
+        plane.transfers("ash").fetch(plane.study, 6, note(bytes(10)))
+
+
+def test_rest_of_another_sealing_is_not_mixed_into_an_update(plane: Plane) -> None:
+    """A site restarts in the middle and seals anew: its mask is another one, and the old part is removed."""
+    old, new = os.urandom(LENGTH), os.urandom(LENGTH)
+    plane.uploads.expect("ash", LENGTH)
+    client = plane.connect("ash")
+    client.send("Upload", parts(plane.study, old[:CHUNK_BYTES], length=LENGTH))
+    plane.transfers("ash").send(plane.study, OTHER_MASK, note(new), new)
+    assert stored(plane, "ash", OTHER_MASK) == new
+    assert plane.uploads.map("ash", MASK) is None
+
+
+@pytest.mark.parametrize("left", [CHUNK_BYTES, LENGTH])
+def test_bytes_that_are_no_part_of_the_update_are_noticed_and_sent_again(plane: Plane, left: int) -> None:
+    """Other bytes are at the coordinator under the same name: a damaged disk, or somebody who means it."""
+    data = os.urandom(LENGTH)
+    plane.uploads.expect("ash", LENGTH)
+    plane.uploads.find_path("ash", MASK).write_bytes(bytes(left))
+    plane.transfers("ash").send(plane.study, MASK, note(data), data)
+    assert stored(plane, "ash") == data
+
+
+def test_coordinator_that_stores_something_else_is_noticed(plane: Plane) -> None:
+    data = os.urandom(LENGTH)
+    plane.uploads.expect("ash", LENGTH)
+    with pytest.raises(TransferRefusedError, match="stored another update"):
+        plane.transfers("ash").send(plane.study, MASK, note(os.urandom(LENGTH)), data)
