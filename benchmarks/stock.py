@@ -25,8 +25,8 @@ from server.superlink.process_tags import stop_tagged
 _APP: Final = Path(__file__).parent / "stock_app"
 _MARK: Final = "CONSILIUM_BENCHMARK"
 _LOOK_EVERY_S: Final = 0.5
-_PIECES: Final = {"FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE": str(1 << 20)}
-"""The SuperLink's gate takes no request as large as Flower's own pieces, of 5 MB."""
+_PIECES: Final = {"FLWR_PRIVATE_MAX_ARRAY_CHUNK_SIZE": str(4 << 20)}
+"""The gate of our SuperLink takes no request as large as Flower's own pieces, of 5 MB."""
 _PROJECT: Final = """
 [project]
 name = "stock"

@@ -99,14 +99,15 @@ def _answer_messages(
     stop: threading.Event,
     listener: MessageListener | None,
 ) -> None:
-    """Pull messages: often after one has come, less and less often while none comes, or when the listener says so."""
+    """Pull messages when the listener says so; without it often after one has come, and ever less often after that."""
     shortest, longest = POLL_S
     heard = time.monotonic()
     while not stop.is_set():
         silent_s = time.monotonic() - heard
-        link.idle = listener is not None and listener.listening and silent_s > _IDLE_AFTER_S
-        # the pause is a tenth of the time since the last message, within POLL_S
-        pause_s = _IDLE_POLL_S if link.idle else min(longest, max(shortest, silent_s / 10))
+        told = listener is not None and listener.listening
+        link.idle = told and silent_s > _IDLE_AFTER_S
+        # who is not told looks after a tenth of the time since the last message, within POLL_S
+        pause_s = _IDLE_POLL_S if link.idle else longest if told else min(longest, max(shortest, silent_s / 10))
         if listener is None:
             stop.wait(pause_s)
         else:

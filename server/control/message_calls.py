@@ -1,7 +1,7 @@
 """Tell sites at once that a message waits for them, so that an idle site need not look every second.
 
-One thread looks at the marks (``server/superlink/message_marks.py``) every 0.4 s for all sites. A stream that has
-nothing to tell sends an item every five minutes, which makes the site look: a connection that is dead is noticed.
+One thread looks at the marks (``server/superlink/message_marks.py``) ten times a second for all sites. A stream that
+has nothing to tell sends an item every five minutes, which makes the site look: a connection that is dead is noticed.
 """
 
 import threading
@@ -12,7 +12,7 @@ from server.control.caller import Caller
 from server.control.server import Fields, Streamer
 from server.superlink.message_marks import MessageMarks
 
-_LOOK_EVERY_S: Final = 0.4
+_LOOK_EVERY_S: Final = 0.1
 BEAT_S: Final = 300.0
 
 

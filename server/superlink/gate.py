@@ -17,6 +17,8 @@ holds each in several copies.
 * All bodies from outside that are being received, or wait to be handled, may have :data:`ROOM_BYTES` together. A
   request for which there is no room is answered with 503, and its sender tries again.
 * A body that takes longer than :data:`BODY_S` is answered with 408.
+
+The gate also tells when a site has sent something: a study's run then looks for replies at once, and otherwise rarely.
 """
 
 import asyncio
@@ -48,6 +50,7 @@ _OUTSIDE: Final = "/v1/fleet/"
 _RUNTIME: Final = "/v1/runtime/"
 _RUNTIME_PROOFS: Final = frozenset({TASK_TOKEN_HEADER, SUPEREXEC_AUTH_SIGNATURE_HEADER})
 _HEALTH: Final = "/health"
+_PUSHES: Final = (f"{_OUTSIDE}push-messages", f"{_OUTSIDE}push-object")
 SECRET_HEADER: Final = "consilium-superlink-secret"  # noqa: S105 - the header's name
 SECRET_FILE: Final = "secret"  # noqa: S105 - the file's name
 """The file of the secret, in the SuperLink's folder."""
@@ -62,6 +65,7 @@ class Gate:
         body_s: the longest time for a body.
         callers: checks who makes a Fleet request; None leaves that to ``app``.
         secret: what the coordinator's own requests show; None leaves that to ``app``.
+        on_push: called after a site has sent a message or a part of one.
     """
 
     def __init__(
@@ -70,8 +74,10 @@ class Gate:
         body_s: float = BODY_S,
         callers: FleetCallers | None = None,
         secret: bytes | None = None,
+        on_push: Callable[[], None] = lambda: None,
     ) -> None:
         self._app = app
+        self._on_push = on_push
         self._body_s = body_s
         self._callers = callers
         self._secret = secret
@@ -92,6 +98,8 @@ class Gate:
                 raise _RefusedError(408) from None
             if whole:
                 await self._app(scope, _replay_body(body.chunks, receive), send)
+                if scope["path"] in _PUSHES:
+                    self._on_push()
         except _RefusedError as refusal:
             await _refuse(send, refusal.status)
         finally:  # also after a refusal, a timeout or a lost connection

@@ -25,6 +25,7 @@ from privacy.process_lifetime import call_when_closed, take_default_signals
 from server.superlink import database
 from server.superlink.fleet_callers import FleetCallers, find_members
 from server.superlink.gate import SECRET_FILE, Gate
+from server.superlink.message_marks import ReplyMark
 from server.superlink.process_tags import OWNER, TAG, stop_tagged
 
 _LEAVE_S: Final = 5.0
@@ -39,6 +40,7 @@ def main() -> None:
     database.register()
     # The tag is the folder superlink/ in the federation's folder (server/superlink/process.py).
     folder = Path(os.environ[TAG])
+    replies = ReplyMark(folder)
     callers, secret = FleetCallers(find_members(folder.parent)), read_secret(folder / SECRET_FILE)
     # The package has a function of the module's name.
     launcher: Any = importlib.import_module("flwr.superlink.cli.flower_superlink")
@@ -47,7 +49,7 @@ def main() -> None:
     def make_gated(*arguments: Any, **named: Any) -> Any:
         app = make(*arguments, **named)
         app.state.superexec_auth_secret = secret
-        app.add_middleware(Gate, callers=callers, secret=secret)
+        app.add_middleware(Gate, callers=callers, secret=secret, on_push=replies.mark)
         return app
 
     def get_command_with_secret(*arguments: Any, **named: Any) -> list[str]:

@@ -19,9 +19,12 @@ from server.study.journal import Journal
 from server.study.runner import Arrival, StudyRunner
 from server.study.uploads import Uploads
 from server.superlink.grid import SiteMessages
-from server.superlink.message_marks import MessageMarks
+from server.superlink.message_marks import MessageMarks, ReplyMark
 
 _LOOK_EVERY_S: Final = 0.1
+_LOOK_AT_MARK_S: Final = 0.01
+_ASK_EVERY_S: Final = 1.0
+"""How often the SuperLink is asked for replies although no mark says that one has come."""
 _LOOK_AT_MEMBERS_S: Final = 1.0
 _TTL_S: Final = 24 * 3600.0
 
@@ -36,6 +39,8 @@ class GridTransport:
         self._federation = federation
         self._roster = roster
         self._marks = MessageMarks(federation.message_marks_path)
+        self._replies = ReplyMark(federation.folder / "superlink")
+        self._asked_at, self._seen = 0.0, 0
         self._removed: list[str] = []
         self._look_at = 0.0
         self._uploads = uploads
@@ -55,6 +60,10 @@ class GridTransport:
 
     def receive_arrivals(self, coming: Callable[[str], None]) -> Iterator[Arrival]:
         """Yield the replies that have arrived since the last call."""
+        seen, now = self._replies.read(), time.monotonic()
+        if seen == self._seen and now < self._asked_at + _ASK_EVERY_S:
+            return
+        self._seen, self._asked_at = seen, now
         for reply in self._grid.poll(lambda node: coming(self._names[node])):
             arrival = Arrival(reply.message_id, self._names[reply.node_id], reply.envelope, reply.error, reply.lost)
             mask = _find_mask(arrival)
@@ -73,6 +82,12 @@ class GridTransport:
     def give_up(self, message: str) -> None:
         """Stop waiting for the reply to ``message``."""
         self._grid.forget(message)
+
+    def wait_for_replies(self, longest_s: float) -> None:
+        """Wait until something has come, ``longest_s`` seconds at most."""
+        until = time.monotonic() + longest_s
+        while self._replies.read() == self._seen and time.monotonic() < until:
+            time.sleep(_LOOK_AT_MARK_S)
 
     def find_removed_sites(self) -> list[str]:
         """List the study's sites that are not enrolled any more under the key that was invited."""
@@ -125,16 +140,13 @@ def run(folder: Path, study: str, grid: SiteMessages) -> None:
         missing = sorted({member.name for member in roster} & set(federation.read_sites()) - set(nodes))
         if missing:
             raise FederationError(f"these sites are not registered with the SuperLink: {', '.join(missing)}")
+        transport = GridTransport(grid, federation, roster, uploads)
         conductor = StudyRunner(
-            journal,
-            federation.load_identity(),
-            federation.open_witness(),
-            federation.timeouts,
-            GridTransport(grid, federation, roster, uploads),
+            journal, federation.load_identity(), federation.open_witness(), federation.timeouts, transport
         )
         uploads.clear()
         conductor.begin(time.monotonic())
         while conductor.running:
             if not conductor.step(time.monotonic()):
-                time.sleep(_LOOK_EVERY_S)
+                transport.wait_for_replies(_LOOK_EVERY_S)
         uploads.clear()

@@ -55,6 +55,16 @@ def test_requests_do_not_wait_for_each_other() -> None:
     assert app.most == 40
 
 
+@pytest.mark.parametrize(
+    ("path", "tells"),
+    [("/v1/fleet/push-object", True), ("/v1/fleet/push-messages", True), ("/v1/fleet/pull-messages", False)],
+)
+def test_gate_tells_when_a_site_has_sent_something(path: str, tells: bool) -> None:
+    told: list[str] = []
+    asyncio.run(ask(Gate(Counting(), on_push=lambda: told.append(path)), path, b"body"))
+    assert told == ([path] if tells else [])
+
+
 def test_sites_on_slow_lines_keep_nobody_waiting() -> None:
     async def crowd() -> bool:
         gate = Gate(Counting())
