@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from privacy.errors import FederationError, RefusedCallError
+from privacy.files import create_private_file
 from privacy.protocol.chunks import CHUNK_BYTES
 from server.control.caller import Caller
 from server.control.server import Fields, Handler, Receiver, Streamer
@@ -59,7 +60,7 @@ class Transfers:
         if first["length"] != expected:
             raise RefusedCallError(f"an update of {first['length']} bytes is refused, expected {expected}")
         path = uploads.find_path(site, mask)
-        if offset > _measure(path):
+        if offset not in (0, _measure(path)):
             raise RefusedCallError(f"the upload cannot continue at {offset}: {_measure(path)} bytes are here")
         try:
             uploads.keep_only(site, mask)
@@ -105,19 +106,20 @@ def _measure(path: Path) -> int:
 
 
 def _receive(path: Path, offset: int, expected: int, chunks: Iterator[bytes]) -> tuple[int, str]:
-    """Write chunks at ``offset``; return how many bytes are there then, and their SHA-256.
+    """Append chunks at ``offset``, the file's end, or write a new file; return its length and SHA-256 then.
+
+    A file never becomes shorter: the study's run may have mapped it, and would die of that.
 
     Raises:
         RefusedCallError: more comes than is expected; nothing beyond is written.
     """
-    path.touch(mode=0o600)
+    if not offset:
+        path.unlink(missing_ok=True)
+        create_private_file(path).close()
     with path.open("r+b", buffering=0) as file:
         digest = hashlib.sha256()
-        left = offset
-        while left and (known := file.read(min(left, CHUNK_BYTES))):
+        while known := file.read(CHUNK_BYTES):
             digest.update(known)
-            left -= len(known)
-        file.truncate(offset)
         stored = offset
         for data in chunks:
             if stored + len(data) > expected:

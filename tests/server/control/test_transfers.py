@@ -275,6 +275,21 @@ def test_upload_that_leaves_a_gap_is_refused(plane: Plane) -> None:
         plane.connect("ash").send("Upload", parts(plane.study, b"x", length=LENGTH, offset=7))
 
 
+def test_update_that_the_run_has_mapped_does_not_become_shorter(plane: Plane) -> None:
+    """Attack: a site begins its upload anew, or inside of it, while it is added; the run must not die of it."""
+    data = os.urandom(LENGTH)
+    plane.uploads.expect("ash", LENGTH)
+    plane.transfers("ash").send(plane.study, MASK, note(data), data)
+    mapped = plane.uploads.map("ash", MASK)
+    assert mapped is not None
+    client = plane.connect("ash")
+    with pytest.raises(RefusedCallError, match=f"cannot continue at 5: {LENGTH} bytes are here"):
+        client.send("Upload", parts(plane.study, b"x", length=LENGTH, offset=5))
+    client.send("Upload", parts(plane.study, b"x", length=LENGTH))
+    assert bytes(mapped) == data
+    client.close()
+
+
 @pytest.mark.parametrize("mask", ["", "../../identity.key", "A" * 64, "5" * 63, "expected", "5" * 64 + "/x"])
 def test_upload_without_a_mask_is_refused(plane: Plane, mask: str) -> None:
     plane.uploads.expect("ash", LENGTH)
