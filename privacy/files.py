@@ -6,6 +6,7 @@ cut the old or the new file is complete.
 
 import contextlib
 import fcntl
+import io
 import mmap
 import os
 import shutil
@@ -54,6 +55,17 @@ def map_file(path: Path) -> memoryview:
         if not os.fstat(file.fileno()).st_size:  # mmap(2) maps nothing of an empty file
             return memoryview(b"")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def write_whole(file: io.FileIO, data: bytes | bytearray | memoryview) -> None:
+    """Write all of ``data``: an unbuffered file may take less at a time, where a disk is nearly full.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
 
 
 def create_private_file(path: Path) -> IO[bytes]:

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from privacy.errors import StorageError
+from privacy.files import write_whole
 
 
 class Spool:
@@ -26,7 +27,7 @@ class Spool:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append ``data``."""
         try:
-            self._file.write(data)
+            write_whole(self._file, data)
         except OSError as error:
             raise self._explain(error) from None
         self.size += len(data)

@@ -161,6 +161,9 @@ class MemoryTransport:
                     coming(arrival[1])
                     yield Arrival(*arrival)
 
+    def expect_no_update(self, site: str) -> None:
+        """An update travels with its reply here."""
+
     def give_up(self, message: str) -> None:
         """What is on its way arrives all the same."""
 

@@ -18,15 +18,17 @@ from privacy.errors import WireError
 from privacy.keys import PublicKey
 from privacy.protocol.envelope import Blob, BlobNote, Body, Envelope, read_body, verify_body
 from privacy.protocol.messages import Open, Sealed, Train
+from privacy.study import COORDINATOR
 
 
 def exchange_blobs(home: SiteFolder, answer: Answer, limit: Callable[[], int]) -> Callable[[Wait], Answer]:
     """Return what makes an answer that moves blobs around ``answer``, given how to wait through an outage."""
-    coordinator = PublicKey.from_text(home.load_admission().coordinator)
+    admission = home.load_admission()
+    coordinator = PublicKey.from_text(admission.coordinator)
 
     def make(wait: Wait) -> Answer:
         transfers = Transfers(lambda: connect_to_control_plane(home), home.folder / "studies", wait)
-        return BlobExchange(answer, transfers, coordinator, limit).answer
+        return BlobExchange(admission.name, answer, transfers, coordinator, limit).answer
 
     return make
 
@@ -35,6 +37,7 @@ class BlobExchange:
     """Answers with ``answer``, and moves the blobs.
 
     Args:
+        name: the site's.
         answer: answers an envelope that has its blobs.
         transfers: moves them.
         coordinator: the key that signs requests.
@@ -42,8 +45,9 @@ class BlobExchange:
     """
 
     def __init__(
-        self, answer: Answer, transfers: Transfers, coordinator: PublicKey, limit: Callable[[], int]
+        self, name: str, answer: Answer, transfers: Transfers, coordinator: PublicKey, limit: Callable[[], int]
     ) -> None:
+        self._name = name
         self._answer = answer
         self._transfers = transfers
         self._coordinator = coordinator
@@ -59,8 +63,13 @@ class BlobExchange:
             Error: as the answer.
         """
         body = verify_body(envelope, self._coordinator)
-        reply = self._answer(replace(envelope, blobs=self._fetch(body)))
-        self._send(reply)
+        if (body.sender, body.receiver) != (COORDINATOR, self._name):
+            raise WireError(f"a message from '{body.sender}' to '{body.receiver}' reached '{self._name}'")
+        try:
+            reply = self._answer(replace(envelope, blobs=self._fetch(body)))
+            self._send(reply)
+        finally:
+            self._transfers.close()  # a renewed certificate is shown from the next message on
         return Envelope(reply.body, reply.signature)
 
     def _fetch(self, body: Body) -> tuple[Blob, ...]:

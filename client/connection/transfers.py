@@ -23,6 +23,8 @@ from privacy.protocol.envelope import BlobNote
 from privacy.spool import Spool
 
 _RETRY_S: Final = (0.2, 5.0)
+_MOST_BROKEN: Final = 20
+"""Calls that break one after the other: the coordinator has a defect, and other studies are waiting."""
 T = TypeVar("T")
 
 
@@ -55,10 +57,15 @@ class Transfers:
         """Fetch the aggregate of round ``number``, whose length and digest are those of ``note``.
 
         Raises:
-            TransferRefusedError: the coordinator has none.
+            TransferRefusedError: the coordinator has none, or this site has no room for it.
             WireError: it is another one than the message names.
-            StorageError: it cannot be kept.
         """
+        try:
+            return self._fetch(study, number, note)
+        except StorageError as error:  # no failure of the study's: it passes when people make room
+            raise TransferRefusedError(str(error)) from None
+
+    def _fetch(self, study: str, number: int, note: BlobNote) -> memoryview:
         digest = hashlib.sha256()
         with contextlib.closing(Spool(self._folder)) as spool:
 
@@ -98,6 +105,7 @@ class Transfers:
     def _carry_through(self, transfer: Callable[[ControlClient], T]) -> T:
         """Make a transfer, again and again through an outage."""
         delay, longest = _RETRY_S
+        broken = 0
         while True:
             try:
                 if self._client is None:
@@ -105,6 +113,9 @@ class Transfers:
                 return transfer(self._client)
             except (NotRunningError, BrokenCallError) as error:
                 self.close()  # the next connection shows the present certificate
+                broken = broken + 1 if isinstance(error, BrokenCallError) else 0
+                if broken > _MOST_BROKEN:
+                    raise TransferRefusedError(str(error)) from None
                 self._wait(f"{error}; trying again", delay)
                 delay = min(longest, 2 * delay)
             except (WireError, StorageError):

@@ -57,6 +57,7 @@ WATCHERS: Final = 16
 """Streams of people at a time; each holds a thread. Beside them, each site may have one, and transfers."""
 _TRANSFERS_OF_A_SITE: Final = 2
 """One each way."""
+_END_S: Final = 10.0
 _THREADS: Final = 2 * WATCHERS + (2 + _TRANSFERS_OF_A_SITE) * MAX_SITES
 STREAMS_OF_A_SITE: Final = 2
 """One, and one that the coordinator does not know to be dead yet."""
@@ -105,7 +106,7 @@ class ControlServer:
         self._tokens = KnownTokens(federation.open_invitations())
         self._refused = RefusedCalls(federation.open_audit_log())
         self._streams: Counter[Caller] = Counter()
-        self._transfers: dict[tuple[Caller, str], grpc.ServicerContext] = {}
+        self._transfers: dict[tuple[Caller, str], tuple[grpc.ServicerContext, threading.Event]] = {}
         self._lock = threading.Lock()
         self._server = grpc.server(ThreadPoolExecutor(_THREADS), options=_OPTIONS)
         methods_by_name = {name: self._make_unary(name, each) for name, each in handlers.items()}
@@ -181,8 +182,11 @@ class ControlServer:
     def _make_receiver(self, name: str, receiver: Receiver) -> grpc.RpcMethodHandler:
         def answer(requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
             with _answer_errors(name, context):
-                fields, caller = self._admit(name, next(requests, b""), context)
+                # before the first request: who sends none holds a thread of their own alone
+                caller = identify_caller(context, self._federation, datetime.datetime.now(datetime.UTC))
+                require_right(name, caller)
                 with self._take_transfer(name, caller, context):
+                    fields, caller = self._admit(name, next(requests, b""), context)
                     rest = (to_fields(parse_message(CALLS[name].request, each)) for each in requests)
                     found = receiver(itertools.chain((fields,), rest), caller)
                 answered: bytes = to_message(CALLS[name].answer, found).SerializeToString()
@@ -193,16 +197,26 @@ class ControlServer:
 
     @contextlib.contextmanager
     def _take_transfer(self, name: str, caller: Caller, context: grpc.ServicerContext) -> Iterator[None]:
-        """Make this the caller's only transfer of its kind: an earlier one, whose line is dead, is ended."""
+        """Make this the caller's only transfer of its kind: an earlier one, whose line is dead, is ended before.
+
+        Raises:
+            TooManyCallsError: the earlier one does not end.
+        """
+        ended = threading.Event()
         with self._lock:
-            earlier, self._transfers[caller, name] = self._transfers.get((caller, name)), context
-        if earlier is not None:
-            earlier.cancel()
+            earlier, self._transfers[caller, name] = self._transfers.get((caller, name)), (context, ended)
         try:
+            if earlier is not None:
+                earlier[0].cancel()
+                if not earlier[1].wait(_END_S):
+                    raise TooManyCallsError("an earlier transfer has not ended yet; try again")
+            if not context.is_active():
+                raise TooManyCallsError("a later transfer has begun")
             yield
         finally:
+            ended.set()
             with self._lock:
-                if self._transfers.get((caller, name)) is context:
+                if self._transfers.get((caller, name)) == (context, ended):
                     del self._transfers[caller, name]
 
     @contextlib.contextmanager

@@ -6,18 +6,21 @@
   much is there and sends the rest. Whether it is the one that the site has signed is verified by the run, against the
   header in the site's message, before it is added.
 * An aggregate is served from its file, the same bytes to every site that was invited, from any offset.
+* One call writes into a file at a time, and a file that is whole takes no further byte: what the run has verified does
+  not change while it is added. A file never becomes shorter.
 * Neither is read into memory as a whole. A slow site holds up itself: gRPC takes no more of it than is written.
 """
 
 import hashlib
 import itertools
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from privacy.errors import FederationError, RefusedCallError
-from privacy.files import create_private_file
+from privacy.files import create_private_file, write_whole
 from privacy.protocol.chunks import CHUNK_BYTES
 from server.control.caller import Caller
 from server.control.server import Fields, Handler, Receiver, Streamer
@@ -51,7 +54,10 @@ class Transfers:
 
     def _find_upload(self, fields: Fields, caller: Caller) -> Fields:
         uploads, _ = self._require_expected(fields, caller)
-        return {"stored": _measure(uploads.find_path(caller.name, fields["mask"]))}
+        try:
+            return {"stored": _measure(uploads.find_path(caller.name, fields["mask"]))}
+        except OSError as error:
+            raise FederationError(f"the coordinator cannot read the update: {error.strerror}") from None
 
     def _upload(self, parts: Iterator[Fields], caller: Caller) -> Fields:
         first = next(parts)
@@ -60,9 +66,9 @@ class Transfers:
         if first["length"] != expected:
             raise RefusedCallError(f"an update of {first['length']} bytes is refused, expected {expected}")
         path = uploads.find_path(site, mask)
-        if offset not in (0, _measure(path)):
-            raise RefusedCallError(f"the upload cannot continue at {offset}: {_measure(path)} bytes are here")
         try:
+            if offset not in (0, found := _measure(path)):
+                raise RefusedCallError(f"the upload cannot continue at {offset}: {found} bytes are here")
             uploads.keep_only(site, mask)
             stored, digest = _receive(
                 path, offset, expected, (part["data"] for part in itertools.chain((first,), parts))
@@ -79,7 +85,9 @@ class Transfers:
         """
         if not _MASK.fullmatch(fields["mask"]):
             raise RefusedCallError("an upload is named by its header's mask, 64 hexadecimal digits")
-        uploads = Uploads.of_study(self._federation.require_study_folder(fields["study"]))
+        folder = self._federation.require_study_folder(fields["study"])
+        _require_invited(folder, caller)
+        uploads = Uploads.of_study(folder)
         expected = uploads.read_expected(caller.name)
         if expected is None:
             raise RefusedCallError(f"no update of '{caller.name}' is expected in {fields['study']} now")
@@ -87,11 +95,9 @@ class Transfers:
 
     def _fetch_aggregate(self, fields: Fields, caller: Caller) -> Iterator[Fields]:
         folder = self._federation.require_study_folder(fields["study"])
+        _require_invited(folder, caller)
         with Journal(folder) as journal:
-            roster = {member.name: member.identity for member in journal.read_launch().statement.roster}
             path = journal.find_aggregate_path(fields["round"])
-        if roster.get(caller.name) != caller.identity:
-            raise RefusedCallError(f"'{caller.name}' was not invited to {fields['study']}")
         try:
             with path.open("rb") as file:
                 file.seek(fields["offset"])
@@ -99,6 +105,18 @@ class Transfers:
                     yield {"data": data}
         except OSError:
             raise RefusedCallError(f"there is no aggregate of round {fields['round']}") from None
+
+
+def _require_invited(folder: Path, caller: Caller) -> None:
+    """Refuse a site that is not in the study's roster, with the key that it has now.
+
+    Raises:
+        RefusedCallError: it is not.
+    """
+    with Journal(folder) as journal:
+        roster = {member.name: member.identity for member in journal.read_launch().statement.roster}
+    if roster.get(caller.name) != caller.identity:
+        raise RefusedCallError(f"'{caller.name}' was not invited to {folder.name}")
 
 
 def _measure(path: Path) -> int:
@@ -111,7 +129,7 @@ def _receive(path: Path, offset: int, expected: int, chunks: Iterator[bytes]) ->
     A file never becomes shorter: the study's run may have mapped it, and would die of that.
 
     Raises:
-        RefusedCallError: more comes than is expected; nothing beyond is written.
+        RefusedCallError: more comes than is expected, and nothing beyond is written; or nobody expects it any more.
     """
     if not offset:
         path.unlink(missing_ok=True)
@@ -121,10 +139,14 @@ def _receive(path: Path, offset: int, expected: int, chunks: Iterator[bytes]) ->
         while known := file.read(CHUNK_BYTES):
             digest.update(known)
         stored = offset
-        for data in chunks:
+        for number, data in enumerate(chunks):
             if stored + len(data) > expected:
                 raise RefusedCallError(f"more than the {expected} bytes of the update have come")
-            file.write(data)
+            if number and not data:
+                raise RefusedCallError("a part of an update is empty")
+            if not os.fstat(file.fileno()).st_nlink:
+                raise RefusedCallError("the update is not expected any more")
+            write_whole(file, data)
             digest.update(data)
             stored += len(data)
     return stored, digest.hexdigest()

@@ -101,6 +101,10 @@ class Transport(Protocol):
         """Yield the arrivals since the last call; call ``coming`` with the site's name before each is read."""
         ...
 
+    def expect_no_update(self, site: str) -> None:
+        """Take no further sealed update of ``site`` until it is asked for one again."""
+        ...
+
     def give_up(self, message: str) -> None:
         """Stop looking for the reply to ``message``."""
         ...
@@ -268,6 +272,7 @@ class StudyRunner:
             if self._machine.wants(arrival.site, reply):
                 assert self._sum is not None
                 self._sum.add(blob)
+                self._transport.expect_no_update(arrival.site)
         except _OURS:
             raise
         except Exception as error:

@@ -11,13 +11,14 @@ The run of the study says what it expects, and takes it; the control plane write
 """
 
 import contextlib
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from privacy.errors import FederationError
-from privacy.files import create_private_file, map_file
+from privacy.files import map_file
 
 _EXPECTED: Final = "expected"
 
@@ -39,11 +40,14 @@ class Uploads:
         Raises:
             FederationError: the folder cannot be emptied.
         """
+        aside = self.folder.with_name(f".{self.folder.name}-{os.getpid()}")
         try:
-            if self.folder.exists():
-                shutil.rmtree(self.folder)
+            self.folder.rename(aside)  # first: a site may be sending into it
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise FederationError(f"{self.folder}: cannot be emptied: {error.strerror}") from None
+        shutil.rmtree(aside, ignore_errors=True)
 
     def expect(self, site: str, length: int) -> None:
         """Expect an update of ``length`` bytes; what has come of one stays.
@@ -54,17 +58,21 @@ class Uploads:
         path = self.folder / site / _EXPECTED
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            with create_private_file(path) as file:
-                file.write(b"%d" % length)
+            written = path.with_name(f".{_EXPECTED}")
+            written.write_bytes(b"%d" % length)
+            os.replace(written, path)
         except OSError as error:
             raise FederationError(f"{path}: cannot be written: {error.strerror}") from None
+
+    def expect_no_more(self, site: str) -> None:
+        """Expect nothing of ``site`` until :meth:`expect`."""
+        (self.folder / site / _EXPECTED).unlink(missing_ok=True)
 
     def read_expected(self, site: str) -> int | None:
         """Return how many bytes the update of ``site`` must have; None if none is expected."""
         try:
             return int((self.folder / site / _EXPECTED).read_bytes())
-        except (OSError, ValueError):  # not there, or being written: the site tries again
+        except (OSError, ValueError):
             return None
 
     def find_path(self, site: str, mask: str) -> Path:
@@ -74,7 +82,7 @@ class Uploads:
     def keep_only(self, site: str, mask: str) -> None:
         """Remove what has come of other sealings of ``site``."""
         for path in (self.folder / site).iterdir():
-            if path.name not in (_EXPECTED, mask):
+            if path.name not in (_EXPECTED, f".{_EXPECTED}", mask):
                 path.unlink(missing_ok=True)
 
     def map(self, site: str, mask: str) -> memoryview | None:

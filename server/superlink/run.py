@@ -79,6 +79,10 @@ class GridTransport:
             return replace(arrival, envelope=None, error="its sealed update has not come", lost=True)
         return replace(arrival, envelope=replace(arrival.envelope, blobs=(update,)))
 
+    def expect_no_update(self, site: str) -> None:
+        """Take no further sealed update of ``site`` until it is asked for one again."""
+        self._uploads.expect_no_more(site)
+
     def give_up(self, message: str) -> None:
         """Stop waiting for the reply to ``message``."""
         self._grid.forget(message)

@@ -1,8 +1,10 @@
 """The data plane between a real site and a real control server over TLS: cut, slow, lying, oversized, replayed."""
 
+import contextlib
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from client.site.folder import SiteFolder
 from privacy.control.calls import CALLS
 from privacy.control.channel import ControlClient
 from privacy.control.flat_messages import to_message
-from privacy.errors import FederationError, RefusedCallError, WireError
+from privacy.errors import Error, FederationError, RefusedCallError, WireError
 from privacy.protocol.chunks import CHUNK_BYTES
 from privacy.protocol.envelope import BlobNote
 from server.control.server import ControlServer
@@ -105,6 +107,13 @@ def parts(study: str, data: bytes, **first: Any) -> Iterator[dict[str, Any]]:
 def stored(plane: Plane, site: str, mask: str = MASK) -> bytes:
     found = plane.uploads.map(site, mask)
     return b"" if found is None else bytes(found)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 # Round trips -----------------------------------------------------------------------------------------------
@@ -269,6 +278,91 @@ def test_stream_with_more_than_was_announced_is_cut_at_the_length(plane: Plane) 
     assert len(stored(plane, "ash")) <= LENGTH
 
 
+def test_calls_that_write_at_the_same_place_at_once_leave_one_whole_update(plane: Plane) -> None:
+    """Attack: several streams continue one upload; none may still write once the file is whole and verified."""
+    data = os.urandom(LENGTH)
+    plane.uploads.expect("ash", LENGTH)
+    clients = [plane.connect("ash") for _ in range(4)]
+    begin = threading.Barrier(len(clients))
+
+    def upload(client: ControlClient) -> None:
+        begin.wait(30)
+        with contextlib.suppress(Error):  # one is ended by another
+            client.send("Upload", parts(plane.study, data))
+
+    threads = [threading.Thread(target=upload, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    plane.transfers("ash").send(plane.study, MASK, note(data), data)
+    assert stored(plane, "ash") == data
+    for client in clients:
+        client.close()
+
+
+def test_whole_update_takes_no_further_byte(plane: Plane) -> None:
+    data = os.urandom(LENGTH)
+    plane.uploads.expect("ash", LENGTH)
+    plane.transfers("ash").send(plane.study, MASK, note(data), data)
+    first = {"study": plane.study, "mask": MASK, "length": LENGTH, "offset": LENGTH}
+    with pytest.raises(RefusedCallError, match="more than the"):
+        plane.connect("ash").send("Upload", [first, {"data": b"x"}])
+    assert stored(plane, "ash") == data
+
+
+def test_update_that_was_added_is_not_sent_a_second_time(plane: Plane) -> None:
+    """The site was asked twice, and answers the second question after its first answer was used."""
+    data = os.urandom(LENGTH)
+    plane.uploads.expect("ash", LENGTH)
+    plane.transfers("ash").send(plane.study, MASK, note(data), data)
+    plane.uploads.expect_no_more("ash")
+    plane.uploads.discard("ash", MASK)
+    with pytest.raises(TransferRefusedError, match="no update of 'ash' is expected"):
+        plane.transfers("ash").send(plane.study, MASK, note(data), data)
+
+
+def test_upload_ends_when_the_run_that_expected_it_has_ended(plane: Plane) -> None:
+    plane.uploads.expect("ash", LENGTH)
+    client, sent = plane.connect("ash"), threading.Event()
+
+    def stream() -> Iterator[dict[str, Any]]:
+        yield from parts(plane.study, bytes(CHUNK_BYTES), length=LENGTH)
+        wait_until(lambda: len(stored(plane, "ash")) == CHUNK_BYTES)
+        plane.uploads.clear()
+        sent.set()
+        yield {"data": bytes(CHUNK_BYTES)}
+
+    with pytest.raises(RefusedCallError, match="not expected any more"):
+        client.send("Upload", stream())
+    assert sent.is_set()
+    client.close()
+
+
+def test_streams_without_a_request_hold_few_threads_and_keep_nobody_waiting(plane: Plane) -> None:
+    """Attack: a member opens many streams and sends nothing on them."""
+    silent, client = threading.Event(), plane.connect("birch")
+
+    def nothing() -> Iterator[dict[str, Any]]:
+        silent.wait(60)
+        yield from ()
+
+    def open_one() -> None:
+        with contextlib.suppress(Error):
+            client.send("Upload", nothing())
+
+    threads = [threading.Thread(target=open_one) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    data = os.urandom(1000)
+    plane.uploads.expect("ash", 1000)
+    plane.transfers("ash").send(plane.study, MASK, note(data), data)
+    silent.set()
+    for thread in threads:
+        thread.join(60)
+    client.close()
+
+
 def test_upload_that_leaves_a_gap_is_refused(plane: Plane) -> None:
     plane.uploads.expect("ash", LENGTH)
     with pytest.raises(RefusedCallError, match="cannot continue at 7: 0 bytes are here"):
@@ -327,7 +421,7 @@ def test_site_that_was_not_invited_gets_no_aggregate_and_leaves_no_update(plane:
     plane.store_aggregate(4, b"sum")
     with pytest.raises(TransferRefusedError, match="'elm' was not invited"):
         plane.transfers("elm").fetch(plane.study, 4, note(b"sum"))
-    with pytest.raises(TransferRefusedError, match="no update of 'elm' is expected"):
+    with pytest.raises(TransferRefusedError, match="'elm' was not invited"):
         plane.transfers("elm").send(plane.study, MASK, note(b"abc"), b"abc")
 
 
