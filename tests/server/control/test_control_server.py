@@ -462,12 +462,14 @@ def test_too_many_calls_are_refused(plane: Plane) -> None:
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_member_that_calls_too_often_is_told_to_wait(plane: Plane) -> None:
+def test_member_that_calls_too_often_is_told_to_wait(tmp_path: Path) -> None:
     """Whoever waits for an admission, or listens for messages, goes on later after this error."""
+    plane = Plane(tmp_path)  # of its own: other tests would have to wait, too
     client = plane.connect("otto")
     with pytest.raises(NotRunningError, match="too many calls at once; try again in a minute"):
         call_often(lambda: client.call("ListSites"))
     plane.connect("anna").call("ListSites")
+    plane.server.close()
 
 
 def test_strangers_keep_nobody_waiting_who_is_invited(tmp_path: Path) -> None:
