@@ -32,12 +32,6 @@ class Spool:
             raise self._explain(error) from None
         self.size += len(data)
 
-    def clear(self) -> None:
-        """Begin anew."""
-        self._file.seek(0)
-        self._file.truncate()
-        self.size = 0
-
     def map(self) -> memoryview:
         """Return what was written, without reading it into memory; it stays readable after :meth:`close`."""
         if not self.size:

@@ -16,7 +16,7 @@ from client.connection.transfers import Transfers
 from client.site.folder import SiteFolder
 from privacy.errors import WireError
 from privacy.keys import PublicKey
-from privacy.protocol.envelope import Blob, BlobNote, Body, Envelope, read_body, verify_body
+from privacy.protocol.envelope import Blob, BlobNote, Body, Envelope, read_body, require_route, verify_body
 from privacy.protocol.messages import Open, Sealed, Train
 from privacy.study import COORDINATOR
 
@@ -63,8 +63,7 @@ class BlobExchange:
             Error: as the answer.
         """
         body = verify_body(envelope, self._coordinator)
-        if (body.sender, body.receiver) != (COORDINATOR, self._name):
-            raise WireError(f"a message from '{body.sender}' to '{body.receiver}' reached '{self._name}'")
+        require_route(body, COORDINATOR, self._name)
         try:
             reply = self._answer(replace(envelope, blobs=self._fetch(body)))
             self._send(reply)

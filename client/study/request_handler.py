@@ -75,7 +75,7 @@ from privacy.keys import PublicKey
 from privacy.ledger.entries import About, Choice, Ending
 from privacy.ledger.ledger import read_utc_time
 from privacy.program import read_program
-from privacy.protocol.envelope import Blob, Body, Envelope, make_envelope, open_envelope
+from privacy.protocol.envelope import Blob, Body, Envelope, make_envelope, open_envelope, require_route
 from privacy.protocol.key_messages import Wrap
 from privacy.protocol.messages import Close, GivenUp, GiveUp, Join, Open, Problem, Release, Reply, Train, Waiting
 from privacy.refusal_codes import RefusalCode
@@ -170,8 +170,7 @@ class RequestHandler:
             LedgerError, KeyFileError, SiteConfigError: the site cannot continue.
         """
         body = open_envelope(envelope, self._coordinator)
-        if (body.sender, body.receiver) != (COORDINATOR, self.name):
-            raise WireError(f"a message from '{body.sender}' to '{body.receiver}' reached '{self.name}'")
+        require_route(body, COORDINATOR, self.name)
         reply, blobs = self._reply(body, envelope.blobs)
         return make_envelope(
             self._identity,

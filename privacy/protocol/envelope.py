@@ -117,6 +117,16 @@ def verify_body(envelope: Envelope, key: PublicKey) -> Body:
     return read_body(envelope)
 
 
+def require_route(body: Body, sender: str, receiver: str) -> None:
+    """Check from whom and for whom a message is.
+
+    Raises:
+        WireError: it is another party's, or another's to read.
+    """
+    if (body.sender, body.receiver) != (sender, receiver):
+        raise WireError(f"a message from '{body.sender}' to '{body.receiver}' reached '{receiver}'")
+
+
 def open_envelope(envelope: Envelope, key: PublicKey) -> Body:
     """Verify ``envelope`` with its blobs, and return its body.
 

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from server.study.check import count_parameters
 from server.study.journal import Journal
 from server.study.uploads import Uploads
 from server.superlink.process import find_free_port
+from tests.loopback import wait_for
 
 SITES = ("ash", "birch", "cedar")
 MASK, OTHER_MASK = "5" * 64, "6" * 64
@@ -107,13 +107,6 @@ def parts(study: str, data: bytes, **first: Any) -> Iterator[dict[str, Any]]:
 def stored(plane: Plane, site: str, mask: str = MASK) -> bytes:
     found = plane.uploads.map(site, mask)
     return b"" if found is None else bytes(found)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # Round trips -----------------------------------------------------------------------------------------------
@@ -328,7 +321,7 @@ def test_upload_ends_when_the_run_that_expected_it_has_ended(plane: Plane) -> No
 
     def stream() -> Iterator[dict[str, Any]]:
         yield from parts(plane.study, bytes(CHUNK_BYTES), length=LENGTH)
-        wait_until(lambda: len(stored(plane, "ash")) == CHUNK_BYTES)
+        wait_for("the first part", lambda: len(stored(plane, "ash")) == CHUNK_BYTES)
         plane.uploads.clear()
         sent.set()
         yield {"data": bytes(CHUNK_BYTES)}
