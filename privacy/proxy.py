@@ -19,13 +19,14 @@ import ssl
 import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit, urlunsplit
-
-import httpx
 
 from privacy.address import is_loopback, join_address
 from privacy.errors import LinkError
+
+if TYPE_CHECKING:
+    import httpx
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,10 @@ def find_proxy(host: str, port: int) -> Proxy | None:
     return _require_usable(found if "://" in found else f"http://{found}")
 
 
-def make_http_client(host: str, port: int, verify: ssl.SSLContext, timeout_s: float) -> httpx.Client:
+def make_http_client(host: str, port: int, verify: ssl.SSLContext, timeout_s: float) -> "httpx.Client":
     """Make a client for one server, which takes nothing but the proxy from the environment."""
+    import httpx  # most commands start without it
+
     proxy = find_proxy(host, port)
     return httpx.Client(verify=verify, timeout=timeout_s, trust_env=False, proxy=proxy.url if proxy else None)
 

@@ -33,7 +33,6 @@ from enum import StrEnum
 from typing import ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
-import httpx
 from pydantic import Field, field_validator
 
 from privacy import labels
@@ -255,6 +254,8 @@ def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:
 
 def _post(hook: UrlHook, data: bytes) -> str | None:
     """Post ``data`` once; return why it failed, None if it did not."""
+    import httpx  # a command that calls no hook starts without it
+
     parts = urlsplit(hook.url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     try:
