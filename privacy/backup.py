@@ -6,8 +6,10 @@ The archive is a tar file (POSIX.1-2001 pax): every file, and at the end ``manif
 * It holds keys. It is written readable by its owner only (0600), and encrypted under a passphrase if one is given
   (``privacy/encrypted_file.py``). Without one it is encrypted by whoever moves it elsewhere.
 * SQLite files are copied by SQLite's backup API (sqlite.org/backup.html), and checked; other files are replaced whole
-  by those who write them, so a file once opened is complete.
-* The order makes the copies fit: first SQLite files, whose rows name other files; then these; then the files that
+  by those who write them, so a file once opened is complete; lines are added to those that end in ``.jsonl``, so one
+  that is copied later holds all that an earlier copy of another file names.
+* The order makes the copies fit: first SQLite files, whose rows name other files; then these, those to which lines are
+  added behind the others; then the files that
   :class:`BackupRules` calls last, because nothing else may be ahead of them (a site pays before it works).
 * An archive without its manifest is cut off. One that was altered is noticed for certain if it is encrypted, else by
   accident only: whoever can alter it has the keys in it, and could write any manifest.
@@ -37,6 +39,7 @@ from privacy.sqlite_file import connect
 MANIFEST: Final = "manifest.json"
 NOTE: Final = "backup.json"
 _BUSY_S: Final = 30.0
+_ADDED_TO: Final = ".jsonl"
 _NEVER: Final = (".*", "*.lock", NOTE, "*.sqlite-wal", "*.sqlite-shm")
 """Unfinished files, locks, the note of the last backup, and what SQLite's own copy already contains."""
 
@@ -169,7 +172,7 @@ def _add_everything(
     facts = {name: _add_database(tar, folder, name) for name in databases}
     # listed again: what a row of a database names is there by now
     files, folders = _list_contents(folder, rules)
-    for name in files:
+    for name in sorted(files, key=lambda name: name.endswith(_ADDED_TO)):
         if not name.endswith(".sqlite"):
             try:
                 with (folder / name).open("rb") as file:

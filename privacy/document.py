@@ -31,7 +31,9 @@ Location = tuple[int | str, ...]
 class Document(BaseModel):
     """A frozen value that is stored, sent, and compared by digest; unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True, defer_build=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True, defer_build=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -126,12 +128,20 @@ def read_document(path: Path, kind: type[D], error: type[Error], hint: str) -> D
     Raises:
         error: the file cannot be read, or is not canonical JSON of this ``kind``.
     """
+    return parse(read_value(path, error, hint), kind, error, str(path))
+
+
+def read_value(path: Path, error: type[Error], hint: str) -> Any:
+    """Read the plain value of a file that this program has written, in canonical JSON.
+
+    Raises:
+        error: the file cannot be read, or is not canonical JSON.
+    """
     try:
-        value = from_canonical(path.read_bytes())
+        return from_canonical(path.read_bytes())
     except (OSError, WireError) as cause:
         reason = cause.strerror if isinstance(cause, OSError) else cause
         raise error(f"{path}: cannot be used: {reason}; {hint}") from None
-    return parse(value, kind, error, str(path))
 
 
 def _describe_mistake(kind: type[BaseModel], mistake: Any) -> str:

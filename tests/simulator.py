@@ -22,16 +22,16 @@ from client.data.dataset import StudyFiles
 from client.site.folder import SiteFolder
 from client.site.policy import POLICY_FILE
 from client.site.register_data import register_files
+from client.study.history import StudyHistory
 from client.study.request_handler import RequestHandler
 from client.study.state import StudyState
-from client.study.store import StudyStore
+from client.study.store import StudyStore, read_state
 from client.training.interface import TrainingInterface
 from client.training.jobs import Job, R, ShareRound, TrainRound
 from client.training.session import TrainingSession
 from client.training.statistics_session import StatisticsSession
 from privacy.accounting.grant_order import choose_order
 from privacy.accounting.plan import Planned, Purpose
-from privacy.canonical import from_canonical
 from privacy.errors import Error
 from privacy.keys import PublicKey
 from privacy.ledger.entries import Entry
@@ -385,8 +385,11 @@ class Simulator:
 
     def state(self, name: str) -> StudyState:
         """How far a site has come, as its folder says."""
-        path = self.homes[name].find_study_folder(self.study) / "state.json"
-        return StudyState.model_validate(from_canonical(path.read_bytes()))
+        return read_state(self.homes[name].find_study_folder(self.study))[0]
+
+    def history(self, name: str) -> StudyHistory:
+        """What a site has done in the study, as its folder says."""
+        return read_state(self.homes[name].find_study_folder(self.study))[1]
 
     def attempts(self) -> list[AttemptAsked]:
         """Every attempt that the coordinator has recorded, in order."""

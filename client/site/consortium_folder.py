@@ -20,15 +20,7 @@ from typing import Final
 from pydantic import Field
 
 from client.site.folder import SITE_FILE
-from privacy.consortium import (
-    MAX_REVOKED,
-    Day,
-    Member,
-    MemberList,
-    Revocation,
-    SignedList,
-    SignedRevocation,
-)
+from privacy.consortium import MAX_REVOKED, Day, Member, MemberList, Revocation, SignedList, SignedRevocation
 from privacy.document import Document, parse, read_document
 from privacy.errors import SiteConfigError, WireError
 from privacy.files import create_folder, replace_file, require_private

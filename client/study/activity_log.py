@@ -60,7 +60,7 @@ class ActivityLog:
     def report_answer(self, context: StudyContext, request: Request | Reply, reply: Reply) -> None:
         """Report that a request was answered."""
         study, rounds = context.launch.study, context.terms.training.rounds
-        for mark in context.state.edges:
+        for mark in context.history.edges:
             about = f"{study}, round {mark.round}"
             self.report(f"{study}: {describe_mark(context, mark)}", about=about, level=logging.WARNING)
         if isinstance(request, Train) and isinstance(reply, Sealed):

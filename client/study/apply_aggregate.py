@@ -23,10 +23,10 @@ import numpy as np
 from client.study.context import StudyContext
 from client.study.control_variates import compute_local_work, forget_variates
 from client.study.cut_values import mark_edge
+from client.study.history import AppliedRound
 from client.study.noise_modes import NoiseMode, PublicRound, find_noise_mode, read_mean_update
 from client.study.personal_layers import forget_personal_layers
 from client.study.seal_round import digest_header_counts
-from client.study.state import AppliedRound
 from client.study.witness_peers import require_consistent_heads
 from client.training.jobs import ListTrained
 from models.federated.early_stopping import is_best, rank_evaluations
@@ -150,20 +150,19 @@ def _advance(context: StudyContext, committed: Committed, headers: dict[str, Hea
         room=view.room,
         clipping_norm=context.store.read_clipping_norm(),
     )
-    halvings, norm, edges = facts.halvings, facts.clipping_norm, context.state.edges
+    halvings, norm, edge = facts.halvings, facts.clipping_norm, None
     if len(opened.values):
         mean = read_mean_update(terms, context.launch.parameters, opened.values, facts)
         halvings, norm = mean.halvings, mean.clipping_norm
-        edges = mark_edge(context, committed.round, mean.at_edge, len(opened.values))
+        edge = mark_edge(context, committed.round, mean.at_edge, len(opened.values))
         work = compute_local_work(context, committed.round, facts.patients, view.reference)
         shared = _advance_shared_model(context, committed.round, shared, mean.update, work)
         if terms.training.find_stage(committed.round) is not terms.training.find_stage(committed.round + 1):
             halvings = 0  # the next stage's updates may be longer
-    evaluations, best = context.state.evaluations, context.state.best
+    totals, best = None, context.state.best
     if opened.counts:
         totals = Evaluated(round=view.base, opened_in=committed.round, counts=opened.counts)
-        evaluations = (*evaluations, totals)
-        ranks = rank_evaluations(terms, [each.counts for each in evaluations])
+        ranks = rank_evaluations(terms, [each.counts for each in (*context.history.evaluations, totals)])
         if terms.release.model is Choice.BEST and is_best(ranks):
             best = context.store.keep_as_best()  # the totals are of the model before this round
     applied = AppliedRound(
@@ -171,17 +170,17 @@ def _advance(context: StudyContext, committed: Committed, headers: dict[str, Hea
         epoch=committed.epoch,
         sites=committed.cohort,
         patients=tuple(facts.patients.values()),
+        evaluated=totals,
+        edge=edge,
     )
     context.store.advance(
         shared,
         committed.round,
         norm,
+        applied,
         reference=view.reference,
         halvings=halvings,
-        edges=edges,
-        evaluations=evaluations,
         best=best,
-        applied=(*context.state.applied, applied),
     )
     # only now: until the new state was durable, a crash could still need them
     forget_variates(context)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from client.study.state import AtEdge
+from client.study.history import AtEdge
 from privacy.document import Document
 from privacy.study import Adapters, Choice, Neighbouring, Placement, Unit
 from privacy.study.tasks.figures import FigureFacts, FigureName

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from client.study.history import StudyHistory
 from client.study.kept_secrets import KeptSecrets, find_epochs_to_keep
 from client.study.key_epochs import Epochs
 from client.study.peer_heads import PeerHeads
@@ -53,9 +54,14 @@ class StudyContext:
         return self.store.state
 
     @property
+    def history(self) -> StudyHistory:
+        """What this site has done in the study."""
+        return self.store.history
+
+    @property
     def is_out_of_patience(self) -> bool:
         """Whether the totals that this site has opened end the study, by its terms."""
-        opened = [each.counts for each in self.state.evaluations]
+        opened = [each.counts for each in self.history.evaluations]
         return is_out_of_patience(rank_evaluations(self.terms, opened), self.terms.evaluation.patience)
 
     def find_last_part(self, base: int | None = None) -> int | None:
@@ -65,12 +71,12 @@ class StudyContext:
         holds only if the round is applied with this site.
         """
         upto = self.state.base if base is None else base
-        applied = (each.round for each in self.state.applied if self.site in each.sites and each.round <= upto)
+        applied = (each.round for each in self.history.applied if self.site in each.sites and each.round <= upto)
         return max((number for number in applied if self.terms.trains(number)), default=None)
 
     def keep_keys(self, *epochs: int) -> None:
         """Keep the study keys of ``epochs``, and those that others may need, across a restart; no others."""
-        needed = find_epochs_to_keep(self.state.applied, self.launch.names)
+        needed = find_epochs_to_keep(self.history.applied, self.launch.names)
         self.kept.keep_keys(self.epochs.find_held_keys(needed | set(epochs)))
 
     def forget_unneeded_secrets(self) -> None:
@@ -130,7 +136,7 @@ class StudyContext:
 
     def find_totals(self, base: int) -> Evaluated | None:
         """Return the opened totals of the aggregate that made round ``base``; None if it carried none."""
-        return next((each for each in self.state.evaluations if each.opened_in == base), None)
+        return next((each for each in self.history.evaluations if each.opened_in == base), None)
 
     def digest_held_models(self, epoch: int) -> str:
         """Digest the held model and the best one, so that only holders of the epoch's key can compare them."""

@@ -76,7 +76,7 @@ def compute_local_work(
     if not context.terms.training.control_variates:
         return None
     before = dict.fromkeys(context.launch.names, 0)
-    for each in context.state.applied:
+    for each in context.history.applied:
         before.update(zip(each.sites, each.patients, strict=True))
 
     # in the order of names: a sum of floats depends on its order, and every site needs the same bits

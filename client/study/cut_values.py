@@ -17,7 +17,7 @@ from typing import Final
 
 from client.study.card_document import ModelCard, RangeFacts
 from client.study.context import StudyContext
-from client.study.state import AtEdge
+from client.study.history import AtEdge
 from privacy.secure_aggregation.quantise import Quantised
 from privacy.study import Placement
 
@@ -43,8 +43,8 @@ def report_cut_values(context: StudyContext, number: int, quantised: Quantised) 
         _log.info("round %d: %d of %d values of the update beyond the range were cut", number, cut, size)
 
 
-def mark_edge(context: StudyContext, number: int, values: int, size: int) -> tuple[AtEdge, ...]:
-    """Return the study's marks, with one of round ``number`` if its sum has too many ``values`` at the edge.
+def mark_edge(context: StudyContext, number: int, values: int, size: int) -> AtEdge | None:
+    """Mark round ``number`` if its sum has too many ``values`` at the edge; None if it has not.
 
     Run by a site.
 
@@ -56,11 +56,11 @@ def mark_edge(context: StudyContext, number: int, values: int, size: int) -> tup
     """
     distributed = context.terms.privacy.placement is Placement.DISTRIBUTED
     if not values or (not distributed and values < _NOTABLE * size):
-        return context.state.edges
+        return None
     mark = AtEdge(round=number, values=values, of=size)
     if distributed:
         context.ledger.record_incident(context.launch.study, "wrapped-around", describe_mark(context, mark), number)
-    return (*context.state.edges, mark)
+    return mark
 
 
 def describe_mark(context: StudyContext, mark: AtEdge) -> str:
@@ -80,7 +80,7 @@ def make_range_facts(context: StudyContext) -> RangeFacts:
     return RangeFacts(
         value_range="auto" if aggregation.value_range is None else aggregation.value_range,
         bits=aggregation.bits,
-        at_edge=context.state.edges,
+        at_edge=context.history.edges,
     )
 
 

@@ -51,7 +51,7 @@ def require_same_model(context: StudyContext, signed: Mapping[str, Signed[HeldMo
         RefusedError: ``too-few`` if no quorum has signed; ``different-models`` if that is because models differ.
     """
     released = context.state.released
-    if not context.state.applied or (released is not None and released.base == context.state.base):
+    if not context.history.applied or (released is not None and released.base == context.state.base):
         return
     held = _verify_held_models(context, signed)
     own = held.get(context.site)
@@ -67,7 +67,7 @@ def require_same_model(context: StudyContext, signed: Mapping[str, Signed[HeldMo
     if differing := sorted(set(held) - same):
         sentence = f"this site and {', '.join(differing)} hold different models at the end"
         context.ledger.record_incident(context.launch.study, "different-models", sentence, own.base)
-    cohort = context.state.applied[-1].sites
+    cohort = context.history.applied[-1].sites
     quorum, agreeing = context.terms.cohort.compute_quorum(len(cohort)), len(same & set(cohort))
     if agreeing < quorum:
         raise RefusedError(

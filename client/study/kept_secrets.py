@@ -27,7 +27,7 @@ from typing import Annotated, Final, TypeVar
 
 from pydantic import Field
 
-from client.study.state import AppliedRound
+from client.study.history import AppliedRound
 from privacy import labels
 from privacy.base64url import decode_wrapped_key, encode_wrapped_key
 from privacy.canonical import from_canonical, to_canonical

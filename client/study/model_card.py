@@ -53,11 +53,11 @@ def make_card(context: StudyContext, choice: Chosen, model_sha256: str, contract
         figures=list_figures(context.terms.task, context.terms.data),
         rounds=CardRounds(
             planned=context.terms.training.rounds,
-            applied=sum(context.terms.trains(each.round) for each in context.state.applied),
-            sites={str(each.round): each.sites for each in context.state.applied},
+            applied=sum(context.terms.trains(each.round) for each in context.history.applied),
+            sites={str(each.round): each.sites for each in context.history.applied},
         ),
         privacy=_make_privacy_facts(context),
-        evaluation=tuple(_make_evaluation_facts(context, each) for each in context.state.evaluations),
+        evaluation=tuple(_make_evaluation_facts(context, each) for each in context.history.evaluations),
         site=_make_site_facts(context),
         choice=make_choice_facts(context, choice),
         ended=make_end_facts(context),
@@ -226,7 +226,7 @@ def _warn_about_personal_scores(card: ModelCard) -> list[str]:
 
 def _compute_noise_deviation(context: StudyContext, number: int) -> float:
     """Compute the deviation of all sites' noise in the totals of round ``number``, at a scale of 1; 0 without noise."""
-    sites = next(len(each.sites) for each in context.state.applied if each.round == number)
+    sites = next(len(each.sites) for each in context.history.applied if each.round == number)
     # the sites' noises are independent: their variances add up
     return (context.state.evaluation_noise_multiplier or 0.0) * math.sqrt(sites)
 

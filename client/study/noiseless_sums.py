@@ -12,25 +12,23 @@ A round that moves the model by almost nothing is not covered (``docs/threat-mod
 """
 
 from client.study.context import StudyContext
+from client.study.history import NoiselessSum
 from models.parameters.vector import compute_vector_digest as digest_of_model
 from privacy.canonical import compute_digest
 from privacy.errors import RefusedError
 from privacy.refusal_codes import RefusalCode
 
 
-def make_noiseless_sum_change(context: StudyContext, number: int, cohort: tuple[str, ...]) -> dict[str, object]:
-    """Return the change of the state that records a noiseless sum's cohort; empty where the sum has noise.
+def list_noiseless_sum(context: StudyContext, number: int, cohort: tuple[str, ...]) -> list[NoiselessSum]:
+    """List what the history records of a noiseless sum; nothing where the sum has noise, or it is recorded already.
 
     Run by a site that is about to release.
     """
     if not context.terms.opens_without_noise(number, context.state.base):
-        return {}
-    return {
-        "noiseless_sums": {
-            **context.state.noiseless_sums,
-            digest_of_model(context.store.read_model()): compute_digest(cohort),
-        }
-    }
+        return []
+    model, digest = digest_of_model(context.store.read_model()), compute_digest(cohort)
+    known = context.history.noiseless_sums.get(model) == digest
+    return [] if known else [NoiselessSum(model=model, cohort=digest)]
 
 
 def require_same_cohort(context: StudyContext, number: int, cohort: tuple[str, ...]) -> None:
@@ -41,9 +39,9 @@ def require_same_cohort(context: StudyContext, number: int, cohort: tuple[str, .
     Raises:
         RefusedError: ``release-refused``: it has released a noiseless sum from this model in another cohort.
     """
-    if not context.state.noiseless_sums or not context.terms.opens_without_noise(number, context.state.base):
+    if not context.history.noiseless_sums or not context.terms.opens_without_noise(number, context.state.base):
         return
-    before = context.state.noiseless_sums.get(digest_of_model(context.store.read_model()))
+    before = context.history.noiseless_sums.get(digest_of_model(context.store.read_model()))
     if before is not None and before != compute_digest(cohort):
         raise RefusedError(
             RefusalCode.RELEASE_REFUSED,

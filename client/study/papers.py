@@ -37,7 +37,7 @@ def list_papers(home: SiteFolder, ledger: Ledger) -> Iterator[Paper]:
             launch=store.signed_launch,
             coordinator=coordinator,
             figures=list_figures(store.launch.terms.task, store.launch.terms.data),
-            scores=tuple(_make_scores(store.launch.terms, each) for each in store.state.evaluations),
+            scores=tuple(_make_scores(store.launch.terms, each) for each in store.history.evaluations),
         )
 
 

@@ -38,14 +38,14 @@ def choose_model(context: StudyContext) -> Chosen:
     best, kept = context.state.best, context.store.read_best()
     if best is not None and kept is not None:
         return Chosen(best.round, kept)
-    trained = [each.round for each in context.state.applied if context.terms.trains(each.round)]
+    trained = [each.round for each in context.history.applied if context.terms.trains(each.round)]
     averaged = context.terms.release.model is Choice.AVERAGE
     return Chosen(max(trained, default=0), context.store.read_average() if averaged else context.store.read_model())
 
 
 def make_choice_facts(context: StudyContext, choice: Chosen) -> ChoiceFacts:
     """Return which model is released, and by which figure of which totals it was chosen."""
-    terms, totals = context.terms, {each.round: each.counts for each in context.state.evaluations}
+    terms, totals = context.terms, {each.round: each.counts for each in context.history.evaluations}
     task, counts = make_task(terms.task, terms.data), totals.get(choice.round)
     first = task.figures[0].name
     return ChoiceFacts(

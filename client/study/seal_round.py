@@ -21,7 +21,7 @@ from client.study.context import StudyContext
 from client.study.kept_secrets import KeptAttempt
 from client.study.key_epochs import EpochLostError
 from client.study.local_round import RoundWork
-from client.study.noiseless_sums import make_noiseless_sum_change
+from client.study.noiseless_sums import list_noiseless_sum
 from client.study.shared_counts import record_cohort
 from client.study.state import ReleasedSeed
 from client.study.witness_peers import require_consistent_heads, require_no_refused
@@ -213,10 +213,10 @@ def release_mask(context: StudyContext, attempt: SealedAttempt | None, request: 
         record_cohort(context, attempt.kept.cohort)
     # durable before the seed leaves: after a crash no second attempt of the round is released
     context.store.save(
+        *list_noiseless_sum(context, request.round, attempt.kept.cohort),
         released=ReleasedSeed(
             round=request.round, attempt=request.attempt, cohort=attempt.kept.cohort, base=own.view.base
         ),
-        **make_noiseless_sum_change(context, request.round, attempt.kept.cohort),
     )
     return Released(round=request.round, attempt=request.attempt, seed=attempt.kept.own_seed)
 

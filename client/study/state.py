@@ -1,10 +1,12 @@
-"""Define the state of a study at a site, as ``state.json`` holds it."""
+"""Define the state of a study at a site, as ``state.json`` holds it.
 
-from pydantic import Field
+It is replaced whole at every change, so nothing in it grows with the rounds; what does is in ``history.jsonl``
+(``client/study/history.py``).
+"""
 
 from client.site.registry import Registration
+from client.study.history import HistoryMark
 from privacy.document import Document
-from privacy.protocol.headers import Evaluated
 
 
 class ReleasedSeed(Document):
@@ -28,28 +30,11 @@ class Counted(Document):
     honest: int = 0
 
 
-class AppliedRound(Document):
-    """A round whose aggregate this site has opened: its key epoch, its sites, their public patient counts."""
-
-    round: int
-    epoch: int
-    sites: tuple[str, ...]
-    patients: tuple[int, ...]
-
-
 class BestModel(Document):
     """The best evaluated model so far: that after ``round``, by ``models/federated/early_stopping.py``."""
 
     round: int
     sha256: str
-
-
-class AtEdge(Document):
-    """A round whose opened sum has ``values`` of its ``of`` values at the edge: the range does not hold them."""
-
-    round: int
-    values: int
-    of: int
 
 
 class StudyState(Document):
@@ -66,16 +51,13 @@ class StudyState(Document):
     reference: int | None = None
     halvings: int = 0
     """How often the terms' value range is halved in the next round."""
-    edges: tuple[AtEdge, ...] = ()
     noise_multiplier: float | None = None
     evaluation_noise_multiplier: float | None = None
     released: ReleasedSeed | None = None
-    noiseless_sums: dict[str, str] = Field(default_factory=dict)
-    """For each model, by digest, the digest of the one cohort in which a sum without noise was released from it."""
     counted: Counted | None = None
-    evaluations: tuple[Evaluated, ...] = ()
     best: BestModel | None = None
-    applied: tuple[AppliedRound, ...] = ()
+    history: HistoryMark = HistoryMark()
+    """How much of ``history.jsonl`` holds."""
     ended_epochs: tuple[int, ...] = ()
     """Key epochs of which an aggregate did not open here: their keys are not used again."""
     longest_round_minutes: float = 0.0

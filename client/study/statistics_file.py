@@ -17,7 +17,7 @@ def write_statistics(context: "StudyContext") -> None:
 
     Run by a site at the end. Every site that was in the same cohort writes the same bytes.
     """
-    for totals in context.state.evaluations:
-        sites = next(each.sites for each in context.state.applied if each.round == totals.opened_in)
+    for totals in context.history.evaluations:
+        sites = next(each.sites for each in context.history.applied if each.round == totals.opened_in)
         document = describe_statistics(context.launch.study, context.terms, totals.counts, sites)
         replace_file(context.store.folder / STATISTICS_FILE, document.to_bytes() + b"\n", StorageError)

@@ -2,6 +2,7 @@
 
 * ``launch.json``: what was admitted.
 * ``state.json``: how far this site has come; replaced whole, so it is always consistent.
+* ``history.jsonl``: a line for each applied round; ``client/study/history.py``.
 * ``model-NNNNN.f64``: the shared model after round NNNNN, the shared control variate where there is one, the
   optimiser's moments, and the clipping norm where it adapts; little-endian float64.
 * ``best-NNNNN.f64``: the best evaluated model so far, that after round NNNNN, where the terms release the best one.
@@ -35,6 +36,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from client.study.history import Line, StudyHistory, take_out_of_state
 from client.study.round_files import (
     SharedVectors,
     build_best_path,
@@ -49,13 +51,15 @@ from client.study.round_files import (
 from client.study.state import BestModel, Counted, StudyState
 from models.federated.server_optimiser import make_optimiser
 from models.parameters.vector import Vector, compute_vector_digest, get_vector_bytes
-from privacy.document import Document, read_document
+from privacy.document import Document, parse, read_document, read_value
 from privacy.errors import SiteConfigError, StorageError
 from privacy.files import replace_file
 from privacy.study import Terms
 from privacy.study.launch import Launch, SignedLaunch
 
 LAUNCH_FILE: Final = "launch.json"
+STATE_FILE: Final = "state.json"
+_RESTORE: Final = "restore the study's folder from backup"
 
 D = TypeVar("D", bound=Document)
 
@@ -68,7 +72,7 @@ class StudyStore:
         self._vectors = SharedVectors()
         self.signed_launch: SignedLaunch = self._read_document(LAUNCH_FILE, SignedLaunch)
         self.launch: Launch = self.signed_launch.statement
-        self.state: StudyState = self._read_document("state.json", StudyState)
+        self.state, self.history = read_state(folder)
 
     @classmethod
     def create(cls, folder: Path, launch: SignedLaunch, state: StudyState, model: Vector) -> "StudyStore":
@@ -76,19 +80,24 @@ class StudyStore:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(folder / LAUNCH_FILE, launch.to_bytes(), StorageError)
         replace_file(build_model_path(folder, 0), get_vector_bytes(model), StorageError)
-        replace_file(folder / "state.json", state.to_bytes(), StorageError)
+        replace_file(folder / STATE_FILE, state.to_bytes(), StorageError)
         return cls(folder)
 
     @staticmethod
     def exists(folder: Path) -> bool:
         """Return whether the study has begun here."""
-        return (folder / "state.json").exists()
+        return (folder / STATE_FILE).exists()
 
-    def save(self, **changes: object) -> None:
-        """Change the state; durable when this returns."""
-        state = StudyState.model_validate({**self.state.model_dump(), **changes})
-        replace_file(self._folder / "state.json", state.to_bytes(), StorageError)
+    def save(self, *lines: Line, **changes: object) -> None:
+        """Change the state, and add ``lines`` to the history; both hold, and are durable, when this returns.
+
+        A crash before that leaves the state and the history as they were.
+        """
+        mark = self.history.write(lines)
+        state = StudyState.model_validate({**self.state.model_dump(), **changes, "history": mark})
+        replace_file(self._folder / STATE_FILE, state.to_bytes(), StorageError)
         self.state = state
+        self.history.take_in(lines)
 
     def read_model(self) -> Vector:
         """Read the shared model this site has reached; (P,).
@@ -160,12 +169,17 @@ class StudyStore:
             else SharedVectors().read(build_best_path(self._folder, best.round), best.round, best.sha256)
         )
 
-    def advance(self, shared: Vector, base: int, clipping_norm: float | None = None, **changes: object) -> None:
-        """Store the next shared model, moments and norm, then the state that names them; then remove older ones."""
+    def advance(
+        self, shared: Vector, base: int, clipping_norm: float | None = None, *lines: Line, **changes: object
+    ) -> None:
+        """Store the next shared model, moments and norm, then the state that names them; then remove older ones.
+
+        ``lines`` are added to the history.
+        """
         before = self.state.base
         shared = _append_norm(self.launch.terms, shared, clipping_norm)
         replace_file(build_model_path(self._folder, base), get_vector_bytes(shared), StorageError)
-        self.save(base=base, model_sha256=compute_vector_digest(shared), **changes)
+        self.save(*lines, base=base, model_sha256=compute_vector_digest(shared), **changes)
         if before != base:
             build_model_path(self._folder, before).unlink(missing_ok=True)
         for pattern in ("update-*.npz", "draw-*.key", "totals-*.key"):
@@ -310,7 +324,7 @@ class StudyStore:
         return self._folder
 
     def _read_document(self, name: str, kind: type[D]) -> D:
-        return read_document(self._folder / name, kind, SiteConfigError, "restore the study's folder from backup")
+        return read_document(self._folder / name, kind, SiteConfigError, _RESTORE)
 
     def _build_update_path(self, number: int) -> Path:
         return self._folder / f"update-{number:05d}.npz"
@@ -329,6 +343,24 @@ class StudyStore:
 
     def _build_totals_path(self, base: int) -> Path:
         return self._folder / f"totals-{base:05d}.key"
+
+
+def read_state(folder: Path) -> tuple[StudyState, StudyHistory]:
+    """Read how far the site has come in the study of ``folder``, and what it has done in it.
+
+    Raises:
+        SiteConfigError: the state or the history cannot be read.
+    """
+    path = folder / STATE_FILE
+    value = read_value(path, SiteConfigError, _RESTORE)
+    try:
+        lines = take_out_of_state(value) if isinstance(value, dict) else None
+    except SiteConfigError as error:
+        raise SiteConfigError(f"{path}: cannot be used: {error}; {_RESTORE}") from None
+    state = parse(value, StudyState, SiteConfigError, str(path))
+    if lines is None:
+        return state, StudyHistory.read(folder, state.history)
+    return state, StudyHistory.take_over(folder, lines)
 
 
 def make_first_shared(terms: Terms, model: Vector) -> Vector:

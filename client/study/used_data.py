@@ -11,9 +11,7 @@ from pathlib import Path
 from client.data.conversion.kept_snapshots import remove_unused
 from client.site.folder import SiteFolder
 from client.study.held_budget import list_open_studies
-from client.study.state import StudyState
-from privacy.document import read_document
-from privacy.errors import SiteConfigError
+from client.study.store import STATE_FILE, read_state
 
 
 def remove_unused_snapshots(home: SiteFolder) -> int:
@@ -37,9 +35,9 @@ def list_used_files(home: SiteFolder) -> set[Path]:
     with home.open_ledger() as ledger:
         in_progress = list_open_studies(ledger.copy_state())
     for study in in_progress:
-        path = home.find_study_folder(study) / "state.json"
+        path = home.find_study_folder(study) / STATE_FILE
         if path.exists():  # else a crash interrupted its admission, which begins again with what is registered then
-            state = read_document(path, StudyState, SiteConfigError, "restore it from your backup")
+            state, _ = read_state(path.parent)
             registrations.append(state.registration)
     return {Path(file) for each in registrations for file in (each.train, each.test)}
 

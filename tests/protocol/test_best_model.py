@@ -45,7 +45,7 @@ def run_watching(simulator: Simulator, name: str = "ash") -> dict[int, Vector]:
 
 def best_round(simulator: Simulator, name: str) -> int:
     """By scikit-learn's figures of what was opened; the earliest of the best."""
-    opened = {each.round: figure(each.counts) for each in simulator.state(name).evaluations}
+    opened = {each.round: figure(each.counts) for each in simulator.history(name).evaluations}
     figures = {number: value for number, value in opened.items() if value is not None}
     return min(number for number, value in figures.items() if value > max(figures.values()) - 1e-12)
 

@@ -25,7 +25,7 @@ def test_site_back_after_several_rounds_opens_them_in_order_and_seals_again(foun
     simulator.run(seconds=5)
     require_finished(simulator)
     require_safe(simulator)
-    assert [applied.round for applied in simulator.state("elm").applied] == [1, 2, 3, 4, 5, 6, 7]
+    assert [applied.round for applied in simulator.history("elm").applied] == [1, 2, 3, 4, 5, 6, 7]
     assert "elm" in committed(simulator)[7].committed.cohort
     assert committed(simulator)[7].committed.epoch > committed(simulator)[2].committed.epoch
     assert ("elm", 3) not in simulator.trained
@@ -50,7 +50,7 @@ def test_site_that_lacks_more_keys_than_go_with_an_epoch_gets_them_in_several(
     require_finished(simulator)
     require_safe(simulator)
     assert simulator.journal.read_history().out == {}
-    assert [applied.round for applied in simulator.state("elm").applied] == list(range(1, 13))
+    assert [applied.round for applied in simulator.history("elm").applied] == list(range(1, 13))
 
 
 def test_site_that_joins_late_gets_keys_of_an_epoch_that_includes_it(found: Found) -> None:

@@ -94,9 +94,10 @@ def require_promises_kept(simulator: Simulator, faults: list[tuple[str, object]]
     history = simulator.journal.read_history()
     if history.stopped is None:
         require_finished(simulator, *history.closed)
-        states = [simulator.state(name) for name in history.closed]
-        assert all((state.evaluations, state.best) == (states[0].evaluations, states[0].best) for state in states)
-        opened = rank_evaluations(simulator.terms, [each.counts for each in states[0].evaluations])
+        evaluations, *others = [simulator.history(name).evaluations for name in history.closed]
+        assert all(other == evaluations for other in others)
+        assert len({simulator.state(name).best for name in history.closed}) == 1
+        opened = rank_evaluations(simulator.terms, [each.counts for each in evaluations])
         patience = simulator.terms.evaluation.patience
         assert not any(is_out_of_patience(opened[:seen], patience) for seen in range(len(opened)))
         over = max([*history.committed, *history.void]) == simulator.terms.last_round

@@ -164,7 +164,7 @@ def test_key_of_a_round_that_a_site_missed_is_kept_by_the_others_until_it_is_bac
     require_finished(simulator)
     require_safe(simulator)
     assert "elm" in committed(simulator)[7].committed.cohort
-    assert [each.round for each in simulator.state("elm").applied] == sorted(committed(simulator))
+    assert [each.round for each in simulator.history("elm").applied] == sorted(committed(simulator))
 
 
 @pytest.mark.parametrize("damage", ["cut short", "of another study", "of another purpose"])

@@ -87,7 +87,7 @@ def test_figures_are_told_to_whoever_watches_once_each_also_after_a_restart(foun
     told = [note for note in simulator.journal.read_notes() if isinstance(note, FiguresOpened)]
     assert [note.after_round for note in told] == [1, 2]
     own = BinaryTask().compute_figures(
-        simulator.state("ash").evaluations[0].counts, simulator.terms.evaluation.bins
+        simulator.history("ash").evaluations[0].counts, simulator.terms.evaluation.bins
     )
     assert {name: each.value for name, each in told[0].figures.items()} == own
 

@@ -52,7 +52,7 @@ def last_exchange(simulator: Simulator, name: str) -> int:
     assert patience is not None
     best: float | None = None
     waited = 0
-    for each in simulator.state(name).evaluations:
+    for each in simulator.history(name).evaluations:
         found = figure(each.counts)
         if found is not None and (best is None or found > best + 1e-12):
             best, waited = found, 0
@@ -86,10 +86,10 @@ def test_study_ends_after_the_exchange_that_brings_the_last_straw(found: Found) 
     simulator.run()
     assert require_ended_by_rule(simulator) == 4
     for name in FOUR:
-        state = simulator.state(name)
-        assert [(each.round, each.opened_in) for each in state.evaluations] == [(1, 2), (2, 3), (3, 4)]
-        assert [each.round for each in state.applied] == [1, 2, 3, 4]
-        assert state.closed
+        history = simulator.history(name)
+        assert [(each.round, each.opened_in) for each in history.evaluations] == [(1, 2), (2, 3), (3, 4)]
+        assert [each.round for each in history.applied] == [1, 2, 3, 4]
+        assert simulator.state(name).closed
         card = (simulator.homes[name].find_study_folder(simulator.study) / "release" / "card.md").read_text()
         assert "| ended | early, after round 4 of 6: 2 evaluations brought no better AUROC" in card
 
@@ -123,7 +123,7 @@ def test_what_an_early_end_leaves_unused_goes_back_to_the_grant(found: Found) ->
         allowed = sum(body.charge for body in bodies if isinstance(body, Allow))
         spent = [body.charge or 0 for body in bodies if isinstance(body, Reserve | Evaluate)]
         returned = [body.charge for body in bodies if isinstance(body, Return)]
-        assert len(spent) == (end if end <= 8 else 8) + len(simulator.state(name).evaluations)
+        assert len(spent) == (end if end <= 8 else 8) + len(simulator.history(name).evaluations)
         assert returned == [allowed - sum(spent)]
         assert (returned[0] > 0) == (end < simulator.terms.last_round)
         grant = budget(simulator, name).grants[0]
@@ -227,7 +227,7 @@ def test_site_away_for_several_evaluations_catches_up_and_ends_with_the_others(f
     simulator.transport.cut_off.clear()
     simulator.run(seconds=5)
     assert require_ended_by_rule(simulator) >= 7
-    assert simulator.state("elm").evaluations == simulator.state("ash").evaluations
+    assert simulator.history("elm").evaluations == simulator.history("ash").evaluations
 
 
 def test_members_restarted_while_they_open_do_not_keep_the_study_from_ending(found: Found) -> None:
@@ -265,7 +265,7 @@ def test_void_exchange_brings_its_totals_one_exchange_later(found: Found) -> Non
     simulator.run(seconds=5)
     require_ended_by_rule(simulator)
     assert simulator.journal.read_history().void == {2}
-    first = simulator.state("ash").evaluations[0]
+    first = simulator.history("ash").evaluations[0]
     assert (first.round, first.opened_in) == (1, 3)
     for name in simulator.names:
         paid_for = [entry.body.round for entry in simulator.entries(name, "evaluate")]  # type: ignore[attr-defined]
@@ -309,7 +309,7 @@ def test_totals_that_ended_the_study_are_read_back_from_the_journal(found: Found
     simulator = found(still())
     simulator.run()
     for number, evaluated in simulator.journal.read_history().totals.items():
-        assert evaluated == simulator.state("ash").evaluations[number - 2]
+        assert evaluated == simulator.history("ash").evaluations[number - 2]
         assert TotalsOpened(evaluated=evaluated).kind == "totals-opened"
 
 

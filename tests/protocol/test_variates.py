@@ -95,7 +95,7 @@ def scaffold(
 def effective(simulator: Simulator, name: str) -> Vector:
     """The own variate by which a site corrects its next round."""
     store = simulator.store(name)
-    mine = [each.round for each in store.state.applied if name in each.sites]
+    mine = [each.round for each in store.history.applied if name in each.sites]
     return store.read_variate(mine[-1]) if mine else np.zeros(store.launch.parameters)
 
 

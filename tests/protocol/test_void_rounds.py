@@ -22,7 +22,7 @@ def test_site_away_until_the_release_is_over_makes_the_round_void_and_is_forgive
     require_safe(simulator)
     paid = [entry.body.round for entry in simulator.entries("ash", "settle")]  # type: ignore[attr-defined]
     assert paid == [1, 2, 3, 4, 5, 6], "a void round is paid"
-    assert [applied.round for applied in simulator.state("ash").applied] == [1, 3, 4, 5, 6]
+    assert [applied.round for applied in simulator.history("ash").applied] == [1, 3, 4, 5, 6]
 
 
 def test_three_sites_wait_for_the_one_that_made_a_round_void_and_go_on_by_themselves(found: Found) -> None:

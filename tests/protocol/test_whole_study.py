@@ -140,7 +140,7 @@ def test_totals_are_opened_after_every_second_round_and_the_last(found: Found) -
     simulator.run()
     require_finished(simulator)
     for name in simulator.names:
-        opened = [(each.round, each.opened_in) for each in simulator.state(name).evaluations]
+        opened = [(each.round, each.opened_in) for each in simulator.history(name).evaluations]
         assert opened == [(2, 3), (4, 5), (5, 6)]
         assert [entry.body.round for entry in simulator.entries(name, "evaluate")] == [2, 4, 5]  # type: ignore[attr-defined]
     assert simulator.trained.keys() == {(name, number) for name in simulator.names for number in range(1, 6)}

@@ -19,13 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from client.data.adapters.delimited import (
-    DELIMITERS,
-    EMPTY,
-    MAX_FIELD,
-    DelimitedRows,
-    read_lines,
-)
+from client.data.adapters.delimited import DELIMITERS, EMPTY, MAX_FIELD, DelimitedRows, read_lines
 from client.data.adapters.hashed_file import HashedFile, require_regular_file
 from client.data.adapters.rows import clean_text, describe_absent_columns, simplify_spelling
 from client.data.mistakes import MAX_PLACES, Mistake, Place

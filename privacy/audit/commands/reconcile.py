@@ -20,11 +20,7 @@ import click
 
 from privacy.audit.read_ledger import read_ledger
 from privacy.audit.site_ledger import Discrepancy, SiteLedger, Weight, make_contradiction, make_remark
-from privacy.audit.site_witnesses import (
-    compare_site_testimony,
-    compare_witnesses,
-    find_newest_seen,
-)
+from privacy.audit.site_witnesses import compare_site_testimony, compare_witnesses, find_newest_seen
 from privacy.command_line import print_json, print_text
 from privacy.errors import ContradictionError
 from privacy.keys import PublicKey

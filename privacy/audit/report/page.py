@@ -30,14 +30,7 @@ from privacy.audit.report.formatting import (
 from privacy.audit.report.html import Content, Markup, join_content, render_element, render_head
 from privacy.audit.report.population_section import render_population
 from privacy.audit.report.study_section import SecondFigure, render_notes_table
-from privacy.audit.report.timeline import (
-    Approval,
-    Decision,
-    KeyInUse,
-    PopulationTimeline,
-    Timeline,
-    WitnessedHeads,
-)
+from privacy.audit.report.timeline import Approval, Decision, KeyInUse, PopulationTimeline, Timeline, WitnessedHeads
 from privacy.keys import PublicKey
 from privacy.ledger.entries import BODIES, About, Choice
 

@@ -84,7 +84,19 @@ def test_mistake_ends_the_script_without_a_traceback(
 
 
 def test_command_line_starts_without_the_heavy_libraries() -> None:
-    heavy = ("torch", "flwr", "opacus", "tenseal", "pandas", "sklearn", "dp_accounting", "grpc", "httpx", "rich", "scipy")
+    heavy = (
+        "torch",
+        "flwr",
+        "opacus",
+        "tenseal",
+        "pandas",
+        "sklearn",
+        "dp_accounting",
+        "grpc",
+        "httpx",
+        "rich",
+        "scipy",
+    )
     check = f"import sys, client.cli; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", check], text=True).strip() == "[]"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from client.study.history import AppliedRound
 from client.study.kept_secrets import (
     ATTEMPT_FILE,
     KEYS_FILE,
@@ -13,7 +14,6 @@ from client.study.kept_secrets import (
     find_epochs_to_keep,
     forget_kept_secrets,
 )
-from client.study.state import AppliedRound
 from privacy.errors import StorageError
 from privacy.keys import SigningKey
 from privacy.protocol.envelope import read_body

@@ -8,8 +8,9 @@ import pytest
 
 from benchmarks.small_study import small_terms
 from client.site.registry import Registration
-from client.study.state import AppliedRound, Counted, ReleasedSeed, StudyState
-from client.study.store import StudyStore
+from client.study.history import AppliedRound
+from client.study.state import Counted, ReleasedSeed, StudyState
+from client.study.store import StudyStore, read_state
 from models.parameters.vector import Vector, compute_vector_digest
 from privacy.errors import KeyFileError, SiteConfigError
 from tests.privacy.launch_makers import golden_launch
@@ -59,14 +60,15 @@ def test_study_exists_once_its_state_is_written(tmp_path: Path) -> None:
 
 def test_saved_state_is_there_after_a_restart(store: StudyStore) -> None:
     store.save(
+        AppliedRound(round=1, epoch=1, sites=("ash", "birch", "cedar"), patients=(60, 70, 80)),
         reference=70,
         released=ReleasedSeed(round=1, attempt=2, cohort=("ash", "birch", "cedar"), base=0),
         counted=Counted(base=0, counts=(1, 2)),
-        applied=(AppliedRound(round=1, epoch=1, sites=("ash", "birch", "cedar"), patients=(60, 70, 80)),),
         closed=True,
     )
-    again = StudyStore(store.folder).state
+    again, history = read_state(store.folder)
     assert again == store.state
+    assert history.applied == store.history.applied
     assert again.released is not None
     assert (again.released.attempt, again.reference, again.noise_multiplier) == (2, 70, 1.5)
 
@@ -262,8 +264,8 @@ def test_nothing_kept_is_a_key_of_an_epoch_or_a_seed(store: StudyStore) -> None:
     """The state's fields are a closed list: what outlives a restart of seeds and keys is encrypted, beside it."""
     assert set(StudyState.model_fields) == {
         "base", "model_sha256", "patients", "reference", "noise_multiplier", "evaluation_noise_multiplier",
-        "released", "counted", "evaluations", "applied", "closed", "registration", "objections", "halvings",
-        "best", "edges", "ended_epochs", "noiseless_sums", "longest_round_minutes", "withheld",
+        "released", "counted", "history", "closed", "registration", "objections", "halvings",
+        "best", "ended_epochs", "longest_round_minutes", "withheld",
     }  # fmt: skip
     assert set(ReleasedSeed.model_fields) == {"round", "attempt", "cohort", "base"}
     assert sorted(os.listdir(store.folder)) == ["launch.json", "model-00000.f64", "state.json"]

@@ -430,7 +430,19 @@ def test_watch_of_a_study_that_stands_still_ends_with_its_reason(folder: Path) -
 
 
 def test_command_line_starts_without_the_heavy_libraries() -> None:
-    heavy = ("torch", "flwr", "opacus", "tenseal", "pandas", "sklearn", "dp_accounting", "grpc", "httpx", "rich", "scipy")
+    heavy = (
+        "torch",
+        "flwr",
+        "opacus",
+        "tenseal",
+        "pandas",
+        "sklearn",
+        "dp_accounting",
+        "grpc",
+        "httpx",
+        "rich",
+        "scipy",
+    )
     check = f"import sys, server.cli, privacy.audit.cli; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", check], text=True).strip() == "[]"
 

@@ -11,11 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from client.data.adapters.expression import Layout
-from client.data.adapters.similarity_matrix import (
-    SimilarityMatrix,
-    read_similarity_arrays,
-    read_similarity_table,
-)
+from client.data.adapters.similarity_matrix import SimilarityMatrix, read_similarity_arrays, read_similarity_table
 from privacy.errors import DataError
 from tests.client.data.conversion.converting import SHARED
 
