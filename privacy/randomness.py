@@ -7,6 +7,8 @@ Rules:
 * With the same derived key (:mod:`privacy.key_derivation`) two sites draw the same masks.
 * Normal deviates are computed by Box-Muller from 52-bit uniforms. ``docs/privacy.md`` says what that means for the
   floating-point attack.
+* Normal deviates are computed in blocks, each from bytes of its own. So several threads may compute them
+  (:meth:`KeyStream.divide_normals`), and they are the same to the bit, however many threads there are.
 
 Sources: NIST SP 800-38A, section 6.5 (counter mode); Box and Muller 1958.
 """
@@ -14,6 +16,8 @@ Sources: NIST SP 800-38A, section 6.5 (counter mode); Box and Muller 1958.
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +26,9 @@ from numpy.typing import NDArray
 
 KEY_BYTES: Final = 32
 _CHUNK: Final = 1 << 20  # values drawn at a time, so that a large draw needs little extra memory
-_PAIRS: Final = 1 << 14  # pairs of normals computed at a time: they stay in the processor's cache
+_BLOCK: Final = 1 << 15  # normals computed at a time, an even number: they stay in the processor's cache
+_COUNTER_BYTES: Final = 16  # of the keystream for each value of the counter
+_ZEROS: Final = bytes(1 << 18)  # what is encrypted: a block of normals takes as many bytes
 _ONE: Final = np.uint64(0x3FF << 52)  # sign and exponent of the floats in [1, 2)
 
 
@@ -36,15 +42,17 @@ class KeyStream:
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise ValueError(f"a stream's key has {KEY_BYTES} bytes, got {len(key)}")
-        self._cipher = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
+        self._key = key
+        self._move(0)
 
     def draw_bytes(self, count: int) -> bytes:
         """Return the next ``count`` bytes."""
+        self._position += count
         return self._cipher.update(bytes(count))
 
     def draw_words(self, count: int) -> NDArray[np.uint64]:
         """Return the next ``count`` uniform 64-bit words; (count,)."""
-        return np.frombuffer(self.draw_bytes(8 * count), dtype="<u8").astype(np.uint64)
+        return self._draw_words_into(_make_room(count), count)
 
     def draw_below(self, bound: int, count: int) -> NDArray[np.uint64]:
         """Draw ``count`` integers uniform in [0, bound); (count,).
@@ -72,12 +80,7 @@ class KeyStream:
 
         The top 52 bits of a word become the fraction of a float in [1, 2). One exact subtraction does the rest.
         """
-        words = self.draw_words(count)
-        np.right_shift(words, np.uint64(12), out=words)
-        np.bitwise_or(words, _ONE, out=words)
-        drawn = words.view(np.float64)
-        drawn -= 1.0 - 2.0**-53
-        return drawn
+        return _turn_uniform(self.draw_words(count))
 
     def draw_normal(self, count: int) -> NDArray[np.float64]:
         """Draw ``count`` standard normal deviates in double precision (Box and Muller 1958); (count,).
@@ -86,21 +89,97 @@ class KeyStream:
         sqrt(2 * 53 * ln 2) = 8.57; beyond it a normal deviate lies with probability 1e-17.
         """
         drawn = np.empty(count, dtype=np.float64)
-        with _load_vector_functions() as functions:
-            for start in range(0, count, 2 * _PAIRS):
-                part = drawn[start : start + 2 * _PAIRS]
-                pairs = (len(part) + 1) // 2
-                uniform = functions.from_numpy(self.draw_uniform(2 * pairs))
-                radius = uniform[:pairs].log_().mul_(-2.0).sqrt_()
-                angle = uniform[pairs:].mul_(2.0 * np.pi)
-                filled, rest = functions.from_numpy(part), len(part) - pairs
-                functions.cos(angle, out=filled[:pairs]).mul_(radius)
-                functions.sin(angle[:rest], out=filled[pairs:]).mul_(radius[:rest])
+        with load_vector_functions() as functions:
+            room = _make_room(min(count + 1, _BLOCK))
+            for start in range(0, count, _BLOCK):
+                self._fill_normals(drawn[start : start + _BLOCK], room, functions)
         return drawn
+
+    def divide_normals(self, count: int, parts: int) -> "list[NormalPart]":
+        """Divide the next ``count`` normal deviates into at most ``parts``, for as many threads.
+
+        Together they are what :meth:`draw_normal` would have drawn. The stream continues behind them.
+        """
+        blocks = -(-count // _BLOCK)
+        cuts = [min(count, _BLOCK * (blocks * part // parts)) for part in range(parts + 1)]
+        begin, divided = self._position, []
+        for start, stop in pairwise(cuts):
+            if start < stop:
+                # whole blocks lie before, and a deviate of a whole block takes one word
+                divided.append(NormalPart(start, stop, self._key, begin + 8 * start))
+        self._move(begin + 8 * (count + count % 2))
+        return divided
+
+    def _draw_words_into(self, room: NDArray[np.uint8], count: int) -> NDArray[np.uint64]:
+        """Return the next ``count`` words, in the memory of ``room``."""
+        self._position += 8 * count
+        zeros = _ZEROS[: 8 * count] if 8 * count <= len(_ZEROS) else bytes(8 * count)
+        self._cipher.update_into(zeros, memoryview(room))
+        return room[: 8 * count].view("<u8").astype(np.uint64, copy=False)
+
+    def _fill_normals(self, filled: NDArray[np.float64], room: NDArray[np.uint8], functions: Any) -> None:
+        """Fill at most one block with normal deviates; the memory of ``room`` is overwritten."""
+        pairs = (len(filled) + 1) // 2
+        uniform = _turn_uniform(self._draw_words_into(room, 2 * pairs))
+        radius, angle = functions.from_numpy(uniform[:pairs]), functions.from_numpy(uniform[pairs:])
+        radius.log_().mul_(-2.0)
+        np.sqrt(uniform[:pairs], out=uniform[:pairs])  # as exact as torch's, in less time
+        angle.mul_(2.0 * np.pi)
+        into, rest = functions.from_numpy(filled), len(filled) - pairs
+        functions.cos(angle, out=into[:pairs]).mul_(radius)
+        functions.sin(angle[:rest], out=into[pairs:]).mul_(radius[:rest])
+
+    def _move(self, position: int) -> None:
+        """Continue at byte ``position`` of the keystream."""
+        counter, inside = divmod(position, _COUNTER_BYTES)
+        nonce = counter.to_bytes(_COUNTER_BYTES, "big")
+        self._cipher = Cipher(algorithms.AES256(self._key), modes.CTR(nonce)).encryptor()
+        self._cipher.update(bytes(inside))
+        self._position = position
+
+
+@dataclass(frozen=True, repr=False)
+class NormalPart:
+    """Some of the normal deviates that a stream divided: those from ``start`` to ``stop``."""
+
+    start: int
+    stop: int
+    _key: bytes
+    _position: int
+
+    def draw(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield places and deviates block by block, in any thread. Use each before the next, whose memory it shares.
+
+        They are the same ones every time, so call it once.
+        """
+        stream = KeyStream(self._key)
+        stream._move(self._position)
+        size = min(_BLOCK, self.stop - self.start)
+        room, filled = _make_room(size + 1), np.empty(size, dtype=np.float64)
+        with load_vector_functions() as functions:
+            for start in range(self.start, self.stop, _BLOCK):
+                place = slice(start, min(start + _BLOCK, self.stop))
+                some = filled[: place.stop - place.start]
+                stream._fill_normals(some, room, functions)
+                yield place, some
+
+
+def _make_room(words: int) -> NDArray[np.uint8]:
+    """Return memory for so many words; the cipher asks for nearly one value of its counter more."""
+    return np.empty(8 * words + _COUNTER_BYTES, dtype=np.uint8)
+
+
+def _turn_uniform(words: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Turn words into uniform floats, in their memory."""
+    np.right_shift(words, np.uint64(12), out=words)
+    np.bitwise_or(words, _ONE, out=words)
+    drawn = words.view(np.float64)
+    drawn -= 1.0 - 2.0**-53
+    return drawn
 
 
 @contextlib.contextmanager
-def _load_vector_functions() -> Iterator[Any]:
+def load_vector_functions() -> Iterator[Any]:
     """Yield torch, restricted to one thread so that it never divides a block.
 
     Its sine and cosine take a tenth of numpy's time. It is imported here because most callers of a stream do not

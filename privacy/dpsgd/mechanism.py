@@ -3,6 +3,7 @@
 Source: Abadi et al. 2016, "Deep learning with differential privacy", with patients drawn instead of records.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,9 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from privacy.randomness import KeyStream
+from privacy.randomness import KeyStream, NormalPart, load_vector_functions
 
-_SLICE: Final = 1 << 15  # parameters that get their noise at once: one block of the stream, too small for threads
 _NORMS: Final = (1e-30, 1e30)  # clipping norms for which a float32 sum keeps its digits
 
 
@@ -54,7 +54,23 @@ def sample_patients(patients: int, rate: float, stream: KeyStream) -> NDArray[np
 
 
 def add_noise(total: torch.Tensor, deviation: float, stream: KeyStream) -> None:
-    """Add independent Gaussian noise of standard deviation ``deviation`` to every entry of ``total`` (P,)."""
-    for part in torch.split(total, _SLICE):
-        noise = torch.from_numpy(stream.draw_normal(part.numel())).to(part.device)
-        part.copy_(part.double().add_(noise, alpha=deviation))  # float64 inside, so it is rounded once
+    """Add independent Gaussian noise of standard deviation ``deviation`` to every entry of ``total`` (P,).
+
+    It is computed by as many threads as torch may use, block by block, and is the same for any number of them.
+    """
+
+    def add(part: NormalPart) -> None:
+        for place, normals in part.draw():
+            some, noise = total[place], torch.from_numpy(normals).to(total.device)
+            some.copy_(torch.add(some, noise, alpha=deviation, out=noise))  # in float64, so it is rounded once
+
+    parts = stream.divide_normals(total.numel(), torch.get_num_threads())
+    if len(parts) > 1:
+        with (
+            load_vector_functions(),
+            ThreadPoolExecutor(len(parts), initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
+            list(pool.map(add, parts))  # raises what a thread raised
+    else:
+        for part in parts:
+            add(part)
