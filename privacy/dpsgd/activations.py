@@ -3,7 +3,12 @@
 Rules:
 
 * Parameters do not require gradients during the passes, so backward computes only the gradients between layers.
-* Hooks keep the inputs and the output gradient of each call of a layer.
+* Hooks keep the inputs and the output gradient of each call of a layer. As soon as the gradients of all its calls have
+  arrived, the layer is handed over, while backward goes on: what its parameters need is still in the processor's
+  cache, and inputs and output gradients of few layers are held at a time.
+* A call through which no gradient flows adds nothing. A layer with such a call is handed over at the end.
+* Only the gradients of the backward pass count, and each arrives once. Those that a module computes itself in its
+  forward pass do not; a second one for the same call is refused by name.
 * Which axis counts the records is known from :mod:`privacy.dpsgd.record_axes`. A layer that is called otherwise
   than it was there is refused by name.
 * An axis may count a fixed number of rows for each record (crops, time steps). The rows of one record are
@@ -11,8 +16,7 @@ Rules:
 * An input that is changed in place after the layer has used it is refused by name.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +24,11 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from privacy.dpsgd.record_axes import RecordAxes, describe_layer, remove_at_end
+from privacy.dpsgd.record_axes import Axes, RecordAxes, describe_layer
 from privacy.errors import TermsError
 
 
-@dataclass
+@dataclass(slots=True)
 class Call:
     """One call of a layer.
 
@@ -74,88 +78,131 @@ class _Root(torch.autograd.Function):
         return None, None
 
 
+HandOver = Callable[[str, list[Call]], None]
+"""Takes the name of a layer and those of its calls that have an output gradient, in their order."""
+
+
 class Capture:
-    """Capture of the calls of ``layers`` while it is entered.
+    """Capture of the calls of layers in one forward and one backward pass.
 
     Args:
         module: the whole model.
-        layers: the layers whose calls are kept, by name.
+        layers: the layers whose calls are captured, by name.
         seen: which axes of their tensors count records.
-
-    Raises:
-        TermsError: a layer is called otherwise than when the axes were found.
+        hand_over: takes each layer's calls, in the middle of the backward pass; it computes without gradients. It may
+            keep tensors of the calls and must not change them.
     """
 
-    def __init__(self, module: nn.Module, layers: Mapping[str, nn.Module], seen: RecordAxes) -> None:
+    def __init__(
+        self, module: nn.Module, layers: Mapping[str, nn.Module], seen: RecordAxes, hand_over: HandOver
+    ) -> None:
         self._module = module
         self._layers = layers
-        self._survey = seen
-        self.calls: dict[str, list[Call]] = {name: [] for name in layers}
+        self._seen = seen
+        self._hand_over = hand_over
+        self._begun = dict.fromkeys(layers, 0)  # calls of each layer in the forward pass
+        self._calls: dict[str, list[Call]] = {name: [] for name in layers}  # those that may get a gradient
+        self._missing = dict.fromkeys(layers, 0)  # how many of these have none yet
+        self._running_backward = False
 
-    @contextlib.contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Capture inside the block, where both passes run."""
+    def run(self, compute_loss: Callable[[], torch.Tensor]) -> None:
+        """Run ``compute_loss`` and the backward pass from what it returns.
+
+        Raises:
+            TermsError: a layer is called otherwise than when the axes were found, or its input is changed.
+        """
         asking = [parameter for parameter in self._module.parameters() if parameter.requires_grad]
         self._anchor = torch.zeros((), requires_grad=True, device=asking[0].device)
-        with contextlib.ExitStack() as stack:
-            for name, layer in self._layers.items():
-                hook = layer.register_forward_hook(self._make_hook(name), prepend=True, with_kwargs=True)
-                stack.enter_context(remove_at_end(hook))
-            for layer in self._module.modules():
-                stack.enter_context(remove_at_end(layer.register_forward_pre_hook(_refuse_packed)))
+        handles = [
+            layer.register_forward_hook(self._make_hook(name), prepend=True, with_kwargs=True)
+            for name, layer in self._layers.items()
+        ]
+        # a linear layer fails by itself, and in a recurrent one it is called often
+        around = (layer for layer in self._module.modules() if type(layer).forward is not nn.Linear.forward)
+        handles += [layer.register_forward_pre_hook(_refuse_packed) for layer in around]
+        for parameter in asking:
+            parameter.requires_grad_(False)
+        try:
+            total = compute_loss()
+            self._running_backward = True
+            torch.autograd.backward(total)
+        finally:
+            for handle in handles:
+                handle.remove()
             for parameter in asking:
-                parameter.requires_grad_(False)
-            try:
-                yield
-            finally:
-                for parameter in asking:
-                    parameter.requires_grad_(True)
-        self._check_calls()
+                parameter.requires_grad_(True)
+        for name in self._layers:
+            self._finish(name)
 
     def _make_hook(self, name: str) -> Callable[..., torch.Tensor]:
+        described, places, calls = (
+            describe_layer(name, self._layers[name]),
+            self._seen.axes[name],
+            self._calls[name],
+        )
+
         def keep(layer: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> torch.Tensor:
-            places = self._survey.axes[name]
-            calls = self.calls[name]
-            if len(calls) >= len(places) or not isinstance(output, torch.Tensor):
-                raise TermsError(
-                    f"{describe_layer(name, layer)} is called more often for some records than for others"
-                )
-            place = places[len(calls)]
-            call = Call(
-                describe_layer(name, layer),
-                tuple(_detach_tensor(value) for value in args),
-                {key: _detach_tensor(value) for key, value in keywords.items()},
-                tuple(value._version for value in args if isinstance(value, torch.Tensor)),
-                axes=place.inputs,
-                output_axis=place.output,
-            )
-            calls.append(call)
+            before = self._begun[name]
+            if before >= len(places) or not isinstance(output, torch.Tensor):
+                raise TermsError(f"{described} is called more often for some records than for others")
+            self._begun[name] += 1
             if not torch.is_grad_enabled():
                 return output  # a step of sampling, say, through which no gradient flows
+            at = len(calls)
+            calls.append(_make_call(described, args, keywords, places[before]))
+            self._missing[name] += 1
             tapped: torch.Tensor = output
             # parameters do not require gradients, so the first layer's output does not either
             if not output.requires_grad:
                 tapped = _Root.apply(output, self._anchor)  # type: ignore[no-untyped-call]
-            tapped.register_hook(lambda gradient: _store_gradient(call, gradient))  # type: ignore[no-untyped-call]
+            # the hook lives as long as the loss, and must not keep the call alive
+            tapped.register_hook(lambda gradient: self._take_gradient(name, at, gradient))  # type: ignore[no-untyped-call]
             return tapped
 
         return keep
 
-    def _check_calls(self) -> None:
-        for name, calls in self.calls.items():
-            for call in calls:
-                versions = tuple(value._version for value in call.inputs if isinstance(value, torch.Tensor))
-                if versions != call.versions:
-                    raise TermsError(
-                        f"the input of {describe_layer(name, self._layers[name])} is changed in place afterwards, "
-                        "which would falsify its gradient; use an operation that is not in place"
-                    )
-            # a call whose output does not influence the loss has no gradient and adds nothing
-            self.calls[name] = [call for call in calls if call.gradient is not None]
+    def _take_gradient(self, name: str, at: int, gradient: torch.Tensor) -> None:
+        if not self._running_backward:
+            return  # the module computes a gradient of its own
+        calls = self._calls[name]
+        if at >= len(calls) or calls[at].gradient is not None:
+            raise TermsError(
+                f"{describe_layer(name, self._layers[name])} is given its output gradient more than once, so no "
+                "patient's gradient is seen there"
+            )
+        calls[at].gradient = gradient.detach()
+        self._missing[name] -= 1
+        if not self._missing[name]:
+            self._finish(name)
+
+    def _finish(self, name: str) -> None:
+        """Hand a layer over, once; without calls there is nothing to do."""
+        calls = [call for call in self._calls[name] if call.gradient is not None]
+        self._calls[name] = []  # what is not kept by whoever takes it is free
+        for call in calls:
+            if _read_versions(call.inputs) != call.versions:
+                raise TermsError(
+                    f"the input of {call.layer} is changed in place afterwards, "
+                    "which would falsify its gradient; use an operation that is not in place"
+                )
+        if calls:
+            with torch.no_grad():
+                self._hand_over(name, calls)
 
 
-def _store_gradient(call: Call, gradient: torch.Tensor) -> None:
-    call.gradient = gradient.detach()
+def _make_call(described: str, args: tuple[Any, ...], keywords: dict[str, Any], axes: Axes) -> Call:
+    return Call(
+        described,
+        tuple(_detach_tensor(value) for value in args),
+        {key: _detach_tensor(value) for key, value in keywords.items()} if keywords else keywords,
+        _read_versions(args),
+        axes=axes.inputs,
+        output_axis=axes.output,
+    )
+
+
+def _read_versions(inputs: tuple[Any, ...]) -> tuple[int, ...]:
+    return tuple(value._version for value in inputs if isinstance(value, torch.Tensor))
 
 
 def _detach_tensor(value: Any) -> Any:

@@ -6,8 +6,13 @@ one over their number. For every batch:
 
 1. one forward and one backward pass, which capture what each layer was given and its output gradient
    (:mod:`privacy.dpsgd.activations`);
-2. from these, each patient's norm layer by layer (:mod:`privacy.dpsgd.grad_sample.registry`), combined in float64;
-3. a factor for each patient, and one weighted sum for each layer, added to one flat sum.
+2. from these, as soon as backward has passed a layer, each patient's norm
+   (:mod:`privacy.dpsgd.grad_sample.registry`), and what the sum needs: the two factors of each gradient, or the
+   gradients themselves, whichever is smaller. Everything else is let go;
+3. the norms of all layers, combined in float64;
+4. a factor for each patient, and one weighted sum for each layer, added to one flat sum.
+
+Layers that are run again by vmap are computed after the backward pass, since they differentiate themselves.
 
 **Guarantee.** What a patient adds has norm at most C, for any parameters and any records. The factor aims at
 ``CLIP_MARGIN * C``: norms and products in float32 are off by about a part in a million, and the margin is a hundred
@@ -18,14 +23,16 @@ A patient whose norm is not finite is left out: the numbers of that patient coun
 so that what a random module drew for them does not depend on the one who is left out.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import torch
+from torch import nn
 
-from privacy.dpsgd.activations import Capture
+from privacy.dpsgd.activations import Call, Capture
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.grad_sample.fallback import compute_vmap_gradients
-from privacy.dpsgd.grad_sample.patient_gradients import PatientGradients
+from privacy.dpsgd.grad_sample.patient_gradients import GradSampler, PatientGradients
 from privacy.dpsgd.grad_sample.registry import grad_sampler_of
 from privacy.dpsgd.loss import BatchLoss
 from privacy.dpsgd.named_tensors import Inputs, Shapes, Targets, describe_shapes, find_device
@@ -82,36 +89,30 @@ class GhostClipping:
         Raises:
             TermsError: a layer is used in a way that hides patients' gradients.
         """
-        shares = self._compute_patient_gradients(inputs, targets, batch)
-        with use_exact_float32():
-            norms = torch.zeros(batch.patients, dtype=torch.float64, device=into.device)
-            for share in shares.values():
-                norms = torch.hypot(norms, share.compute_norms())  # (patients,)
+        found = _BatchGradients(self._layers, self._find_training_names(), batch, self._trainable.dtype)
+        capture = Capture(self._lens.module, self._layers, self._find_record_axes(inputs), found.take)
+        capture.run(lambda: self._lens.compute_total_loss(inputs, targets, batch.weights))
+        with use_exact_float32(), torch.no_grad():
+            found.take_postponed()
+            norms = found.combine_norms(into.device)
             unusable = ~torch.isfinite(norms)
             if unusable.any():
-                for share in shares.values():
+                for share in found.shares.values():
                     share.leave_out(unusable)
                 norms = norms.masked_fill(unusable, 0.0)
             factors = compute_clip_factors(norms, norm)
             views = self._trainable.make_views(into)
-            while shares:  # popitem, so that the memory of each share is free once it is added
-                name, share = shares.popitem()
+            while found.shares:  # popitem, so that the memory of each share is free once it is added
+                name, share = found.shares.popitem()
                 share.add(factors, views[name])
 
-    def _compute_patient_gradients(
-        self, inputs: Inputs, targets: Targets, batch: Batch
-    ) -> dict[str, PatientGradients]:
-        capture = Capture(self._lens.module, self._layers, self._find_record_axes(inputs))
-        with capture():
-            torch.autograd.backward(self._lens.compute_total_loss(inputs, targets, batch.weights))
-        shares: dict[str, PatientGradients] = {}
-        with torch.no_grad():
-            for name, layer in self._layers.items():
-                calls = capture.calls.pop(name)
-                if calls:
-                    found = grad_sampler_of(layer)(layer, calls, batch, self._trainable.dtype)
-                    shares |= {self._names[name][local]: share for local, share in found.items()}
-        return shares
+    def _find_training_names(self) -> dict[str, dict[str, str]]:
+        """Return the parameters that train at present, as :func:`privacy.dpsgd.trainable.find_owners` does."""
+        parameters = self._trainable.parameters
+        return {
+            layer: {local: name for local, name in owned.items() if parameters[name].requires_grad}
+            for layer, owned in self._names.items()
+        }
 
     def _find_record_axes(self, inputs: Inputs) -> RecordAxes:
         shapes = describe_shapes(inputs)
@@ -119,6 +120,53 @@ class GhostClipping:
             with seed_torch(0, find_device(inputs)):  # the calls draw nothing from what the lot's seed gives
                 self._surveys[shapes] = find_record_axes(self._lens.module, self._layers, inputs)
         return self._surveys[shapes]
+
+
+class _BatchGradients:
+    """The gradients of a batch's patients, and their norms, layer by layer as backward passes them.
+
+    Args:
+        layers: by name.
+        names: the parameters of each layer that train: name within the layer -> name in the module.
+        batch: the patients.
+        dtype: the type to compute in.
+    """
+
+    def __init__(
+        self, layers: Mapping[str, nn.Module], names: Mapping[str, dict[str, str]], batch: Batch, dtype: torch.dtype
+    ) -> None:
+        self.shares: dict[str, PatientGradients] = {}
+        self._layers, self._names, self._batch, self._dtype = layers, names, batch, dtype
+        self._norms: list[torch.Tensor] = []  # of each share, (patients,) float64
+        self._postponed: list[tuple[str, list[Call]]] = []
+
+    def take(self, name: str, calls: list[Call]) -> None:
+        """Compute the gradients of a layer from its calls, in the middle of the backward pass."""
+        sampler = grad_sampler_of(self._layers[name])
+        if sampler is compute_vmap_gradients:
+            self._postponed.append((name, calls))
+            return
+        with use_exact_float32():
+            self._compute(name, sampler, calls)
+
+    def take_postponed(self) -> None:
+        """Compute the gradients of the layers that had to wait for the end of the backward pass."""
+        while self._postponed:
+            name, calls = self._postponed.pop()
+            self._compute(name, compute_vmap_gradients, calls)
+
+    def combine_norms(self, device: torch.device) -> torch.Tensor:
+        """Return the norm of each patient's gradient over all parameters; (patients,) float64."""
+        if not self._norms:  # no parameter moves the loss
+            return torch.zeros(self._batch.patients, dtype=torch.float64, device=device)
+        # no norm is above 1e150 (``norms``), so squares stay finite
+        return torch.linalg.vector_norm(torch.stack(self._norms), dim=0)
+
+    def _compute(self, name: str, sampler: GradSampler, calls: list[Call]) -> None:
+        names = self._names[name]
+        for local, share in sampler(self._layers[name], names, calls, self._batch, self._dtype).items():
+            self._norms.append(share.compute_norms())
+            self.shares[names[local]] = share
 
 
 def compute_clip_factors(norms: torch.Tensor, norm: float) -> torch.Tensor:

@@ -22,10 +22,19 @@ from typing import Final
 import torch
 
 SLICE: Final = 1 << 24  # numbers in an intermediate result, unless one patient alone needs more
+CACHED: Final = 1 << 17  # numbers that are worked on at once where they are used several times: half a megabyte
 TINY: Final = 2.0**-126  # what a float32 product may lose by underflow, also where denormals count as zero
 NOT_TINY: Final = 1e-6  # the part of a squared norm that may be lost that way
 _LONG: Final = 1 << 20  # numbers of a long vector that are worked on at once
 LARGEST: Final = 1e75
+
+
+def count_rows_at_once(rows: torch.Tensor) -> int:
+    """Return how many of ``rows`` (n, ...) to work on at once where each is used several times.
+
+    Those that stay in a processor's cache; a GPU takes longer over many small parts than over few large ones.
+    """
+    return max(1, (CACHED if rows.device.type == "cpu" else SLICE) // max(1, rows[:1].numel()))
 
 
 def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
@@ -34,8 +43,11 @@ def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
     It is the root of a dot product: ``vector_norm`` in float32 is off by 5e-4 on long rows.
     """
     # a few rows at a time, because vecdot holds all products at once
-    parts = torch.split(rows, max(1, _LONG // max(1, rows.shape[1])))
-    squared = torch.cat([torch.linalg.vecdot(part, part) for part in parts]).double()
+    at_once = count_rows_at_once(rows)
+    if len(rows) <= at_once:
+        squared = torch.linalg.vecdot(rows, rows).double()
+    else:
+        squared = torch.cat([torch.linalg.vecdot(part, part) for part in torch.split(rows, at_once)]).double()
     if not (enough := _find_reliable_squares(squared, rows)).all():
         places = (~enough).nonzero().flatten()
         for some in torch.split(places, max(1, _LONG // max(1, rows.shape[1]))):

@@ -1,17 +1,18 @@
 """Compute per-patient gradients of convolutions, plain and transposed: built, or by Gram matrices.
 
 The gradient of a convolution's weight is itself a convolution, of the input and the output gradient. The library
-computes it for any run of records at once. So a patient's gradient costs one call on the patient's records, and the
-weighted sum one call on all records with weighted output gradients.
+computes it for all records at once. With the patients as **groups** of one convolution (each patient's channels side by
+side) the same call gives every patient's own, in hardly more time (Rochette et al. 2019, arXiv 1912.06015).
 
-Small images are cheaper unfolded: every position becomes a row (its window), and the methods for rows apply
-(:mod:`privacy.dpsgd.grad_sample.outer_products`).
+Where a weight is large and images are small, a patient's gradient is not built. Every position becomes a row (its
+window), and the norm comes from Gram matrices (:mod:`privacy.dpsgd.grad_sample.outer_products`). The sum is one call on
+all records, with weighted output gradients.
 
 A transposed convolution is the same with the two roles exchanged: windows are cut from the output gradient.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch.nn import functional
@@ -21,6 +22,7 @@ from privacy.dpsgd.batching import Batch, SizeGroup
 from privacy.dpsgd.grad_sample.outer_products import add_outer_products, compute_gram_norms, is_building_cheaper
 from privacy.dpsgd.grad_sample.patient_gradients import (
     Materialised,
+    Names,
     PatientGradients,
     clear_rows,
     find_unsafe_factors,
@@ -28,18 +30,18 @@ from privacy.dpsgd.grad_sample.patient_gradients import (
     sum_by_patient,
 )
 
-_WORTH_A_CALL: Final = 1 << 21  # multiplications of one patient that are worth a call of their own
+_AT_ONCE: Final = 1 << 22  # numbers of inputs, output gradients and gradients built in one call
 
 
 def compute_convolution_gradients(
-    layer: Any, calls: list[Call], batch: Batch, dtype: torch.dtype
+    layer: Any, names: Names, calls: list[Call], batch: Batch, dtype: torch.dtype
 ) -> dict[str, PatientGradients]:
     """Compute the gradients of weight and bias."""
     shares: dict[str, PatientGradients] = {}
     passes = [(call.rows.to(dtype), call.output_gradient.to(dtype)) for call in calls]
-    if layer.weight.requires_grad:
+    if "weight" in names:
         shares["weight"] = _Weight(layer, passes, batch)
-    if layer.bias is not None and layer.bias.requires_grad:
+    if "bias" in names:
         sums = [gradient.flatten(2).sum(2) for _, gradient in passes]  # (rows, outputs)
         # (records, outputs), summed over the rows of a record and over calls
         each = torch.stack([part.reshape(batch.records, -1, part.shape[1]).sum(1) for part in sums]).sum(0)
@@ -65,7 +67,10 @@ class _Weight:
 
     def compute_norms(self) -> torch.Tensor:
         """Compute norms as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
-        return torch.cat([self._compute_run_norms(place, run) for place, run in enumerate(self._batch.runs)])
+        norms = torch.cat([self._compute_run_norms(place, run) for place, run in enumerate(self._batch.runs)])
+        if len(self._built) == len(self._batch.runs):
+            self._passes.clear()  # the rows are not needed any more
+        return norms
 
     def leave_out(self, patients: torch.Tensor) -> None:
         """Leave patients out as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
@@ -94,7 +99,6 @@ class _Weight:
 
     def _compute_run_norms(self, place: int, run: SizeGroup) -> torch.Tensor:
         positions = run.each * sum(one.positions for one in self._passes)
-        work = positions * self._numbers
         if not is_building_cheaper(positions, self._outputs, self._inputs):
             window = positions * (self._outputs + self._inputs)
             found = map_in_slices(
@@ -102,28 +106,17 @@ class _Weight:
             )
             norms, self._apart[place] = found[:, 0], found[:, 1] > 0
             return norms
-        if work >= _WORTH_A_CALL:
-            built = torch.stack(
-                [self._build_gradient(_find_record_slice(run, slice(at, at + 1))) for at in range(run.count)]
-            )
-        else:
-            window = positions * (self._outputs + self._inputs)
-            built = map_in_slices(
-                run.count,
-                window,
-                lambda some: self._build_gradients_by_rows(_find_record_slice(run, some), run.each),
-            )
+        held = self._numbers + run.each * sum(one.numbers for one in self._passes)
+        built = map_in_slices(
+            run.count, held, lambda some: self._build_gradients(_find_record_slice(run, some), run.each), _AT_ONCE
+        )
         self._built[place] = Materialised(built)
         return self._built[place].compute_norms()
 
-    def _build_gradient(self, records: slice) -> torch.Tensor:
-        return torch.stack([one.compute_gradient(records).flatten() for one in self._passes]).sum(0)
-
-    def _build_gradients_by_rows(self, records: slice, each: int) -> torch.Tensor:
-        left, right = self._extract_rows(records, each)  # (patients * groups, rows, width)
-        patients = (records.stop - records.start) // each
-        # (patients * groups, outputs, inputs) -> (patients, numbers); the weight has its groups in the same order
-        return torch.bmm(left.mT, right).reshape(patients, self._numbers)
+    def _build_gradients(self, records: slice, each: int) -> torch.Tensor:
+        """Build the gradients of some patients; (patients, numbers)."""
+        parts = [one.compute_gradients(records, each) for one in self._passes]
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
     def _compute_norms_by_gram(self, records: slice, each: int) -> torch.Tensor:
         """Return the patients' norms, and 1 for those to be added in float64, else 0; (patients, 2)."""
@@ -174,7 +167,9 @@ class _Pass:
             rows = functional.pad(rows, layer._reversed_padding_repeated_twice, mode=mode)
             self._padding = [0] * len(layer.kernel_size)
         self._rows, self._gradient = rows, gradient
+        self._output_padding = self._compute_output_padding()
         self._each = len(rows) // records
+        self.numbers = self._each * (rows[0].numel() + gradient[0].numel())  # of one record, in both tensors
         small = rows if layer.transposed else gradient  # one window of the other tensor for each of its positions
         self.positions = self._each * small[0, 0].numel()  # of one record
 
@@ -182,28 +177,43 @@ class _Pass:
         """Let the rows of some ``patients`` (patients,) bool be zero."""
         self._rows, self._gradient = (clear_rows(rows, patients, batch) for rows in (self._rows, self._gradient))
 
-    def compute_gradient(self, records: slice, weights: torch.Tensor | None = None) -> torch.Tensor:
+    def compute_gradient(self, records: slice, weights: torch.Tensor) -> torch.Tensor:
         """Compute the gradient of the layer's weight over some records, each times its weight (records,)."""
-        layer, some = self._layer, self._find_row_slice(records)
+        some = self._find_row_slice(records)
         gradient = self._gradient[some]
-        if weights is not None:
-            every = weights.repeat_interleave(self._each)  # (rows,)
-            gradient = gradient * every.view(-1, *[1] * (gradient.dim() - 1))
+        every = weights.repeat_interleave(self._each)  # (rows,)
+        weighted = gradient * every.view(-1, *[1] * (gradient.dim() - 1))
+        return self._convolve_back(weighted, self._rows[some], groups=1)
+
+    def compute_gradients(self, records: slice, each: int) -> torch.Tensor:
+        """Compute the gradient of the layer's weight for each of some patients; (patients, numbers).
+
+        Args:
+            records: those of the patients.
+            each: the number of records of one patient.
+        """
+        some, patients = self._find_row_slice(records), (records.stop - records.start) // each
+        gradient, rows = (_move_patients_to_channels(side[some], patients) for side in (self._gradient, self._rows))
+        return self._convolve_back(gradient, rows, groups=patients).view(patients, -1)
+
+    def _convolve_back(self, gradient: torch.Tensor, rows: torch.Tensor, groups: int) -> torch.Tensor:
+        """Compute the gradients of so many weights, side by side on the first axis as on the axis of channels."""
+        layer = self._layer
+        weight = layer.weight.detach()
         found = torch.ops.aten.convolution_backward(
             gradient,
-            self._rows[some],
-            layer.weight.detach().to(gradient.dtype),
+            rows,
+            weight.new_zeros((), dtype=gradient.dtype).expand(groups * len(weight), *weight.shape[1:]),  # its shape
             None,
             layer.stride,
             self._padding,
             layer.dilation,
             layer.transposed,
-            self._compute_output_padding(),
-            layer.groups,
+            self._output_padding,
+            groups * layer.groups,
             [False, True, False],  # only the weight's gradient, not those of input and bias
         )
-        weight: torch.Tensor = found[1]
-        return weight.contiguous()
+        return cast(torch.Tensor, found[1]).contiguous()
 
     def extract_rows(self, records: slice) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the left and right rows of some records, each (rows, width, positions)."""
@@ -245,6 +255,12 @@ class _Pass:
         return windows.permute(kernel_first).reshape(
             len(image), -1, windows[0, 0].numel() // _multiply_sizes(layer.kernel_size)
         )
+
+
+def _move_patients_to_channels(rows: torch.Tensor, patients: int) -> torch.Tensor:
+    """(patients * rows, channels, ...) -> (rows, patients * channels, ...)."""
+    apart = rows.reshape(patients, len(rows) // patients, *rows.shape[1:])
+    return apart.transpose(0, 1).flatten(1, 2)
 
 
 def _find_record_slice(run: SizeGroup, patients: slice) -> slice:

@@ -9,12 +9,12 @@ from torch import nn
 
 from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch
-from privacy.dpsgd.grad_sample.patient_gradients import LayerGradients, join_positions
+from privacy.dpsgd.grad_sample.patient_gradients import LayerGradients, Names, join_positions
 from privacy.dpsgd.norms import SLICE, compute_row_norms
 
 
 def compute_embedding_gradients(
-    layer: nn.Embedding, calls: list[Call], batch: Batch, dtype: torch.dtype
+    layer: nn.Embedding, names: Names, calls: list[Call], batch: Batch, dtype: torch.dtype
 ) -> LayerGradients:
     """Compute the gradients of the table of an embedding."""
     left = join_positions([call.output_gradient for call in calls], batch, dtype)  # (records, positions, width)

@@ -21,7 +21,7 @@ from torch import nn
 
 from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch, SizeGroup
-from privacy.dpsgd.grad_sample.patient_gradients import Materialised, PatientGradients
+from privacy.dpsgd.grad_sample.patient_gradients import LayerGradients, Materialised, Names
 from privacy.errors import TermsError
 
 _CONSTANTS: Final = (type(None), bool, int, float, str)
@@ -31,15 +31,14 @@ _AT_ONCE: Final = (
 
 
 def compute_vmap_gradients(
-    layer: nn.Module, calls: list[Call], batch: Batch, dtype: torch.dtype
-) -> dict[str, PatientGradients]:
-    """Compute the gradients of the parameters that the layer owns directly.
+    layer: nn.Module, names: Names, calls: list[Call], batch: Batch, dtype: torch.dtype
+) -> LayerGradients:
+    """Compute the gradients of the parameters ``names``, which the layer owns directly.
 
     Raises:
         TermsError: the layer cannot be run for one patient after the other.
     """
-    own = {name: parameter.detach() for name, parameter in layer.named_parameters(recurse=False)
-           if parameter.requires_grad}  # fmt: skip
+    own = {name: layer.get_parameter(name).detach() for name in names}
     sums: dict[str, torch.Tensor] = {}
     for alike in _group_calls([widen_call(call, dtype) for call in calls]):
         for name, gradients in _compute_group_gradients(layer, own, alike, batch).items():

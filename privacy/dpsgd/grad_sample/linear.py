@@ -12,20 +12,26 @@ from privacy.dpsgd.grad_sample.outer_products import OuterProducts
 from privacy.dpsgd.grad_sample.patient_gradients import (
     LayerGradients,
     Materialised,
+    Names,
     PatientGradients,
     join_positions,
     sum_by_patient,
 )
+from privacy.dpsgd.norms import compute_row_norms
 
 
 def compute_linear_gradients(
-    layer: nn.Linear, calls: list[Call], batch: Batch, dtype: torch.dtype
+    layer: nn.Linear, names: Names, calls: list[Call], batch: Batch, dtype: torch.dtype
 ) -> LayerGradients:
     """Compute the gradients of weight and bias, where the matrix is applied to the last axis."""
     left = join_positions([call.output_gradient for call in calls], batch, dtype)  # (records, positions, outputs)
     shares: dict[str, PatientGradients] = {}
-    if layer.weight.requires_grad:
-        shares["weight"] = OuterProducts(left, join_positions([call.rows for call in calls], batch, dtype), batch)
-    if layer.bias is not None and layer.bias.requires_grad:
-        shares["bias"] = Materialised(sum_by_patient(left.sum(1), batch))
+    # where a patient has one row, it is also the gradient of the bias, and its norm serves both
+    norms = compute_row_norms(left[:, 0]) if left.shape[1] == 1 and batch.records == batch.patients else None
+    if "weight" in names:
+        right = join_positions([call.rows for call in calls], batch, dtype)  # (records, positions, inputs)
+        shares["weight"] = OuterProducts(left, right, batch, norms)
+    if "bias" in names:
+        each = left[:, 0] if left.shape[1] == 1 else left.sum(1)  # (records, outputs)
+        shares["bias"] = Materialised(sum_by_patient(each, batch), norms)
     return shares

@@ -7,7 +7,8 @@ positions and calls.
 There are three ways to compute the norm. For each run of patients the cheapest one is taken:
 
 * **one row**: the norm is ``|left| |right|`` (Goodfellow 2015, arXiv 1510.01799);
-* **many rows**: the gradient is built, and kept for the sum, when it takes no more room than its rows;
+* **many rows**: the gradient is built, and kept for the sum, when it takes no more than twice the room of its rows,
+  which are then let go;
 * **otherwise** the norm comes from the Gram matrices of the rows, ``|G|^2 = sum_jk (left_j . left_k)(right_j .
   right_k)`` ("ghost norm"; Bu et al. 2022, arXiv 2205.10683, who also choose for each layer).
 
@@ -43,20 +44,35 @@ class OuterProducts:
         left: (records, positions, outputs) output gradients.
         right: (records, positions, inputs) inputs.
         batch: the patients of the records.
+        left_norms: (records,) float64 norms of ``left``, if there is one row for each patient and they are known.
     """
 
-    def __init__(self, left: torch.Tensor, right: torch.Tensor, batch: Batch) -> None:
-        self._left, self._right, self._batch = left, right, batch
+    def __init__(
+        self, left: torch.Tensor, right: torch.Tensor, batch: Batch, left_norms: torch.Tensor | None = None
+    ) -> None:
+        self._sides: tuple[torch.Tensor, torch.Tensor] | None = left, right  # None once every gradient is built
+        self._shape = left.shape[-1], right.shape[-1]
+        self._batch, self._left_norms = batch, left_norms
         self._built: dict[int, Materialised] = {}
         self._apart: dict[int, torch.Tensor] = {}  # (patients of the run,) whose gradients are added in float64
 
     def compute_norms(self) -> torch.Tensor:
         """Compute norms as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
-        return torch.cat([self._compute_run_norms(place, run) for place, run in enumerate(self._batch.runs)])
+        assert self._sides is not None, "norms are computed once"
+        runs, sides = self._batch.runs, self._sides
+        norms = [
+            self._compute_run_norms(place, run, *(run.group_by_patient(side) for side in sides))
+            for place, run in enumerate(runs)
+        ]
+        if len(self._built) == len(runs):
+            self._sides = None
+        return norms[0] if len(norms) == 1 else torch.cat(norms)
 
     def leave_out(self, patients: torch.Tensor) -> None:
         """Leave patients out as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
-        self._left, self._right = (clear_rows(side, patients, self._batch) for side in (self._left, self._right))
+        if self._sides is not None:
+            left, right = self._sides
+            self._sides = clear_rows(left, patients, self._batch), clear_rows(right, patients, self._batch)
         for place, run in enumerate(self._batch.runs):
             if place in self._built:
                 self._built[place].leave_out(patients[run.patients])
@@ -65,14 +81,15 @@ class OuterProducts:
 
     def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
         """Add as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
-        matrix = into.view(self._left.shape[-1], self._right.shape[-1])  # (outputs, inputs)
+        matrix = into.view(self._shape)  # (outputs, inputs)
         for place, run in enumerate(self._batch.runs):
             own = factors[run.patients]
             if place in self._built:
                 self._built[place].add(own, into)
                 continue
+            assert self._sides is not None, "rows are let go only where every gradient is built"
             # (patients, rows, outputs) and (patients, rows, inputs)
-            left, right = run.group_by_patient(self._left), run.group_by_patient(self._right)
+            left, right = (run.group_by_patient(side) for side in self._sides)
             apart = self._apart[place] | find_unsafe_factors(own)
             plain = own.masked_fill(apart, 0.0).to(into.dtype)
             # the sum over patients and rows of factor * left^T right is one product of matrices
@@ -80,11 +97,13 @@ class OuterProducts:
             if apart.any():
                 add_outer_products(left[apart], right[apart], own[apart], matrix)
 
-    def _compute_run_norms(self, place: int, run: SizeGroup) -> torch.Tensor:
-        left, right = run.group_by_patient(self._left), run.group_by_patient(self._right)
+    def _compute_run_norms(
+        self, place: int, run: SizeGroup, left: torch.Tensor, right: torch.Tensor
+    ) -> torch.Tensor:
         rows, outputs, inputs = left.shape[1], left.shape[2], right.shape[2]
         if rows == 1:  # the norm of an outer product is the product of the norms
-            lefts, rights = compute_row_norms(left[:, 0]), compute_row_norms(right[:, 0])
+            lefts = compute_row_norms(left[:, 0]) if self._left_norms is None else self._left_norms[run.patients]
+            rights = compute_row_norms(right[:, 0])
             norms = lefts * rights
             self._apart[place] = torch.stack([lefts, rights, norms]).amax(0) > LARGE
         elif is_building_cheaper(rows, outputs, inputs):
@@ -96,11 +115,11 @@ class OuterProducts:
 
 
 def is_building_cheaper(rows: int, outputs: int, inputs: int) -> bool:
-    """Return whether a patient's gradient takes no more room than its rows.
+    """Return whether a patient's gradient takes no more than twice the room of its rows.
 
-    Then it also costs less time than Gram matrices.
+    Then it also costs less time than Gram matrices, whose sum needs the same product once more.
     """
-    return outputs * inputs <= rows * (outputs + inputs)
+    return outputs * inputs <= 2 * rows * (outputs + inputs)
 
 
 def compute_gram_norms(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,6 +1,6 @@
 """Define the forms in which per-patient gradients of one parameter are kept, with their norms and weighted sums."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol
 
 import torch
@@ -19,7 +19,7 @@ class PatientGradients(Protocol):
     def compute_norms(self) -> torch.Tensor:
         """Compute the norm of each patient's gradient, or a bound of it; (patients,) float64.
 
-        Called once, before :meth:`add`.
+        Called once, before :meth:`add`, in the middle of the backward pass.
         """
         ...
 
@@ -33,15 +33,21 @@ class PatientGradients(Protocol):
 
 
 class Materialised:
-    """Gradients that are built in memory. ``gradients`` is (patients, ...)."""
+    """Gradients that are built in memory.
 
-    def __init__(self, gradients: torch.Tensor) -> None:
+    Args:
+        gradients: (patients, ...).
+        norms: their norms, (patients,) float64, where these are known already.
+    """
+
+    def __init__(self, gradients: torch.Tensor, norms: torch.Tensor | None = None) -> None:
         self._gradients = gradients.flatten(1)  # (patients, numbers)
-        self._norms: torch.Tensor | None = None
+        self._norms = norms
 
     def compute_norms(self) -> torch.Tensor:
         """Compute norms as in :class:`PatientGradients`."""
-        self._norms = compute_row_norms(self._gradients)
+        if self._norms is None:
+            self._norms = compute_row_norms(self._gradients)
         return self._norms
 
     def leave_out(self, patients: torch.Tensor) -> None:
@@ -78,16 +84,25 @@ def sum_by_patient(records: torch.Tensor, batch: Batch) -> torch.Tensor:
     return torch.cat([run.group_by_patient(records[:, None]).sum(1) for run in batch.runs])
 
 
-def map_in_slices(count: int, numbers_each: int, compute: Callable[[slice], torch.Tensor]) -> torch.Tensor:
-    """Run ``compute`` for ``count`` patients, a few at a time, so that intermediate results stay small."""
-    at_once = max(1, SLICE // max(1, numbers_each))
+def map_in_slices(
+    count: int, numbers_each: int, compute: Callable[[slice], torch.Tensor], limit: int = SLICE
+) -> torch.Tensor:
+    """Run ``compute`` for ``count`` patients, a few at a time, so that intermediate results stay below ``limit``."""
+    at_once = max(1, limit // max(1, numbers_each))
+    if count <= at_once:
+        return compute(slice(0, count))
     return torch.cat([compute(slice(start, min(start + at_once, count))) for start in range(0, count, at_once)])
 
 
 LayerGradients = Mapping[str, PatientGradients]
 """Gradients of a layer's parameters, by the name of the parameter within its layer."""
-GradSampler = Callable[[Any, list[Call], Batch, torch.dtype], LayerGradients]
-"""(layer, its calls, the batch, type to compute in) -> the gradients of the parameters that train."""
+Names = Collection[str]
+"""Names of the parameters of a layer, within it, whose gradients are asked for: those that train."""
+GradSampler = Callable[[Any, Names, list[Call], Batch, torch.dtype], LayerGradients]
+"""(layer, the parameters that train, the layer's calls, the batch, type to compute in) -> their gradients.
+
+It runs in the middle of the backward pass, where no parameter requires a gradient.
+"""
 
 
 def join_positions(parts: list[torch.Tensor], batch: Batch, dtype: torch.dtype) -> torch.Tensor:
