@@ -16,7 +16,7 @@ Rules:
 * An input that is changed in place after the layer has used it is refused by name.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,8 @@ class Call:
         layer: its name for error messages.
         inputs: positional arguments; tensors are detached.
         keywords: keyword arguments, likewise.
-        versions: how often each input tensor had been changed in place before the call.
+        versions: how often each input tensor had been changed in place before the call, and at last the gradient
+            when it arrived.
         gradient: of the loss with respect to the output; None before the backward pass, and if there is none.
         axes: for each positional argument the axis that counts records; None where there is none.
         output_axis: the axis of the output that counts records.
@@ -64,6 +65,18 @@ class Call:
         assert self.gradient is not None
         return self.gradient.movedim(self.output_axis, 0)
 
+    def require_unchanged(self) -> None:
+        """Refuse a call whose input or output gradient was changed in place since.
+
+        Raises:
+            TermsError: it was.
+        """
+        if _read_versions((*self.inputs, self.gradient)) != self.versions:
+            raise TermsError(
+                f"the input of {self.layer} is changed in place afterwards, or its output gradient, "
+                "which would falsify its gradient; use an operation that is not in place"
+            )
+
 
 class _Root(torch.autograd.Function):
     """Let a tensor require its gradient, in place and without a copy. No gradient flows further back."""
@@ -86,7 +99,8 @@ class Capture:
     """Capture of the calls of layers in one forward and one backward pass.
 
     Args:
-        module: the whole model.
+        modules: all layers of the model, and the model.
+        parameters: all parameters of the model.
         layers: the layers whose calls are captured, by name.
         seen: which axes of their tensors count records.
         hand_over: takes each layer's calls, in the middle of the backward pass; it computes without gradients. It may
@@ -94,9 +108,14 @@ class Capture:
     """
 
     def __init__(
-        self, module: nn.Module, layers: Mapping[str, nn.Module], seen: RecordAxes, hand_over: HandOver
+        self,
+        modules: Iterable[nn.Module],
+        parameters: Iterable[nn.Parameter],
+        layers: Mapping[str, nn.Module],
+        seen: RecordAxes,
+        hand_over: HandOver,
     ) -> None:
-        self._module = module
+        self._modules, self._parameters = modules, parameters
         self._layers = layers
         self._seen = seen
         self._hand_over = hand_over
@@ -111,15 +130,13 @@ class Capture:
         Raises:
             TermsError: a layer is called otherwise than when the axes were found, or its input is changed.
         """
-        asking = [parameter for parameter in self._module.parameters() if parameter.requires_grad]
+        asking = [parameter for parameter in self._parameters if parameter.requires_grad]
         self._anchor = torch.zeros((), requires_grad=True, device=asking[0].device)
         handles = [
             layer.register_forward_hook(self._make_hook(name), prepend=True, with_kwargs=True)
             for name, layer in self._layers.items()
         ]
-        # a linear layer fails by itself, and in a recurrent one it is called often
-        around = (layer for layer in self._module.modules() if type(layer).forward is not nn.Linear.forward)
-        handles += [layer.register_forward_pre_hook(_refuse_packed) for layer in around]
+        handles += [layer.register_forward_pre_hook(_refuse_packed) for layer in self._modules if _may_pack(layer)]
         for parameter in asking:
             parameter.requires_grad_(False)
         try:
@@ -171,6 +188,7 @@ class Capture:
                 "patient's gradient is seen there"
             )
         calls[at].gradient = gradient.detach()
+        calls[at].versions += (gradient._version,)
         self._missing[name] -= 1
         if not self._missing[name]:
             self._finish(name)
@@ -178,13 +196,9 @@ class Capture:
     def _finish(self, name: str) -> None:
         """Hand a layer over, once; without calls there is nothing to do."""
         calls = [call for call in self._calls[name] if call.gradient is not None]
-        self._calls[name] = []  # what is not kept by whoever takes it is free
+        self._calls[name].clear()  # what is not kept by whoever takes it is free; hooks know the same list
         for call in calls:
-            if _read_versions(call.inputs) != call.versions:
-                raise TermsError(
-                    f"the input of {call.layer} is changed in place afterwards, "
-                    "which would falsify its gradient; use an operation that is not in place"
-                )
+            call.require_unchanged()
         if calls:
             with torch.no_grad():
                 self._hand_over(name, calls)
@@ -207,6 +221,15 @@ def _read_versions(inputs: tuple[Any, ...]) -> tuple[int, ...]:
 
 def _detach_tensor(value: Any) -> Any:
     return value.detach() if isinstance(value, torch.Tensor) else value
+
+
+def _may_pack(layer: nn.Module) -> bool:
+    """Return whether a layer may be given a packed sequence.
+
+    One of torch hands it on to the layers inside, or fails; recurrent ones of torch are refused on sight.
+    """
+    own = type(layer).forward
+    return not own.__module__.startswith("torch.nn.modules.")
 
 
 def _refuse_packed(layer: nn.Module, args: tuple[Any, ...]) -> None:

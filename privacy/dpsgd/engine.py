@@ -37,7 +37,7 @@ from privacy.dpsgd.mechanism import Mechanism, add_noise, sample_patients
 from privacy.dpsgd.named_tensors import Inputs, Targets, find_device, select_rows
 from privacy.dpsgd.norms import add_scaled, compute_l2_norm
 from privacy.dpsgd.records import Records
-from privacy.dpsgd.torch_randomness import draw_seed, make_generator, may_be_random, seed_torch
+from privacy.dpsgd.torch_randomness import draw_seed, is_random, make_generator, seed_torch
 from privacy.dpsgd.trainable import Trainable
 from privacy.errors import TermsError, TrainingError
 from privacy.randomness import KeyStream
@@ -106,6 +106,7 @@ class DpSgd:
         check_module(module)
         self._lens = BatchLoss(module, loss, precision)
         self._trainable = Trainable(module)
+        self._layers = list(module.modules())
         self._clipper = choose_clipper(self._lens, self._trainable, method)
         self._mechanism = mechanism
         self._stream = stream
@@ -136,8 +137,8 @@ class DpSgd:
             TrainingError: there is not enough memory for a single record.
         """
         total = self._trainable.make_zeros()
-        is_random = self._augment is not None or may_be_random(self._lens.module)
-        seed = draw_seed(self._stream) if is_random else None
+        draws = self._augment is not None or any(is_random(layer) for layer in self._layers)
+        seed = draw_seed(self._stream) if draws else None
         self._sum_in_memory(records, chosen, total, seed)
         norm = self._mechanism.clipping_norm
         # written with not, so that a sum that is not a number is caught as well

@@ -32,7 +32,7 @@ from torch import nn
 from privacy.dpsgd.activations import Call, Capture
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.grad_sample.fallback import compute_vmap_gradients
-from privacy.dpsgd.grad_sample.patient_gradients import GradSampler, PatientGradients
+from privacy.dpsgd.grad_sample.patient_gradients import Factors, GradSampler, Joined, Materialised, PatientGradients
 from privacy.dpsgd.grad_sample.registry import grad_sampler_of
 from privacy.dpsgd.loss import BatchLoss
 from privacy.dpsgd.named_tensors import Inputs, Shapes, Targets, describe_shapes, find_device
@@ -43,6 +43,7 @@ from privacy.dpsgd.trainable import Trainable, find_owners
 
 CLIP_MARGIN: Final = 1.0 - 1e-4
 """Clipping aims at this part of C."""
+_SMALL: Final = 1 << 9  # numbers of a parameter whose gradients are joined with others
 _BUILT_COPIES: Final = 3  # of a gradient that is built for each patient: as it is computed, joined, and kept
 
 
@@ -61,6 +62,7 @@ class GhostClipping:
         self._lens = lens
         self._trainable = trainable
         self._names = find_owners(lens.module, trainable.parameters)
+        self._modules, self._parameters = list(lens.module.modules()), list(lens.module.parameters())
         layers = dict(lens.module.named_modules())
         self._layers = {name: layers[name] for name in self._names}
         self._built_bytes: int = _BUILT_COPIES * sum(
@@ -90,21 +92,18 @@ class GhostClipping:
             TermsError: a layer is used in a way that hides patients' gradients.
         """
         found = _BatchGradients(self._layers, self._find_training_names(), batch, self._trainable.dtype)
-        capture = Capture(self._lens.module, self._layers, self._find_record_axes(inputs), found.take)
+        seen = self._find_record_axes(inputs)
+        capture = Capture(self._modules, self._parameters, self._layers, seen, found.take)
         capture.run(lambda: self._lens.compute_total_loss(inputs, targets, batch.weights))
         with use_exact_float32(), torch.no_grad():
             found.take_postponed()
             norms = found.combine_norms(into.device)
             unusable = ~torch.isfinite(norms)
             if unusable.any():
-                for share in found.shares.values():
-                    share.leave_out(unusable)
+                found.leave_out(unusable)
                 norms = norms.masked_fill(unusable, 0.0)
-            factors = compute_clip_factors(norms, norm)
-            views = self._trainable.make_views(into)
-            while found.shares:  # popitem, so that the memory of each share is free once it is added
-                name, share = found.shares.popitem()
-                share.add(factors, views[name])
+            factors = Factors.make(compute_clip_factors(norms, norm), norms, into.dtype)
+            found.add(factors, self._trainable.make_views(into))
 
     def _find_training_names(self) -> dict[str, dict[str, str]]:
         """Return the parameters that train at present, as :func:`privacy.dpsgd.trainable.find_owners` does."""
@@ -135,7 +134,9 @@ class _BatchGradients:
     def __init__(
         self, layers: Mapping[str, nn.Module], names: Mapping[str, dict[str, str]], batch: Batch, dtype: torch.dtype
     ) -> None:
-        self.shares: dict[str, PatientGradients] = {}
+        self._shares: dict[str, PatientGradients] = {}
+        self._small: dict[str, torch.Tensor] = {}  # gradients to be joined, (patients, numbers)
+        self._joined: Joined | None = None
         self._layers, self._names, self._batch, self._dtype = layers, names, batch, dtype
         self._norms: list[torch.Tensor] = []  # of each share, (patients,) float64
         self._postponed: list[tuple[str, list[Call]]] = []
@@ -153,20 +154,43 @@ class _BatchGradients:
         """Compute the gradients of the layers that had to wait for the end of the backward pass."""
         while self._postponed:
             name, calls = self._postponed.pop()
+            for call in calls:
+                call.require_unchanged()
             self._compute(name, compute_vmap_gradients, calls)
 
     def combine_norms(self, device: torch.device) -> torch.Tensor:
         """Return the norm of each patient's gradient over all parameters; (patients,) float64."""
+        if self._small:
+            self._joined = Joined(self._small)
+            self._norms.append(self._joined.compute_norms())
         if not self._norms:  # no parameter moves the loss
             return torch.zeros(self._batch.patients, dtype=torch.float64, device=device)
         # no norm is above 1e150 (``norms``), so squares stay finite
         return torch.linalg.vector_norm(torch.stack(self._norms), dim=0)
 
+    def leave_out(self, patients: torch.Tensor) -> None:
+        """Let the gradients of some ``patients`` (patients,) bool count as zero; after the norms."""
+        for share in self._shares.values():
+            share.leave_out(patients)
+        if self._joined is not None:
+            self._joined.leave_out(patients)
+
+    def add(self, factors: Factors, into: Mapping[str, torch.Tensor]) -> None:
+        """Add the gradients, each times its factor, to what is ``into`` by the name of the parameter."""
+        while self._shares:  # popitem, so that the memory of each share is free once it is added
+            name, share = self._shares.popitem()
+            share.add(factors, into[name])
+        if self._joined is not None:
+            self._joined.add(factors, into)
+
     def _compute(self, name: str, sampler: GradSampler, calls: list[Call]) -> None:
         names = self._names[name]
         for local, share in sampler(self._layers[name], names, calls, self._batch, self._dtype).items():
-            self._norms.append(share.compute_norms())
-            self.shares[names[local]] = share
+            if isinstance(share, Materialised) and share.gradients.shape[1] <= _SMALL:
+                self._small[names[local]] = share.gradients
+            else:
+                self._norms.append(share.compute_norms())
+                self._shares[names[local]] = share
 
 
 def compute_clip_factors(norms: torch.Tensor, norm: float) -> torch.Tensor:

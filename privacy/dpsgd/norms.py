@@ -34,7 +34,8 @@ def count_rows_at_once(rows: torch.Tensor) -> int:
 
     Those that stay in a processor's cache; a GPU takes longer over many small parts than over few large ones.
     """
-    return max(1, (CACHED if rows.device.type == "cpu" else SLICE) // max(1, rows[:1].numel()))
+    each = rows.numel() // max(1, rows.shape[0])
+    return max(1, (CACHED if rows.device.type == "cpu" else SLICE) // max(1, each))
 
 
 def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
@@ -44,7 +45,7 @@ def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
     """
     # a few rows at a time, because vecdot holds all products at once
     at_once = count_rows_at_once(rows)
-    if len(rows) <= at_once:
+    if rows.shape[0] <= at_once:
         squared = torch.linalg.vecdot(rows, rows).double()
     else:
         squared = torch.cat([torch.linalg.vecdot(part, part) for part in torch.split(rows, at_once)]).double()

@@ -14,7 +14,7 @@ from torch import nn
 
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.ghost_clipping import compute_clip_factors
-from privacy.dpsgd.grad_sample.patient_gradients import Materialised, sum_by_patient
+from privacy.dpsgd.grad_sample.patient_gradients import Factors, Materialised, sum_by_patient
 from privacy.dpsgd.loss import BatchLoss
 from privacy.dpsgd.named_tensors import Inputs, Targets, map_tensors
 from privacy.dpsgd.norms import compute_row_norms
@@ -49,7 +49,8 @@ class OpacusHooks:
         patients = sum_by_patient(self._compute_record_gradients(inputs, targets, batch), batch)  # (patients, P)
         usable = torch.isfinite(compute_row_norms(patients))
         kept = Materialised(torch.where(usable[:, None], patients, 0.0))
-        kept.add(compute_clip_factors(kept.compute_norms(), norm), into)
+        norms = kept.compute_norms()
+        kept.add(Factors.make(compute_clip_factors(norms, norm), norms, into.dtype), into)
 
     def _compute_record_gradients(self, inputs: Inputs, targets: Targets, batch: Batch) -> torch.Tensor:
         """Compute the gradient of each record, times its weight; (records, P)."""

@@ -26,7 +26,14 @@ _WORDS: Final = slice(
 
 def may_be_random(module: nn.Module) -> bool:
     """Return whether a layer drops something in training, or says that it draws: ``draws_randomly = True``."""
-    return any(_is_random(layer) for layer in module.modules())
+    return any(is_random(layer) for layer in module.modules())
+
+
+def is_random(layer: nn.Module) -> bool:
+    """Return whether the layer itself, without those inside, drops something in training or says that it draws."""
+    if isinstance(layer, nn.modules.dropout._DropoutNd):
+        return layer.training and layer.p > 0
+    return getattr(layer, "draws_randomly", False) is True
 
 
 def draw_seed(stream: KeyStream) -> int:
@@ -57,12 +64,6 @@ def seed_torch(seed: int, device: torch.device) -> Iterator[None]:
     finally:
         for generator, state in zip(generators, before, strict=True):
             generator.set_state(state)
-
-
-def _is_random(layer: nn.Module) -> bool:
-    if isinstance(layer, nn.modules.dropout._DropoutNd):
-        return layer.training and layer.p > 0
-    return getattr(layer, "draws_randomly", False) is True
 
 
 def _seed_generator(generator: torch.Generator, seed: int) -> None:

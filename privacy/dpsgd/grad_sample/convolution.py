@@ -21,16 +21,18 @@ from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch, SizeGroup
 from privacy.dpsgd.grad_sample.outer_products import add_outer_products, compute_gram_norms, is_building_cheaper
 from privacy.dpsgd.grad_sample.patient_gradients import (
+    Factors,
     Materialised,
     Names,
     PatientGradients,
     clear_rows,
-    find_unsafe_factors,
     map_in_slices,
+    read_versions,
+    require_unchanged,
     sum_by_patient,
 )
 
-_AT_ONCE: Final = 1 << 22  # numbers of inputs, output gradients and gradients built in one call
+_AT_ONCE: Final = 1 << 20  # numbers of inputs, output gradients and gradients built in one call
 
 
 def compute_convolution_gradients(
@@ -82,20 +84,22 @@ class _Weight:
             else:
                 self._apart[place] &= ~patients[run.patients]
 
-    def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
+    def add(self, factors: Factors, into: torch.Tensor) -> None:
         """Add as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         for place, run in enumerate(self._batch.runs):
-            own = factors[run.patients]
+            own = factors.select(run.patients)
             if place in self._built:
                 self._built[place].add(own, into)
                 continue
             # one weighted call for most patients; those that float32 cannot add have weight 0 and follow in float64
-            apart = self._apart[place] | find_unsafe_factors(own)
-            weights = own.masked_fill(apart, 0.0).to(into.dtype).repeat_interleave(run.each)
+            own = own.set_apart(self._apart[place])
+            weights = own.plain.repeat_interleave(run.each)
             for one in self._passes:
+                one.require_unchanged()
                 into += one.compute_gradient(run.records, weights).view_as(into)
-            for patient in apart.nonzero().flatten().tolist():
-                self._add_apart(_find_record_slice(run, slice(patient, patient + 1)), run.each, own[patient], into)
+            for patient in [] if own.apart is None else own.apart.nonzero().flatten().tolist():
+                records = _find_record_slice(run, slice(patient, patient + 1))
+                self._add_apart(records, run.each, own.exact[patient], into)
 
     def _compute_run_norms(self, place: int, run: SizeGroup) -> torch.Tensor:
         positions = run.each * sum(one.positions for one in self._passes)
@@ -167,6 +171,7 @@ class _Pass:
             rows = functional.pad(rows, layer._reversed_padding_repeated_twice, mode=mode)
             self._padding = [0] * len(layer.kernel_size)
         self._rows, self._gradient = rows, gradient
+        self._versions = read_versions(rows, gradient)
         self._output_padding = self._compute_output_padding()
         self._each = len(rows) // records
         self.numbers = self._each * (rows[0].numel() + gradient[0].numel())  # of one record, in both tensors
@@ -175,7 +180,13 @@ class _Pass:
 
     def leave_out(self, patients: torch.Tensor, batch: Batch) -> None:
         """Let the rows of some ``patients`` (patients,) bool be zero."""
+        self.require_unchanged()
         self._rows, self._gradient = (clear_rows(rows, patients, batch) for rows in (self._rows, self._gradient))
+        self._versions = read_versions(self._rows, self._gradient)
+
+    def require_unchanged(self) -> None:
+        """Refuse rows that were changed in place since their norms were taken."""
+        require_unchanged(self._versions, self._rows, self._gradient)
 
     def compute_gradient(self, records: slice, weights: torch.Tensor) -> torch.Tensor:
         """Compute the gradient of the layer's weight over some records, each times its weight (records,)."""

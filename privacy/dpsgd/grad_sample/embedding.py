@@ -9,7 +9,7 @@ from torch import nn
 
 from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch
-from privacy.dpsgd.grad_sample.patient_gradients import LayerGradients, Names, join_positions
+from privacy.dpsgd.grad_sample.patient_gradients import Factors, LayerGradients, Names, join_positions
 from privacy.dpsgd.norms import SLICE, compute_row_norms
 
 
@@ -52,9 +52,9 @@ class _Lookups:
         """Leave patients out as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         self._sums = self._sums.masked_fill(patients[self._found // self._entries, None], 0.0)
 
-    def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
+    def add(self, factors: Factors, into: torch.Tensor) -> None:
         """Add as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
-        own = factors[self._found // self._entries]  # (pairs,)
+        own = factors.exact[self._found // self._entries]  # (pairs,)
         table = into.view(self._entries, -1)
         at_once = max(1, SLICE // self._sums.shape[1])
         for first in range(0, len(own), at_once):

@@ -7,8 +7,8 @@ positions and calls.
 There are three ways to compute the norm. For each run of patients the cheapest one is taken:
 
 * **one row**: the norm is ``|left| |right|`` (Goodfellow 2015, arXiv 1510.01799);
-* **many rows**: the gradient is built, and kept for the sum, when it takes no more than twice the room of its rows,
-  which are then let go;
+* **many rows**: the gradient is built, and kept for the sum, when it takes no more room than its rows, which are then
+  let go;
 * **otherwise** the norm comes from the Gram matrices of the rows, ``|G|^2 = sum_jk (left_j . left_k)(right_j .
   right_k)`` ("ghost norm"; Bu et al. 2022, arXiv 2205.10683, who also choose for each layer).
 
@@ -30,7 +30,14 @@ from typing import Final
 import torch
 
 from privacy.dpsgd.batching import Batch, SizeGroup
-from privacy.dpsgd.grad_sample.patient_gradients import LARGE, Materialised, clear_rows, find_unsafe_factors
+from privacy.dpsgd.grad_sample.patient_gradients import (
+    LARGE,
+    Factors,
+    Materialised,
+    clear_rows,
+    read_versions,
+    require_unchanged,
+)
 from privacy.dpsgd.norms import LARGEST, NOT_TINY, SLICE, TINY, compute_row_norms
 
 _CANCELS: Final = 1e-3  # squared norm over the rows' own squares; below it rows cancel too much for float32
@@ -66,36 +73,41 @@ class OuterProducts:
         ]
         if len(self._built) == len(runs):
             self._sides = None
+        else:
+            self._versions = read_versions(*sides)
         return norms[0] if len(norms) == 1 else torch.cat(norms)
 
     def leave_out(self, patients: torch.Tensor) -> None:
         """Leave patients out as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         if self._sides is not None:
+            require_unchanged(self._versions, *self._sides)
             left, right = self._sides
             self._sides = clear_rows(left, patients, self._batch), clear_rows(right, patients, self._batch)
+            self._versions = read_versions(*self._sides)
         for place, run in enumerate(self._batch.runs):
             if place in self._built:
                 self._built[place].leave_out(patients[run.patients])
             else:
                 self._apart[place] &= ~patients[run.patients]
 
-    def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
+    def add(self, factors: Factors, into: torch.Tensor) -> None:
         """Add as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         matrix = into.view(self._shape)  # (outputs, inputs)
+        if self._sides is not None:
+            require_unchanged(self._versions, *self._sides)
         for place, run in enumerate(self._batch.runs):
-            own = factors[run.patients]
+            own = factors.select(run.patients)
             if place in self._built:
                 self._built[place].add(own, into)
                 continue
             assert self._sides is not None, "rows are let go only where every gradient is built"
             # (patients, rows, outputs) and (patients, rows, inputs)
             left, right = (run.group_by_patient(side) for side in self._sides)
-            apart = self._apart[place] | find_unsafe_factors(own)
-            plain = own.masked_fill(apart, 0.0).to(into.dtype)
+            own = own.set_apart(self._apart[place])
             # the sum over patients and rows of factor * left^T right is one product of matrices
-            matrix.addmm_((left * plain[:, None, None]).flatten(0, 1).T, right.flatten(0, 1))
-            if apart.any():
-                add_outer_products(left[apart], right[apart], own[apart], matrix)
+            matrix.addmm_((left * own.plain[:, None, None]).flatten(0, 1).T, right.flatten(0, 1))
+            if own.apart is not None:
+                add_outer_products(left[own.apart], right[own.apart], own.exact[own.apart], matrix)
 
     def _compute_run_norms(
         self, place: int, run: SizeGroup, left: torch.Tensor, right: torch.Tensor
@@ -105,7 +117,7 @@ class OuterProducts:
             lefts = compute_row_norms(left[:, 0]) if self._left_norms is None else self._left_norms[run.patients]
             rights = compute_row_norms(right[:, 0])
             norms = lefts * rights
-            self._apart[place] = torch.stack([lefts, rights, norms]).amax(0) > LARGE
+            self._apart[place] = torch.maximum(lefts, rights) > LARGE
         elif is_building_cheaper(rows, outputs, inputs):
             self._built[place] = Materialised(torch.bmm(left.mT, right))
             norms = self._built[place].compute_norms()
@@ -115,11 +127,11 @@ class OuterProducts:
 
 
 def is_building_cheaper(rows: int, outputs: int, inputs: int) -> bool:
-    """Return whether a patient's gradient takes no more than twice the room of its rows.
+    """Return whether a patient's gradient takes no more room than its rows.
 
     Then it also costs less time than Gram matrices, whose sum needs the same product once more.
     """
-    return outputs * inputs <= 2 * rows * (outputs + inputs)
+    return outputs * inputs <= rows * (outputs + inputs)
 
 
 def compute_gram_norms(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,16 +1,53 @@
 """Define the forms in which per-patient gradients of one parameter are kept, with their norms and weighted sums."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, Self
 
 import torch
 
 from privacy.dpsgd.activations import Call
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.norms import SLICE, add_scaled, compute_row_norms
+from privacy.errors import TermsError
 
 _SMALL: Final = 2.0**-60  # a factor below it loses digits in float32
 LARGE: Final = 2.0**30  # a gradient with a norm above it is added in float64
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The factor of each patient's gradient, in the forms in which gradients are scaled.
+
+    Attributes:
+        exact: (patients,) float64, which tiny factors need.
+        plain: (patients,) in the type of the sum; 0 for the patients of ``apart``.
+        apart: (patients,) whose gradients are scaled and added in float64; None: nobody's.
+    """
+
+    exact: torch.Tensor
+    plain: torch.Tensor
+    apart: torch.Tensor | None
+
+    @classmethod
+    def make(cls, exact: torch.Tensor, norms: torch.Tensor, dtype: torch.dtype) -> Self:
+        """Make factors for gradients with the given norms over all parameters, (patients,) float64 both."""
+        # float32 loses digits of small factors, alone or times a row
+        return cls(exact, exact.to(dtype), None).set_apart((exact < _SMALL) | (norms > LARGE))
+
+    def select(self, patients: slice) -> Self:
+        """Return the factors of some patients."""
+        if patients == slice(0, len(self.exact)):
+            return self
+        apart = None if self.apart is None else self.apart[patients]
+        return type(self)(self.exact[patients], self.plain[patients], apart)
+
+    def set_apart(self, more: torch.Tensor | None) -> Self:
+        """Return the factors, of which ``more`` (patients,) are to be applied in float64."""
+        if more is None or not more.any():
+            return self
+        apart = more if self.apart is None else self.apart | more
+        return type(self)(self.exact, self.plain.masked_fill(apart, 0.0), apart)
 
 
 class PatientGradients(Protocol):
@@ -27,8 +64,8 @@ class PatientGradients(Protocol):
         """Let the gradients of some ``patients`` (patients,) bool count as zero, whatever they are; after the norms."""
         ...
 
-    def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
-        """Add the sum of the patients' gradients, each times its factor (patients,) float64, to ``into``."""
+    def add(self, factors: Factors, into: torch.Tensor) -> None:
+        """Add the sum of the patients' gradients, each times its factor, to ``into``."""
         ...
 
 
@@ -41,34 +78,77 @@ class Materialised:
     """
 
     def __init__(self, gradients: torch.Tensor, norms: torch.Tensor | None = None) -> None:
-        self._gradients = gradients.flatten(1)  # (patients, numbers)
+        self.gradients = gradients.flatten(1)  # (patients, numbers)
         self._norms = norms
 
     def compute_norms(self) -> torch.Tensor:
         """Compute norms as in :class:`PatientGradients`."""
         if self._norms is None:
-            self._norms = compute_row_norms(self._gradients)
+            self._norms = compute_row_norms(self.gradients)
+        self._versions = read_versions(self.gradients)
         return self._norms
 
     def leave_out(self, patients: torch.Tensor) -> None:
         """Leave patients out as in :class:`PatientGradients`."""
         assert self._norms is not None, "norms come before patients are left out"
-        self._gradients = self._gradients.masked_fill(patients[:, None], 0.0)
+        require_unchanged(self._versions, self.gradients)
+        self.gradients = self.gradients.masked_fill(patients[:, None], 0.0)
+        self._versions = read_versions(self.gradients)
         self._norms = self._norms.masked_fill(patients, 0.0)
 
-    def add(self, factors: torch.Tensor, into: torch.Tensor) -> None:
+    def add(self, factors: Factors, into: torch.Tensor) -> None:
         """Add as in :class:`PatientGradients`: in float32 where that keeps the digits, else in float64."""
-        assert self._norms is not None, "norms come before the sum"
-        apart = (self._norms > LARGE) | find_unsafe_factors(factors)
-        own = factors.masked_fill(apart, 0.0).to(into.dtype)
-        into.view(-1).addmv_(self._gradients.T, own)
-        for place in apart.nonzero().flatten().tolist():
-            add_scaled(into.view(-1), self._gradients[place], float(factors[place]))
+        require_unchanged(self._versions, self.gradients)
+        into.view(-1).addmv_(self.gradients.T, factors.plain)
+        if factors.apart is not None:
+            for place in factors.apart.nonzero().flatten().tolist():
+                add_scaled(into.view(-1), self.gradients[place], float(factors.exact[place]))
 
 
-def find_unsafe_factors(factors: torch.Tensor) -> torch.Tensor:
-    """Return which factors lose digits in float32, alone or times a row; (patients,)."""
-    return factors < _SMALL
+def read_versions(*tensors: torch.Tensor) -> tuple[int, ...]:
+    """Return how often each tensor has been changed in place, when its norm is taken."""
+    return tuple(tensor._version for tensor in tensors)
+
+
+def require_unchanged(versions: tuple[int, ...], *tensors: torch.Tensor) -> None:
+    """Refuse tensors that were changed after their norm was taken: what is added would not be what was clipped.
+
+    Raises:
+        TermsError: one was changed; backward goes on after the norm, and an operation may overwrite what it is given.
+    """
+    if read_versions(*tensors) != versions:
+        raise TermsError(
+            "a gradient is changed in place while the backward pass runs, so no patient's share can be bounded; "
+            "let no operation of the model write to the gradient that its backward function is given"
+        )
+
+
+class Joined:
+    """Small gradients of several parameters side by side, which cost as much as those of one parameter.
+
+    Args:
+        parts: by the name of the parameter, (patients, numbers) each.
+    """
+
+    def __init__(self, parts: Mapping[str, torch.Tensor]) -> None:
+        self._sizes = {name: part.shape[1] for name, part in parts.items()}
+        self._together = Materialised(torch.cat(list(parts.values()), dim=1))
+
+    def compute_norms(self) -> torch.Tensor:
+        """Compute norms over all these parameters, as in :class:`PatientGradients`."""
+        return self._together.compute_norms()
+
+    def leave_out(self, patients: torch.Tensor) -> None:
+        """Leave patients out as in :class:`PatientGradients`."""
+        self._together.leave_out(patients)
+
+    def add(self, factors: Factors, into: Mapping[str, torch.Tensor]) -> None:
+        """Add as in :class:`PatientGradients`, for each parameter to what is ``into`` by its name."""
+        sizes = list(self._sizes.values())
+        total = factors.plain.new_zeros(sum(sizes))
+        self._together.add(factors, total)
+        for name, part in zip(self._sizes, total.split(sizes), strict=True):
+            into[name] += part.view_as(into[name])
 
 
 def clear_rows(rows: torch.Tensor, patients: torch.Tensor, batch: Batch) -> torch.Tensor:

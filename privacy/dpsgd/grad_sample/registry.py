@@ -39,7 +39,7 @@ def grad_sampler_of(layer: nn.Module) -> GradSampler:
     inner = getattr(type(layer), "_conv_forward", None)
     # a layer may replace forward on the instance, a convolution also the inner function that forward calls
     usual = "forward" not in vars(layer) and (inner is None or inner in _CONVOLUTIONS)
-    known = {name for name, _ in layer.named_parameters(recurse=False)} <= {"weight", "bias"}
+    known = layer._parameters.keys() <= {"weight", "bias"}
     return kind if kind is not None and usual and known else compute_vmap_gradients
 
 
