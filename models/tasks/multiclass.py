@@ -1,9 +1,11 @@
-"""Multi-class classification: cross-entropy, and the figures of summed histograms and of truth x prediction.
+"""Multi-class classification: its losses, and the figures of summed histograms and of truth x prediction.
 
 Rules:
 
 * a model gives a logit for each class; probabilities are their softmax, the prediction is the class with the
   highest one, of equal ones the first;
+* the loss is the cross-entropy of these probabilities, or the margin loss, for which each class has a probability of
+  its own: the sigmoid of its logit. That of the true class should be 0.9 or more, that of another one 0.1 or less;
 * a record of which a probability is not a number counts with probability 0 for every class, and as predicted to be
   of class 0;
 * each class is compared with all others by its probability, in bins; two patients in one bin are a tie;
@@ -16,7 +18,7 @@ Rules:
 The public half, ``privacy/study/tasks/multiclass.py``, has the order of the cells.
 
 Sources: Hand and Till 2001 for an AUROC of several classes (here one against the rest, each class counts alike);
-Cohen 1960 for kappa.
+Cohen 1960 for kappa; Sabour, Frosst and Hinton 2017, Dynamic routing between capsules, for the margin loss.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +48,7 @@ from models.tasks.histograms import (
 )
 from models.tasks.precision import widen
 from privacy.study.data.contract import DataContract
-from privacy.study.tasks.multiclass import MulticlassTerms
+from privacy.study.tasks.multiclass import ClassLoss, MulticlassTerms
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +62,9 @@ FIGURES: Final = (
 )
 MOST_NAMED: Final = 20
 """The most classes that have a figure each."""
+_PRESENT: Final = 0.9  # the least probability of the true class that costs nothing in the margin loss
+_ABSENT: Final = 0.1  # the highest probability of another class that costs nothing
+_ABSENT_WEIGHT: Final = 0.5  # of what the other classes cost
 
 
 @dataclass(frozen=True)
@@ -70,17 +75,19 @@ class MulticlassTask:
         classes: how many.
         target: the name of the class.
         class_weights: how much a record of each class counts in the loss; without any, 1.
+        loss: which one.
     """
 
     classes: int
     target: str = "label"
     class_weights: tuple[float, ...] = ()
+    loss: ClassLoss = ClassLoss.CROSS_ENTROPY
 
     @classmethod
     def from_terms(cls, terms: MulticlassTerms, contract: DataContract) -> Self:
         """Make the task that ``terms`` describe for the data of ``contract``."""
         (classes,) = terms.compute_output_shape(contract)
-        return cls(classes, terms.target, terms.class_weights)
+        return cls(classes, terms.target, terms.class_weights, terms.loss)
 
     @property
     def figures(self) -> tuple[FigureKind, ...]:
@@ -89,12 +96,15 @@ class MulticlassTask:
         return (*FIGURES, *(FigureKind(f"auroc_{each}", f"AUROC of class {each}") for each in named))
 
     def compute_losses(self, outputs: "torch.Tensor", targets: Mapping[str, "torch.Tensor"]) -> "torch.Tensor":
-        """Compute the cross-entropy of each record, times its class's weight; (records,)."""
+        """Compute the loss of each record, times its class's weight; (records,)."""
         from torch.nn.functional import cross_entropy  # the coordinator reads figures without torch
 
-        logits = widen(outputs)
+        logits, truth = widen(outputs), targets[self.target].long()
         weights = logits.new_tensor(self.class_weights) if self.class_weights else None
-        return cross_entropy(logits, targets[self.target].long(), weight=weights, reduction="none")
+        if self.loss is ClassLoss.CROSS_ENTROPY:
+            return cross_entropy(logits, truth, weight=weights, reduction="none")
+        losses = _compute_margin_losses(logits, truth)
+        return losses if weights is None else losses * weights[truth]
 
     def count_cells(
         self, outputs: "torch.Tensor", targets: Mapping[str, NDArray[np.generic]], bins: int
@@ -160,3 +170,14 @@ class MulticlassTask:
         own = 2 * bins * self.classes
         clipped = clip_counts(counts, own + self.classes**2)
         return clipped[:own].reshape(self.classes, 2, bins), clipped[own:].reshape(self.classes, self.classes)
+
+
+def _compute_margin_losses(logits: "torch.Tensor", truth: "torch.Tensor") -> "torch.Tensor":
+    """Compute how far each class's own probability is beyond its margin, squared and summed; (records,)."""
+    import torch  # the coordinator reads figures without torch
+
+    own = torch.arange(logits.shape[1], device=logits.device) == truth[:, None]  # (records, classes)
+    probabilities = logits.sigmoid()
+    missing = (_PRESENT - probabilities).clamp(min=0).square()
+    excess = (probabilities - _ABSENT).clamp(min=0).square()
+    return torch.where(own, missing, _ABSENT_WEIGHT * excess).sum(dim=1)

@@ -7,13 +7,7 @@ coordinator have, so that all of them make the same bytes. The page (``server/fe
 from collections.abc import Sequence
 
 from models.tasks.registry import make_task
-from models.tasks.statistics import (
-    ColumnFigures,
-    Estimate,
-    StatisticsTask,
-    WordCount,
-    compute_statistics,
-)
+from models.tasks.statistics import ColumnFigures, Estimate, StatisticsTask, WordCount, compute_statistics
 from privacy.document import Shown
 from privacy.fields import Name
 from privacy.study.cost import compute_evaluation_noise, compute_totals_deviation

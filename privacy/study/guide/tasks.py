@@ -74,6 +74,11 @@ KEYS: Final[dict[str, Guidance]] = {
         "are no "
         "probabilities any more.",
     ),
+    "MulticlassTerms.loss": Guidance(
+        "`cross_entropy`, or the `margin` loss of capsule networks: each class has a probability of its own, which "
+        "should be 0.9 or more for the true class and 0.1 or less for each other one.",
+        "`margin` with the model `capsnet`.",
+    ),
     "OrdinalTerms.kind": Guidance("Always `ordinal`."),
     "OrdinalTerms.target": Guidance(
         "The class: an id of 2 to 1000 values, one a record.", "List the classes from the lowest to the highest."

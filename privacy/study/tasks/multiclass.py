@@ -5,6 +5,7 @@ who are not of the class, then the bins of those who are, by the class's probabi
 prediction.
 """
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -19,17 +20,28 @@ ClassWeights = Annotated[
 ]
 
 
+class ClassLoss(StrEnum):
+    """What a record's logits are measured by in training."""
+
+    CROSS_ENTROPY = "cross_entropy"
+    MARGIN = "margin"
+
+
 class MulticlassTerms(TaskTerms):
     """One class of several, from one logit for each class.
 
     Attributes:
         target: the class, an id of as many values as there are classes.
         class_weights: the weight in the loss of a record of each class; without any it is 1.
+        loss: cross-entropy, or the margin loss of capsule networks.
     """
 
     kind: Literal["multiclass"]
     target: TensorName = "label"
     class_weights: ClassWeights = ()
+    loss: ClassLoss = Field(
+        default=ClassLoss.CROSS_ENTROPY, exclude_if=lambda loss: loss is ClassLoss.CROSS_ENTROPY
+    )
 
     def list_targets(self) -> tuple[str, ...]:
         """List the class."""

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa
 
 from models.tasks.multiclass import MulticlassTask
 from models.tasks.registry import make_task
-from privacy.study.tasks.multiclass import MulticlassTerms
+from privacy.study.tasks.multiclass import ClassLoss, MulticlassTerms
 from tests.models.tasks.contributions import (
     AN_INPUT,
     any_float,
@@ -145,6 +145,23 @@ def test_losses_are_weighted_cross_entropy_of_each_record_alone(weights: tuple[f
     assert got.numpy() == pytest.approx(-weight * log_softmax(outputs, axis=1)[np.arange(6), truth])
     check_losses_of_each_record_alone(task, torch.from_numpy(outputs).float(), {"label": truth})
     check_losses_of_short_outputs_are_wide(task, torch.from_numpy(outputs).float(), {"label": truth})
+
+
+@pytest.mark.parametrize("weights", [(), (1.0, 2.0, 0.5, 4.0)])
+def test_margin_losses_are_those_of_the_paper_s_formula(weights: tuple[float, ...]) -> None:
+    outputs, truth = draw_records(6, records=40)
+    task = make_task(MulticlassTerms(kind="multiclass", class_weights=weights, loss=ClassLoss.MARGIN), CONTRACT)
+    got = task.compute_losses(torch.from_numpy(outputs), to_tensors({"label": truth}))
+    for loss, logits, own in zip(got.tolist(), outputs, truth, strict=True):
+        lengths = 1 / (1 + np.exp(-logits))
+        wanted = sum(
+            max(0.0, 0.9 - length) ** 2 if each == own else 0.5 * max(0.0, length - 0.1) ** 2
+            for each, length in enumerate(lengths)
+        )
+        assert loss == pytest.approx((weights[own] if weights else 1.0) * wanted)
+    check_losses_of_each_record_alone(task, torch.from_numpy(outputs).float(), {"label": truth})
+    check_losses_of_short_outputs_are_wide(task, torch.from_numpy(outputs).float(), {"label": truth})
+    check_gradient_is_finite(task, 1e30 * torch.from_numpy(outputs).float(), {"label": truth})
 
 
 @pytest.mark.parametrize("size", [1e4, 1e30])

@@ -21,6 +21,14 @@ def test_a_class_has_a_logit_and_a_histogram_for_each_value() -> None:
     assert groups[-1] == CellGroup("truth x prediction", 25, rows=5)
 
 
+def test_terms_that_name_no_loss_keep_their_digest() -> None:
+    """The loss came later: what was signed before says the same as the default."""
+    plain = make_terms("multiclass", target="grade")
+    assert plain == make_terms("multiclass", target="grade", loss="cross_entropy")
+    assert b"loss" not in plain.to_bytes()
+    assert make_terms("multiclass", target="grade", loss="margin").digest != plain.digest
+
+
 @pytest.mark.parametrize(
     ("target", "words"),
     [
