@@ -27,6 +27,8 @@ _FILES: Final[Mapping[str, str]] = {
     "unet-3d": "models.imaging.unet_3d",
     "lung-pattern-cnn": "models.imaging.lung_pattern_cnn",
     "image-table": "models.imaging.image_table",
+    "deep-knee": "models.imaging.deep_knee",
+    "capsnet": "models.imaging.capsnet",
     "gru-d": "models.records.gru_d",
     "doctor-ai": "models.records.doctor_ai",
     "med2vec": "models.records.med2vec",

@@ -32,10 +32,10 @@ def list_after_convolution(channels: int, activation: Activation, norm: Norm) ->
 
 
 def make_block(
-    channels: int, filters: int, activation: Activation, norm: Norm = "none", padding: int = 1
+    channels: int, filters: int, activation: Activation, norm: Norm = "none", padding: int = 1, stride: int = 1
 ) -> nn.Sequential:
     """Make a 3x3 convolution with its norm and activation; ``padding`` 1 keeps height and width, 0 takes 2 of each."""
-    convolution = nn.Conv2d(channels, filters, 3, padding=padding)
+    convolution = nn.Conv2d(channels, filters, 3, stride=stride, padding=padding)
     return nn.Sequential(convolution, *list_after_convolution(filters, activation, norm))
 
 

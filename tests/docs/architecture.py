@@ -109,7 +109,7 @@ ROOMS: Final = {
     "secret_search sbom program logs process_lifetime command_line",
     "models": "catalogue entry fit task outputs describe errors",
     "models/tabular": "logistic mlp",
-    "models/imaging": "chest_xray_cnn lung_pattern_cnn unet unet_3d ternausnet11 image_table",
+    "models/imaging": "chest_xray_cnn lung_pattern_cnn unet unet_3d ternausnet11 image_table deep_knee capsnet",
     "models/records": "gru_d retain doctor_ai med2vec deep_patient dbn",
     "models/longitudinal": "dynamic_deephit",
     "models/genomics": "deepchrome attentive_chrome adage gedfn",
