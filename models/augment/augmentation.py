@@ -19,6 +19,7 @@ from models.augment.flips import draw_flips, draw_quarter_turns
 from models.augment.intensity import draw_contrasts, draw_noise
 from models.augment.resampling import draw_crops, draw_rotations, draw_scales
 from models.augment.sequences import draw_reverse_complements
+from models.augment.stain import draw_stains
 from models.augment.translation import draw_translations
 from models.augment.words import draw_dropped_words
 from models.errors import ModelError
@@ -37,6 +38,7 @@ _DRAWS: Final[dict[str, Callable[[Any, torch.Tensor, torch.Generator], Vary]]] =
     "scale": draw_scales,
     "contrast": draw_contrasts,
     "noise": draw_noise,
+    "stain": draw_stains,
     "reverse_complement": draw_reverse_complements,
     "drop_words": draw_dropped_words,
 }

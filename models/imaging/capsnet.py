@@ -207,8 +207,8 @@ MODEL: Final = ModelEntry(
         Replacement(
             paper="while it trains, the image is reconstructed from the true class's capsule",
             here="from the longest capsule, as the paper does in testing",
-            why="a model sees inputs alone, so that the one that is released computes what was trained; this is not for "
-            "privacy",
+            why="a model sees inputs alone, and computes in training what it computes when it is released; this is not "
+            "for privacy",
         ),
         Replacement(
             paper="each image is an example",

@@ -1,107 +1,39 @@
 """Deep Patient: stacked denoising autoencoders, trained layer by layer without labels, then with a head for the task.
 
-A patient is a vector of codes, drugs, procedures and laboratory values in [0, 1]. Layer k learns to restore the
-features of the layers below it from a copy in which some were set to zero: objective ``layer-k``. The objective
-``task`` trains all encoders together with a linear head on the highest features.
+A patient is a vector of codes, drugs, procedures and laboratory values in [0, 1]. The stack and its objectives are
+those of ``models/layers/denoising.py``.
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Annotated, Final
 
 import torch
 from pydantic import Field
-from torch import nn
-from torch.nn import functional
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
-from models.errors import ModelError
-from models.layers.heads import count_outputs, shape_outputs
-from models.layers.sigmoid import LinearBeforeSigmoid
-
-LAYERS: Final = 3
-"""The most layers, which are the paper's."""
-_PRE_TRAINING: Final = tuple(f"layer-{place + 1}" for place in range(LAYERS))
+from models.layers.denoising import MOST_LAYERS, OBJECTIVES, TASK_LAYERS, DenoisingStack
 
 
 class DeepPatientOptions(Options):
     """The options of ``deep-patient``: the units of each layer, lowest first, and the part of the features set to 0."""
 
     hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        default=(500, 500, 500), min_length=1, max_length=LAYERS
+        default=(500, 500, 500), min_length=1, max_length=MOST_LAYERS
     )
     corruption: float = Field(default=0.05, ge=0, lt=1)
 
 
-class DenoisingAutoencoder(nn.Module):
-    """A sigmoid encoder and a decoder with weights of its own.
-
-    Args:
-        features: how many it encodes.
-        units: how many features it gives.
-        corruption: the part of the features that is set to zero in training.
-    """
-
-    def __init__(self, features: int, units: int, corruption: float) -> None:
-        super().__init__()
-        self.encoder = LinearBeforeSigmoid(features, units)
-        self.decoder = nn.Linear(units, features)
-        self._corruption = corruption
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Encode ``values`` (records, features); (records, units), in (0, 1)."""
-        return torch.sigmoid(self.encoder(values))
-
-    def compute_losses(self, values: torch.Tensor) -> torch.Tensor:
-        """Compute the cross-entropy between ``values`` (records, features) and their restoration; (records,).
-
-        It is the mean over the features.
-        """
-        corrupted = values
-        if self.training:
-            corrupted = values * (torch.rand_like(values) >= self._corruption)
-        restored = self.decoder(self(corrupted))
-        return functional.binary_cross_entropy_with_logits(restored, values, reduction="none").mean(1)
-
-
-class DeepPatient(nn.Module):
-    """A stack of denoising autoencoders, and a head."""
-
-    objective: str = "task"
-    draws_randomly = True
-
-    def __init__(self, options: DeepPatientOptions, features: int, outputs: tuple[int, ...]) -> None:
-        super().__init__()
-        widths = (features, *options.hidden)
-        self.autoencoders = nn.ModuleList(
-            DenoisingAutoencoder(below, units, options.corruption) for below, units in pairwise(widths)
-        )
-        self.head = nn.Linear(widths[-1], count_outputs(outputs))
-        self._outputs = outputs
+class DeepPatient(DenoisingStack):
+    """A stack of denoising autoencoders on one vector of a patient."""
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor | dict[str, torch.Tensor]:
         """Return the outputs of ``features`` (records, features), or the loss of the layer that is pre-trained."""
-        values = inputs["features"]
-        if self.objective == "task":
-            return shape_outputs(self.head(self.encode(values, len(self.autoencoders))), self._outputs)
-        place = _PRE_TRAINING.index(self.objective)
-        if place >= len(self.autoencoders):
-            raise ModelError(f"objective {self.objective}: the model has {len(self.autoencoders)} layers")
-        autoencoder = self.autoencoders[place]
-        assert isinstance(autoencoder, DenoisingAutoencoder)
-        # the layers below are not trained again
-        return {"own_loss": autoencoder.compute_losses(self.encode(values, place).detach())}
-
-    def encode(self, values: torch.Tensor, layers: int) -> torch.Tensor:
-        """Encode ``values`` (records, features) by the lowest ``layers`` layers; (records, units)."""
-        for autoencoder in list(self.autoencoders)[:layers]:
-            values = autoencoder(values)
-        return values
+        return self.compute(inputs["features"])
 
 
 def build(options: DeepPatientOptions, sizes: Sizes, outputs: tuple[int, ...]) -> DeepPatient:
     """Build the stack for ``features`` numbers in [0, 1]."""
-    return DeepPatient(options, sizes["features"], outputs)
+    return DeepPatient(sizes["features"], options.hidden, options.corruption, outputs)
 
 
 MODEL: Final = ModelEntry(
@@ -121,8 +53,8 @@ MODEL: Final = ModelEntry(
         Count("small", {"features": 20}, (), 693),
     ),
     example={"features": 20},
-    objectives={name: (f"autoencoders.{place}",) for place, name in enumerate(_PRE_TRAINING)},
-    task_layers=(*(f"autoencoders.{place}.encoder" for place in range(len(_PRE_TRAINING))), "head"),
+    objectives=OBJECTIVES,
+    task_layers=TASK_LAYERS,
     figures="AUROC 0.773, the mean over 78 diseases in 76,214 test patients, after pre-training on 704,587 patients of "
     "one hospital, with a random forest on the features (Miotto et al. 2016)",
     replaced=(

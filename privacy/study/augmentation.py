@@ -14,6 +14,7 @@ kind                      what it does with a record                           w
 ``scale``                 enlarges or shrinks it about the centre              the same
 ``contrast``              stretches values about their mean                    numbers of the inputs
 ``noise``                 adds Gaussian noise                                  numbers of the inputs
+``stain``                 varies how strongly tissue is stained                images of three colours
 ``reverse_complement``    reads a sequence on the other strand                 letters, one-hot or as ids
 ``drop_words``            takes words away                                     the inputs
 ========================  ===================================================  ==================================
@@ -39,6 +40,7 @@ from privacy.study.data.tensors import Flags, Ids, Numbers, TensorName, describe
 
 DNA: Final = (3, 2, 1, 0)
 """The letters opposite to A, C, G and T, in this order."""
+_COLOURS: Final = 3  # red, green and blue
 
 AnyTensor = Numbers | Ids | Flags
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -196,6 +198,44 @@ class Noise(ValueStep):
     deviation: float = Field(default=0.05, gt=0, le=10)
 
 
+class Stain(ValueStep):
+    """Multiply how much of each stain a section has by a factor between 1 - ``part`` and 1 + ``part``.
+
+    The stains are haematoxylin and eosin, each with a factor of its own; what neither explains stays. Colours are the
+    third axis from the end: red, green and blue.
+
+    Attributes:
+        dark: the number of no light, as the model sees it.
+        bright: that of full light, which no tissue has taken anything of.
+    """
+
+    kind: Literal["stain"]
+    part: float = Field(default=0.3, gt=0, le=0.9)
+    dark: float = Field(default=0.0, ge=-1e6, le=1e6)
+    bright: float = Field(default=1.0, ge=-1e6, le=1e6)
+
+    @model_validator(mode="after")
+    def _light(self) -> Self:
+        if self.bright <= self.dark:
+            raise ValueError("bright: expected a number above dark")
+        return self
+
+    def _find_tensor_misfit(self, tensor: AnyTensor) -> str | None:
+        misfit = super()._find_tensor_misfit(tensor)
+        if misfit is not None:
+            return misfit
+        assert isinstance(tensor, Numbers)
+        if len(tensor.shape) < 3 or tensor.shape[-3] != _COLOURS:
+            return _describe_misfit(tensor, "an image of 3 colours")
+        if tensor.range != (self.dark, self.bright):
+            low, high = tensor.range
+            return (
+                f"'{tensor.name}': the model sees numbers from {low:g} to {high:g}; "
+                f"write dark: {low:g} and bright: {high:g}"
+            )
+        return None
+
+
 class ReverseComplement(Step):
     """Read a sequence of bases on the other strand, backwards.
 
@@ -281,7 +321,17 @@ class DropWords(Step):
 
 
 AnyStep = Annotated[
-    Flip | QuarterTurn | Rotate | Translate | Crop | Scale | Contrast | Noise | ReverseComplement | DropWords,
+    Flip
+    | QuarterTurn
+    | Rotate
+    | Translate
+    | Crop
+    | Scale
+    | Contrast
+    | Noise
+    | Stain
+    | ReverseComplement
+    | DropWords,
     Field(discriminator="kind"),
 ]
 

@@ -109,16 +109,18 @@ ROOMS: Final = {
     "secret_search sbom program logs process_lifetime command_line",
     "models": "catalogue entry fit task outputs describe errors",
     "models/tabular": "logistic mlp",
-    "models/imaging": "chest_xray_cnn lung_pattern_cnn unet unet_3d ternausnet11 image_table deep_knee capsnet",
+    "models/imaging": "chest_xray_cnn lung_pattern_cnn unet unet_3d ternausnet11 image_table deep_knee capsnet "
+    "histology_crops lesion_sdae retina_attention",
     "models/records": "gru_d retain doctor_ai med2vec deep_patient dbn",
     "models/longitudinal": "dynamic_deephit",
     "models/genomics": "deepchrome attentive_chrome adage gedfn",
     "models/drugs": "deepdta",
-    "models/layers": "heads sigmoid graph image_blocks segmentation fusion recurrent masked_softmax visit_outputs",
+    "models/layers": "heads sigmoid graph image_blocks denoising segmentation fusion recurrent masked_softmax "
+    "visit_outputs",
     "models/tasks": "registry binary multiclass ordinal multilabel regression pairs survival segmentation "
     "reconstruction next_event embedding histograms confusion two_way_counts visit_recall group_counts "
     "number_losses precision uncertainty exact_figures statistics statistics_document",
-    "models/augment": "augmentation draws flips resampling translation intensity sequences words",
+    "models/augment": "augmentation draws flips resampling translation intensity stain sequences words",
     "models/generated": "study records",
     "models/parameters": "trainable flatten vector initial pretrained weights_file lora",
     "models/federated": "server_optimiser early_stopping",

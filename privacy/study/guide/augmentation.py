@@ -29,6 +29,7 @@ PARTS: Final[dict[str, str]] = {
     "Scale": "A step with `kind: scale`: enlarges or shrinks images about their centre.",
     "Contrast": "A step with `kind: contrast`: stretches numbers about their mean.",
     "Noise": "A step with `kind: noise`: adds Gaussian noise to numbers. It is no protection of anybody.",
+    "Stain": "A step with `kind: stain`: varies how strongly tissue is stained with haematoxylin and eosin.",
     "ReverseComplement": "A step with `kind: reverse_complement`: reads DNA on the other strand.",
     "DropWords": "A step with `kind: drop_words`: takes words of a record away.",
 }
@@ -92,6 +93,17 @@ KEYS: Final[dict[str, Guidance]] = {
         "The standard deviation, on the scale that the model sees, after `scaled`.",
         "About that of the device's noise.",
     ),
+    "Stain.kind": Guidance("Always `stain`."),
+    "Stain.tensors": Guidance("Images of red, green and blue, in this order on the third axis from the end."),
+    "Stain.chance": Guidance(*_CHANCE),
+    "Stain.part": Guidance(
+        "The amount of each stain is multiplied by a factor between 1 - `part` and 1 + `part`.",
+        "0.3 for sections of different laboratories.",
+    ),
+    "Stain.dark": Guidance(
+        "The number of no light on the scale that the model sees: 0 with `scaled: unit`, -1 with `scaled: signed`."
+    ),
+    "Stain.bright": Guidance("The number of full light on the scale that the model sees: 1 with both."),
     "ReverseComplement.kind": Guidance("Always `reverse_complement`."),
     "ReverseComplement.tensors": Guidance(
         "The sequences: ids, or one-hot numbers with an axis of letters. All are read on the same strand."

@@ -17,6 +17,7 @@ ALL: list[dict[str, Any]] = [
     {"kind": "scale", "tensors": ["image", "mask"], "chance": 0.5},
     {"kind": "contrast", "tensors": ["image"]},
     {"kind": "noise", "tensors": ["image"]},
+    {"kind": "stain", "tensors": ["section"]},
     {"kind": "reverse_complement", "tensors": ["bases"]},
     {"kind": "drop_words", "tensors": ["codes"]},
 ]
@@ -26,6 +27,7 @@ def draw_batch() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     random = seeded(1)
     inputs = {
         "image": torch.rand(6, 2, 9, 9, generator=random),
+        "section": torch.rand(6, 3, 5, 5, generator=random),
         "bases": torch.rand(6, 4, 7, generator=random),
         "codes": torch.randint(1, 9, (6, 20), generator=random),
         "age": torch.rand(6, generator=random),
