@@ -1,4 +1,4 @@
-"""Turn the breast ultrasound images of BUSI into the files of three sites, for unet and image-table.
+"""Turn the breast ultrasound images of BUSI into the files of three sites, for three models.
 
     python examples/imaging/prepare_busi.py busi64.npz OUTPUT
 
@@ -7,7 +7,7 @@ lesion's mask, label (0 normal, 1 benign, 2 malignant) and size (images, 2), the
 published images and masks, shrunk. ``OUTPUT`` gets ``site-1`` to ``site-3``, each with ``train.npz`` and
 ``test.npz``.
 
-The studies are ``unet.yaml`` and ``image_table.yaml``.
+The studies are ``unet.yaml``, ``image_table.yaml`` and ``lesion_sdae.yaml``.
 
 Rules:
 
@@ -22,6 +22,9 @@ Rules:
   image and of the lesion, mean brightness of both, each over a largest value chosen here. A sonographer measures a
   lesion; here it is measured on the mask, whose makers may have known the diagnosis, so that figures may be too
   good;
+* the region of a lesion is the smallest rectangle that holds its mask, resized to 28 by 28 pixels, each of which is
+  the mean of what lies under it. Its form is the width and height that it had, over 1,200 pixels of the original
+  image, and width over width and height together;
 * sites differ in how many of their lesions are malignant: the first has half of the benign and a sixth of the
   malignant ones, the last one the reverse. Every fourth image of a site and label is for testing.
 
@@ -45,6 +48,7 @@ LARGEST = (
     64,
     255,
 )  # of the features, in their order, in pixels and grey values: 1 as a number
+SIDE = 28  # pixels of a lesion's region
 ALIKE = 0.99  # the correlation above which two images count as one
 TEST = 4  # of so many images one is for testing
 SEED = 1  # of the order in which images are dealt to the sites
@@ -79,6 +83,28 @@ def measure(image: np.ndarray, mask: np.ndarray, size: np.ndarray) -> np.ndarray
     return features.astype(np.float32)
 
 
+def cut_regions(images: np.ndarray, masks: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cut lesions out of images (images, 64, 64); their regions (images, 28, 28), and three numbers of each."""
+    regions, forms = [], []
+    for image, mask, size in zip(images, masks, sizes.astype(float), strict=True):
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+        region = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(float)
+        regions.append(resize(resize(region).T).T)
+        width, height = (length * whole / 64 for length, whole in zip(region.shape[::-1], size, strict=True))
+        forms.append([width / LARGEST[0], height / LARGEST[1], width / (width + height)])
+    return np.stack(regions), np.array(forms, dtype=np.float32)
+
+
+def resize(region: np.ndarray) -> np.ndarray:
+    """Resize the first axis to 28 rows, each the mean of the part of the old rows that lies under it."""
+    ends = np.linspace(0, len(region), SIDE + 1)
+    before = np.concatenate([np.zeros_like(region[:1]), np.cumsum(region, axis=0)])  # sums of the rows before each
+    whole = np.minimum(ends.astype(int), len(region) - 1)
+    sums = before[whole] + (ends - whole)[:, None] * region[whole]
+    resized: np.ndarray = np.diff(sums, axis=0) * SIDE / len(region)
+    return resized
+
+
 def deal(labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Deal images with these labels, (images,), to the sites; the numbers for training and for testing of each."""
     draws = np.random.default_rng(SEED)
@@ -105,11 +131,14 @@ def main() -> None:
     lesions = lesions[find_distinct(published["image"][lesions])]
     image = published["image"][lesions]
     mask = np.unpackbits(published["mask"][lesions], axis=-1)  # (images, 64, 64)
+    regions, forms = cut_regions(published["image"][lesions], mask, published["size"][lesions])
     records = {
         "patient": np.array([f"image-{number}" for number in lesions]),
         "image": np.round(halve(image))[:, None].astype(np.uint8),  # (images, 1, 32, 32)
         "mask": halve(mask) >= 0.5,  # (images, 32, 32)
         "features": measure(image, mask, published["size"][lesions]),  # (images, 6)
+        "region": np.round(regions)[:, None].astype(np.uint8),  # (images, 1, 28, 28)
+        "form": forms,  # (images, 3)
         "label": published["label"][lesions] - 1,  # 0 benign, 1 malignant
     }
     for site, (trained, tested) in enumerate(deal(published["label"][lesions])):

@@ -123,6 +123,8 @@ MODEL: Final = ModelEntry(
     },
     counts=(
         Count("paper", {"channels": 1, "height": 64, "width": 64}, (), 503_425),
+        # normal, bacterial and viral
+        Count("paper", {"channels": 1, "height": 64, "width": 64}, (3,), 504_451),
         Count("paper", {"channels": 1, "height": 200, "width": 200}, (), 6_794_881),
         Count("paper", {"channels": 1, "height": 28, "width": 28}, (), 306_817),
         Count("pooled", {"channels": 1, "height": 64, "width": 64}, (), 240_385),

@@ -120,6 +120,48 @@ def test_hippocampus_in_three_forms_has_the_voxels_that_nibabel_turns(repository
     assert len(seen) == 6
 
 
+def read_made_files(script: Path, source: Path, out: Path) -> dict[str, np.ndarray]:
+    """Run a script that makes the files of three sites; all of their records."""
+    subprocess.run([sys.executable, str(script), str(source), str(out)], check=True)
+    parts = [dict(np.load(path)) for path in sorted(out.glob("site-*/*.npz"))]
+    assert len(parts) == 6
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def test_knees_are_two_patches_that_face_the_same_way(repository: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    images, grades = random.integers(0, 256, (40, 81, 150), dtype=np.uint8), np.arange(40) % 5
+    np.savez(tmp_path / "knees.npz", image=images, grade=grades)
+    script = repository / "examples" / "imaging" / "prepare_knee.py"
+    records = read_made_files(script, tmp_path / "knees.npz", tmp_path / "out")
+    numbers = np.array([int(each.removeprefix("knee-")) for each in records["patient"]])
+    assert sorted(numbers) == list(range(40))
+    np.testing.assert_array_equal(records["grade"], grades[numbers])
+    for patches, number in zip(records["patches"], numbers, strict=True):
+        np.testing.assert_array_equal(patches[0], images[number, :, :75])
+        np.testing.assert_array_equal(patches[1, :, ::-1], images[number, :, 75:])
+
+
+def test_region_of_a_lesion_is_its_rectangle_and_its_form_that_of_the_original(
+    repository: Path, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    images, masks = random.integers(0, 256, (48, 64, 64), dtype=np.uint8), np.zeros((48, 64, 64), dtype=bool)
+    masks[:, 8:22, 10:52] = True  # 14 pixels high, 42 wide
+    arrays = {"image": images, "mask": np.packbits(masks, axis=-1), "label": 1 + np.arange(48) % 2}
+    np.savez(tmp_path / "busi.npz", size=np.full((48, 2), (640, 480), dtype=np.int16), **arrays)
+    script = repository / "examples" / "imaging" / "prepare_busi.py"
+    records = read_made_files(script, tmp_path / "busi.npz", tmp_path / "out")
+    assert len(records["patient"]) == 48
+    width, height = 42 * 640 / 64, 14 * 480 / 64
+    np.testing.assert_allclose(records["form"], [[width / 1200, height / 1200, width / (width + height)]] * 48)
+    for region, patient in zip(records["region"], records["patient"], strict=True):
+        rectangle = images[int(patient.removeprefix("image-")), 8:22, 10:52]
+        # two of the new rows lie under one old row, and two new columns under three old ones
+        wide = rectangle.repeat(2, axis=0).repeat(2, axis=1).reshape(28, 28, 3).mean(2)
+        np.testing.assert_allclose(region[0], wide, atol=0.51)
+
+
 def check_slices(source: Path, patient: str, image: np.ndarray, mask: np.ndarray) -> None:
     """Compare with the published volume: slices go to the front, rows to the feet, columns to the left."""
     values = nibabel.load(source / "images" / f"{patient}.nii.gz").get_fdata()  # towards right, front and head

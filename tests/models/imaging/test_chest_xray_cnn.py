@@ -114,3 +114,21 @@ def test_small_preset_learns_pneumonia_from_real_radiographs() -> None:
     with torch.no_grad():
         scores = module({"image": images["test"]}).numpy()
     assert roc_auc_score(labels["test"], scores) > 0.85
+
+
+def test_three_classes_of_pneumonia_have_a_logit_each_from_the_same_features() -> None:
+    """Normal, bacterial and viral instead of ill or not: two more rows of the last layer, and nothing else."""
+    sizes = {"channels": 1, "height": 28, "width": 28}
+    kinds, ill = build(ChestXrayOptions(), sizes, (3,)).eval(), build(ChestXrayOptions(), sizes, ()).eval()
+    shapes = [{name: tuple(value.shape) for name, value in module.state_dict().items()} for module in (kinds, ill)]
+    assert {name for name in shapes[0] if shapes[0][name] != shapes[1][name]} == {
+        "layers.3.weight",
+        "layers.3.bias",
+    }
+    assert (shapes[0]["layers.3.weight"], shapes[1]["layers.3.weight"]) == ((3, 512), (1, 512))
+    images = torch.rand(2, 1, 28, 28)
+    assert kinds({"image": images}).shape == (2, 3)
+    ill.load_state_dict(
+        {name: value[1:2] if name.startswith("layers.3") else value for name, value in kinds.state_dict().items()}
+    )
+    torch.testing.assert_close(ill({"image": images}), kinds({"image": images})[:, 1])
