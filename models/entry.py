@@ -23,8 +23,9 @@ Rules for a module:
   of an input what its every value adds to every output, (records, *axes, *outputs), so that all of them and a constant
   are the outputs;
 * the number of records is ``tensor.shape[0]``, not ``len(tensor)``, which an exported model would keep for good;
-* a module with ``objective``, one of ``MODEL.objectives`` or ``task``, computes its ``own_loss`` for that objective
-  alone, and returns no ``outputs`` for any but ``task``.
+* a module with ``objective``, one of ``MODEL.objectives`` or ``task``, computes what it returns for that objective
+  alone: its ``own_loss`` where no label is needed, or ``outputs`` of the task's shape, of which the task's loss is
+  computed.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Turn the cardiac MR slices of the Sunnybrook data into the files of four sites, for ``ternausnet11.yaml``.
+"""Turn the cardiac MR slices of the Sunnybrook data into the files of four sites.
 
     python examples/imaging/prepare_sunnybrook.py sunnybrook_train.npz OUTPUT
 
@@ -7,13 +7,16 @@ left ventricle's mask, patient (slices,), for example SC-HF-I-01, and slice (sli
 published volumes, cut to their centre. ``OUTPUT`` gets ``hf-i``, ``hf-ni``, ``hyp`` and ``n``, each with
 ``train.npz`` and ``test.npz``.
 
+The studies are ``ternausnet11.yaml``, ``lv_segmentation.yaml`` and ``md_gru.yaml``.
+
 Rules:
 
 * a site has the people of one diagnosis: heart failure after infarction, heart failure without it, hypertrophy,
   normal. The last two people of each are for testing;
 * a site must have at least ten training patients, and four sites would need more people than there are. Therefore
   **every slice counts as a patient**. This shows how such a study runs; it protects slices, and no person;
-* slices and masks are halved to 64 pixels; a pixel of which at least half is ventricle belongs to it.
+* slices and masks are halved to 64 pixels; a pixel of which at least half is ventricle belongs to it;
+* ``volume`` and ``volume_mask`` are the same at 32 pixels, with an axis of depth 1.
 
 Source: Radau et al. 2009, Evaluation framework for algorithms segmenting short axis cardiac MRI, The MIDAS
 Journal.
@@ -48,6 +51,8 @@ def main() -> None:
         "patient": np.array([f"{person}-{slice_}" for person, slice_ in zip(people, slices, strict=True)]),
         "image": np.round(halve(image))[:, None].astype(np.uint8),  # (slices, 1, 64, 64)
         "mask": halve(mask) >= 0.5,  # (slices, 64, 64)
+        "volume": np.round(halve(halve(image)))[:, None, None].astype(np.uint8),  # (slices, 1, 1, 32, 32)
+        "volume_mask": halve(halve(mask))[:, None] >= 0.5,  # (slices, 1, 32, 32)
     }
     diagnoses = np.array([str(person).removeprefix("SC-").rsplit("-", 1)[0].lower() for person in people])
     for diagnosis in np.unique(diagnoses):

@@ -9,6 +9,8 @@ from typing import Any, Final
 from models.catalogue import find_model
 from models.entry import Input, ModelEntry, Sizes
 from models.errors import ModelError
+from models.fit import build_module
+from privacy.study import Terms, parse_terms
 
 _CLASSES: Final = 3
 _LABELS: Final = 3
@@ -33,7 +35,7 @@ def write_generated_study(
         name: the model.
         task: a kind that the model suits; None means the first one.
         preset: of the model's options.
-        rounds: of training, or of fine-tuning after a round of the first objective.
+        rounds: of training, or of fine-tuning after a round of each objective that the preset has layers for.
         distributed: whether sites add noise together.
         sizes: lengths of the inputs' axes; None means those of the entry's ``example``.
 
@@ -50,15 +52,7 @@ def write_generated_study(
         "sampling_rate": 0.5,
         "learning_rate": entry.rate,
     }
-    objectives = list(entry.objectives)[:1]  # the preset small has one such layer
-    if objectives:
-        del training["rounds"], training["learning_rate"]
-        training["stages"] = [
-            {"name": objectives[0], "objective": objectives[0], "rounds": 1, "learning_rate": 0.2},
-            {"name": "fine-tuning", "rounds": rounds, "learning_rate": entry.rate},
-        ]
-    total = rounds + len(objectives)
-    return {
+    study: Written = {
         "consilium": 1,
         "name": f"generated-{name}"[:40],
         "purpose": f"Show the model '{name}' on generated records: they are nobody's.",
@@ -79,8 +73,22 @@ def write_generated_study(
             **({"placement": "distributed"} if distributed else {}),
         },
         "cohort": {"minimum": 3, "maximum": 4},
-        "evaluation": {"rounds": [total], "epsilon": "none", "bins": 10},
+        "evaluation": {"rounds": [rounds], "epsilon": "none", "bins": 10},
     }
+    if objectives := _list_objectives(entry, parse_terms(study)):
+        del training["rounds"], training["learning_rate"]
+        stages = [{"name": each, "objective": each, "rounds": 1, "learning_rate": 0.2} for each in objectives]
+        training["stages"] = [*stages, {"name": "fine-tuning", "rounds": rounds, "learning_rate": entry.rate}]
+        study["evaluation"]["rounds"] = [len(objectives) + rounds]
+    return study
+
+
+def _list_objectives(entry: ModelEntry, terms: Terms) -> list[str]:
+    """List the objectives of pre-training whose layers the model of ``terms`` has."""
+    if not entry.objectives:
+        return []
+    there = {name for name, _ in build_module(terms.model, terms.data, terms.task).named_modules()}
+    return [name for name, layers in entry.objectives.items() if there.issuperset(layers)]
 
 
 def _write_input(wanted: Input, sizes: Sizes) -> Written:

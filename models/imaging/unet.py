@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.imaging.robot_surgery import CITATION, FRAMES, OVERLAP, REPOSITORY, describe_figures
 from models.layers.image_blocks import Activation, Norm, make_block
 from models.layers.segmentation import count_classes, require_multiple, shape_mask
 
@@ -90,9 +91,8 @@ MODEL: Final = ModelEntry(
     tasks=("segmentation",),
     inputs=(Input("image", "number", ("channels", "height", "width"), "an image"),),
     citation="Ronneberger, Fischer and Brox 2015, U-Net: convolutional networks for biomedical image segmentation, "
-    "MICCAI, LNCS 9351:234-241; this form: Shvets, Rakhlin, Kalinin and Iglovikov 2018, Automatic instrument "
-    "segmentation in robot-assisted surgery using deep learning, ICMLA, arXiv:1803.01207",
-    repository="https://github.com/ternaus/robot-surgery-segmentation",
+    f"MICCAI, LNCS 9351:234-241; this form: {CITATION}",
+    repository=REPOSITORY,
     presets={
         "paper": UnetOptions(),
         "small": UnetOptions(filters=8, levels=3, last_pooling=2, norm="group", activation="elu"),
@@ -103,20 +103,10 @@ MODEL: Final = ModelEntry(
         Count("small", {"channels": 1, "height": 16, "width": 16}, (16, 16), 29_937),
     ),
     example={"channels": 1, "height": 32, "width": 32},
-    figures="Without privacy, on the robot-surgery videos of EndoVis 2017, the paper reports an intersection over "
-    "union of 75.44 % for instruments against background, 48.41 % for their parts, 15.80 % for their kinds (Shvets et "
-    "al. 2018).",
+    figures=describe_figures(75.44, 48.41, 15.80),
     replaced=(
-        Replacement(
-            paper="minus the logarithm of the Jaccard index, summed over the batch, added to the cross-entropy",
-            here="the task's loss: cross-entropy, and with task.overlap_weight the soft Dice of each image alone",
-            why="a loss over a batch joins patients, so that no patient's share of the gradient could be bounded",
-        ),
-        Replacement(
-            paper="every frame of a video is an example, in batches of 6 to 16",
-            here="all frames of a patient are averaged into one gradient, and lots are drawn at random",
-            why="the promise is made to patients, not to frames",
-        ),
+        OVERLAP,
+        FRAMES,
         Replacement(
             paper="rectified linear units, no normalisation",
             here="the same in preset paper; ELU and group normalisation in preset small",

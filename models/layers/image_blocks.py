@@ -27,8 +27,12 @@ def make_activation(name: Activation) -> nn.Module:
 
 def list_after_convolution(channels: int, activation: Activation, norm: Norm) -> list[nn.Module]:
     """List what follows a convolution of ``channels`` channels: the norm, if there is one, and the activation."""
-    norms: list[nn.Module] = [nn.GroupNorm(count_groups(channels), channels)] if norm == "group" else []
-    return [*norms, make_activation(activation)]
+    return [*list_norm(channels, norm), make_activation(activation)]
+
+
+def list_norm(channels: int, norm: Norm) -> list[nn.Module]:
+    """List the norm of ``channels`` channels; nothing if there is none."""
+    return [nn.GroupNorm(count_groups(channels), channels)] if norm == "group" else []
 
 
 def make_block(
@@ -36,6 +40,12 @@ def make_block(
 ) -> nn.Sequential:
     """Make a 3x3 convolution with its norm and activation; ``padding`` 1 keeps height and width, 0 takes 2 of each."""
     convolution = nn.Conv2d(channels, filters, 3, stride=stride, padding=padding)
+    return nn.Sequential(convolution, *list_after_convolution(filters, activation, norm))
+
+
+def make_doubling_block(channels: int, filters: int, activation: Activation, norm: Norm = "none") -> nn.Sequential:
+    """Make a transposed 4x4 convolution that doubles height and width, with its norm and activation."""
+    convolution = nn.ConvTranspose2d(channels, filters, 4, stride=2, padding=1)
     return nn.Sequential(convolution, *list_after_convolution(filters, activation, norm))
 
 

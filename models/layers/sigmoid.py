@@ -1,4 +1,4 @@
-"""A linear layer whose outputs go through a sigmoid, and which therefore begins with wider weights."""
+"""Layers whose outputs go through a sigmoid, and which therefore begin with wider weights."""
 
 from typing import ClassVar
 
@@ -14,3 +14,9 @@ class LinearBeforeSigmoid(nn.Linear):
     """
 
     initial_gain: ClassVar[float] = 4.0
+
+
+class ConvolutionBeforeSigmoid(nn.Conv2d):
+    """A convolution that begins as wide as :class:`LinearBeforeSigmoid`, for the same reason."""
+
+    initial_gain: ClassVar[float] = LinearBeforeSigmoid.initial_gain

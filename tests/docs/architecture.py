@@ -109,8 +109,8 @@ ROOMS: Final = {
     "secret_search sbom program logs process_lifetime command_line",
     "models": "catalogue entry fit task outputs describe errors",
     "models/tabular": "logistic mlp",
-    "models/imaging": "chest_xray_cnn lung_pattern_cnn unet unet_3d ternausnet11 image_table deep_knee capsnet "
-    "histology_crops lesion_sdae retina_attention",
+    "models/imaging": "chest_xray_cnn lung_pattern_cnn robot_surgery unet unet_3d ternausnet11 ternausnet16 linknet34 "
+    "image_table deep_knee capsnet histology_crops lesion_sdae retina_attention",
     "models/records": "gru_d retain doctor_ai med2vec deep_patient dbn",
     "models/longitudinal": "dynamic_deephit",
     "models/genomics": "deepchrome attentive_chrome adage gedfn",

@@ -228,9 +228,10 @@ def terms_of_stage(name: str, objective: str) -> Terms:
     if not objectives:
         return generated_terms(name)
     stage = {"name": "only", "objective": objective, "rounds": 2, "learning_rate": 0.1}
+    layers = [each for each in objectives if each.startswith("layer-")]
     return generated_terms(
         name,
-        model={"options": {"preset": "small", "hidden": [6] * len(objectives)}},
+        model={"options": {"preset": "small", "hidden": [6] * len(layers)}},
         training={"stages": [stage]},
         evaluation={"rounds": []},
     )

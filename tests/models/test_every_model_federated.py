@@ -25,7 +25,7 @@ PATIENTS = {"attentive-chrome": 300}
 """Training patients of a site, where 60 are too few to tell learning from noise: a recurrent network learns slowly."""
 ROUNDS = {"attentive-chrome": 40}
 """Rounds with one common step each, where 20 are too few: after 20 its loss is still that of the first model."""
-SAMPLING = {"unet": 0.3, "unet-3d": 0.3}
+SAMPLING = {"linknet34": 0.3, "ternausnet16": 0.3, "unet": 0.3, "unet-3d": 0.3}
 """Sampling rates where a step over most patients would take seconds, and the loss falls by half with fewer."""
 RATES = {"attentive-chrome": 6.0, "chest-xray-cnn": 0.25, "gedfn": 0.2}
 """Learning rates where that of the entry, with one large step a round, now and then ends where it began or above."""

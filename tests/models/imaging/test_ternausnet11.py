@@ -5,11 +5,12 @@ import torch
 from torch import nn
 
 from models.errors import ModelError
-from models.imaging.ternausnet11 import MODEL, TernausNetOptions, build
+from models.imaging.ternausnet11 import MODEL, build
+from models.layers.vgg_unet import VggUnetOptions
 from tests.models.imaging.networks import list_shapes, mirror_kernels
 
-PAPER = cast(TernausNetOptions, MODEL.presets["paper"])
-SMALL = cast(TernausNetOptions, MODEL.presets["small"])
+PAPER = cast(VggUnetOptions, MODEL.presets["paper"])
+SMALL = cast(VggUnetOptions, MODEL.presets["small"])
 
 VGG11_CONVOLUTIONS = 9_220_480  # of the 132,863,336 parameters of VGG-11; the others are its three linear layers
 
@@ -33,7 +34,7 @@ def test_paper_form_has_the_counted_parameters() -> None:
 
 
 def test_centre_is_a_thirty_second_and_each_block_doubles_it() -> None:
-    module = build(TernausNetOptions(filters=1), sizes(64, 96), (64, 96))
+    module = build(VggUnetOptions(filters=1), sizes(64, 96), (64, 96))
     image = {"image": torch.zeros(1, 3, 64, 96)}
     assert list_shapes(module, nn.MaxPool2d, image)[-1] == (16, 2, 3)
     doubled = [(8, 4, 6), (8, 8, 12), (4, 16, 24), (2, 32, 48), (1, 64, 96)]
@@ -57,7 +58,7 @@ def test_mirrored_kernels_give_the_mirrored_mask() -> None:
 
 
 def test_activations_leave_their_input_as_it_was() -> None:
-    module = build(TernausNetOptions(filters=1), sizes(32, 32), (32, 32))
+    module = build(VggUnetOptions(filters=1), sizes(32, 32), (32, 32))
     assert not any(getattr(layer, "inplace", False) for layer in module.modules())
 
 

@@ -5,7 +5,8 @@ import torch
 
 from models.entry import Count
 from models.errors import ModelError
-from models.records.dbn import MODEL, BoltzmannMachine, DbnOptions, DeepBeliefNetwork, build
+from models.layers.boltzmann import BoltzmannMachine
+from models.records.dbn import MODEL, DbnOptions, DeepBeliefNetwork, build
 from tests.models.counting import count_parameters
 
 
