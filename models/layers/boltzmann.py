@@ -43,6 +43,14 @@ class Machine(nn.Module):
         """Compute the probabilities of the hidden units given states (records, visible); (records, hidden)."""
         return torch.sigmoid(self.hidden(states))
 
+    @torch.no_grad()
+    def restore(self, states: torch.Tensor) -> torch.Tensor:
+        """Compute the logits of the visible units, given the probabilities of the hidden units given ``states``.
+
+        Both are (records, visible). No gradient flows, as in the Gibbs chain.
+        """
+        return self._compute_visible(self.encode(states))
+
     def compute_divergences(self, states: torch.Tensor, steps: int) -> torch.Tensor:
         """Compute ``F(v0) - F(vk)``, whose gradient is the rule of CD-k; (records, visible) -> (records,)."""
         pairs = torch.stack([states, self.run_chain(states, steps)], dim=1)  # (records, 2, visible)

@@ -4,6 +4,9 @@ import math
 
 import torch
 
+from models.entry import Sizes
+from models.errors import ModelError
+
 
 def count_outputs(outputs: tuple[int, ...]) -> int:
     """Return how many numbers the last layer must give for each record; 1 for the shape ()."""
@@ -13,3 +16,18 @@ def count_outputs(outputs: tuple[int, ...]) -> int:
 def shape_outputs(numbers: torch.Tensor, outputs: tuple[int, ...]) -> torch.Tensor:
     """Arrange ``numbers`` (records, n) as (records, *outputs); () makes it (records,)."""
     return numbers.reshape(numbers.shape[0], *outputs)
+
+
+def require_outputs_of_features(name: str, sizes: Sizes, outputs: tuple[int, ...]) -> int:
+    """Return the number of features, which a model that restores them gives as outputs.
+
+    Raises:
+        ModelError: the task asks for something else than one output a feature; ``name`` is the model's in the message.
+    """
+    features = sizes["features"]
+    if outputs != (features,):
+        raise ModelError(
+            f"the model '{name}' gives one number for each of the {features} features; the task asks for the shape "
+            f"{outputs}"
+        )
+    return features

@@ -15,6 +15,37 @@ _FORGET: float = 1.0
 """Added to a forget gate's input, so that a new memory keeps its content (Jozefowicz et al. 2015)."""
 
 
+class PlainUnits(nn.Module):
+    """Plain recurrent units: ``state = tanh(W step + U state + b)``.
+
+    Source: Elman 1990, Finding structure in time, Cognitive Science 14:179-211.
+
+    Args:
+        inputs: how many numbers a step has.
+        width: how many units.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.input = nn.Linear(inputs, width)
+        self.state = nn.Linear(width, width, bias=False)
+        self._width = width
+
+    def forward(self, series: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        """Return the state after every step; (records, time, width).
+
+        Args:
+            series: (records, time, inputs).
+            present: (records, time), which steps there are.
+        """
+        states: list[torch.Tensor] = []
+        state = series.new_zeros(series.shape[0], self._width)
+        for step, here in zip(self.input(series).unbind(1), present.unsqueeze(2).unbind(1), strict=True):
+            state = torch.where(here, torch.tanh(step + self.state(state)), state)
+            states.append(state)
+        return torch.stack(states, dim=1)
+
+
 class GatedUnits(nn.Module):
     """Gated recurrent units (GRU).
 

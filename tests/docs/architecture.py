@@ -108,15 +108,15 @@ ROOMS: Final = {
     "encrypted_file passphrase backup restore address proxy reachability health machine_checks metrics support_file "
     "secret_search sbom program logs process_lifetime command_line",
     "models": "catalogue entry fit task outputs describe errors",
-    "models/tabular": "logistic mlp",
+    "models/tabular": "logistic mlp autoencoder variational_autoencoder rbm",
     "models/imaging": "chest_xray_cnn lung_pattern_cnn robot_surgery unet unet_3d ternausnet11 ternausnet16 linknet34 "
     "image_table deep_knee capsnet histology_crops lesion_sdae retina_attention",
-    "models/records": "gru_d retain doctor_ai med2vec deep_patient dbn",
-    "models/longitudinal": "dynamic_deephit",
+    "models/records": "gru_d retain doctor_ai med2vec deep_patient dbn care_events",
+    "models/longitudinal": "dynamic_deephit disease_atlas modality_gru recurrent",
     "models/genomics": "deepchrome attentive_chrome adage gedfn",
     "models/drugs": "deepdta",
-    "models/layers": "heads sigmoid graph image_blocks denoising segmentation fusion recurrent masked_softmax "
-    "visit_outputs",
+    "models/layers": "heads sigmoid boltzmann graph image_blocks denoising segmentation fusion recurrent "
+    "masked_softmax visit_outputs",
     "models/tasks": "registry binary multiclass ordinal multilabel regression pairs survival segmentation "
     "reconstruction next_event embedding histograms confusion two_way_counts visit_recall group_counts "
     "number_losses precision uncertainty exact_figures statistics statistics_document",
