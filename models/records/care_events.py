@@ -6,7 +6,8 @@ one budget:
 * objective ``events``: the autoencoder restores every event of a record from a copy in which some numbers were set to
   zero. A record's loss is the mean over its events, so that many events of one patient weigh as much as one;
 * objective ``task``: layers of long short-term memory read the codes, event after event, with a linear layer on the
-  last state. The autoencoder is not trained any more.
+  last state. The encoder is trained with them, unless the stage's ``trained`` leaves it out; the decoder has done its
+  work.
 
 ``reads: events`` gives the memory the events themselves, as the authors' code does; then the first stage is of no use.
 """
@@ -69,8 +70,7 @@ class CareEvents(nn.Module):
         values, present = inputs["values"], inputs["present"]
         if self.objective != "task":
             return {"own_loss": self._compute_restoration_losses(values, present)}
-        # the autoencoder is not trained again
-        series = self.encoder(values).detach() if self._reads_codes else values
+        series = self.encoder(values) if self._reads_codes else values
         for memory in self.memory:
             series = self.dropout(memory(series, present))
         return shape_outputs(self.head(take_last_state(series)), self._outputs)
@@ -123,12 +123,18 @@ MODEL: Final = ModelEntry(
     ),
     example={"time": 6, "variables": 12},
     objectives={"events": ("encoder", "decoder")},
-    task_layers=("memory", "head"),
+    task_layers=("encoder", "memory", "head"),
     replaced=(
         Replacement(
             paper="each event is an example of the autoencoder",
             here="a patient is, with the mean over their events",
             why="the promise is made to patients, and one with many events must not count more",
+        ),
+        Replacement(
+            paper="codes that the second stage does not change",
+            here="the second stage trains the encoder too; trained: [memory, head] in its stage keeps the codes",
+            why="few steps of the first stage are paid for, so the codes still lack what the task needs; a patient's "
+            "gradient is clipped once, whatever it trains",
         ),
         Replacement(
             paper="recurrent dropout, within a memory's steps",

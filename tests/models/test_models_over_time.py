@@ -8,7 +8,14 @@ from tests.models.records_over_time import Tensors, build_model, draw_inputs, pa
 
 SERIES = {"time": 6, "variables": 4}
 VISITS = {"visits": 5, "codes": 12}
-OF_RECORD = {"gru-d": (SERIES, (3,)), "retain": (VISITS, (3,)), "dynamic-deephit": (SERIES, (9,))}
+OF_RECORD = {
+    "gru-d": (SERIES, (3,)),
+    "retain": (VISITS, (3,)),
+    "dynamic-deephit": (SERIES, (9,)),
+    "disease-atlas": (SERIES, (9,)),
+    "modality-gru": (SERIES, (3,)),
+    "recurrent": (SERIES, (3,)),
+}
 OF_VISIT = {"doctor-ai": (VISITS, (5, 12)), "med2vec": (VISITS, (5, 12))}
 ALL = {**OF_RECORD, **OF_VISIT}
 

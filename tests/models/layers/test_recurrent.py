@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.layers.recurrent import GatedUnits, LongShortTermMemory, take_last_state
+from models.layers.recurrent import GatedUnits, LongShortTermMemory, PlainUnits, take_last_state
 
 INPUTS, WIDTH, TIME = 3, 4, 5
 
@@ -53,9 +53,21 @@ def test_long_short_term_memory_is_that_of_torch_with_a_forget_bias_of_one() -> 
     torch.testing.assert_close(layer(series, torch.ones(2, TIME, dtype=torch.bool)), theirs(series)[0])
 
 
-@pytest.mark.parametrize("kind", [GatedUnits, LongShortTermMemory])
+def test_plain_units_are_those_of_torch() -> None:
+    layer = PlainUnits(INPUTS, WIDTH)
+    theirs: Any = nn.RNN(INPUTS, WIDTH, batch_first=True)
+    with torch.no_grad():
+        theirs.weight_ih_l0.copy_(layer.input.weight)
+        theirs.weight_hh_l0.copy_(layer.state.weight)
+        theirs.bias_ih_l0.copy_(layer.input.bias)
+        theirs.bias_hh_l0.zero_()
+    series = torch.randn(2, TIME, INPUTS)
+    torch.testing.assert_close(layer(series, torch.ones(2, TIME, dtype=torch.bool)), theirs(series)[0])
+
+
+@pytest.mark.parametrize("kind", [PlainUnits, GatedUnits, LongShortTermMemory])
 def test_steps_that_are_not_present_leave_the_state_as_it_was(
-    kind: type[GatedUnits] | type[LongShortTermMemory],
+    kind: type[PlainUnits | GatedUnits | LongShortTermMemory],
 ) -> None:
     layer, series = kind(INPUTS, WIDTH), torch.randn(1, TIME, INPUTS)
     states = layer(series, torch.tensor([[False, True, False, True, False]]))
