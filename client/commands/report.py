@@ -40,6 +40,12 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="The site's own groups, such as wards: a mapping file of a table, with groups.",
 )
+@click.option(
+    "--pictures",
+    default=0,
+    type=click.IntRange(0, 50),
+    help="Draw so many records of a segmentation, with both outlines.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The new HTML file.")
 @click.pass_obj
 def report(
@@ -51,6 +57,7 @@ def report(
     asked: tuple[str, ...],
     limits: tuple[str, ...],
     groups: Path | None,
+    pictures: int,
     out: Path,
 ) -> None:
     """Write a page on the released model in RELEASE: what it is, for whom, how good it is here, its limits.
@@ -72,10 +79,10 @@ def report(
             patients = read_mapped(home, contract, records)
             if patients.known:
                 say(f"{patients.known} patients are left out: the model was trained on them here")
-            _write(folder, patients, kept, asked, bands, own_groups, out)
+            _write(folder, patients, kept, asked, bands, own_groups, pictures, out)
     else:
         patients = find_test_patients(home, folder) if path is None else read_labelled(folder, path)
-        _write(folder, patients, kept, asked, bands, own_groups, out)
+        _write(folder, patients, kept, asked, bands, own_groups, pictures, out)
 
 
 def _read_own_groups(contract: ReleaseContract, path: Path) -> OwnGroups:
@@ -102,6 +109,7 @@ def _write(
     asked: Sequence[str],
     bands: Sequence[Bands],
     own_groups: OwnGroups | None,
+    pictures: int,
     out: Path,
 ) -> None:
     """Write the page on ``patients``, if their file can be used."""
@@ -111,6 +119,6 @@ def _write(
     report_counts(patients.contract, (), patients.counts)
     if own_groups is not None and (unknown := own_groups.count_unknown(patients.contents.ids)):
         say(f"{unknown} patients have no row in the groups; they count as missing there")
-    page = make_report(folder, patients, kept, asked, bands, own_groups)
+    page = make_report(folder, patients, kept, asked, bands, own_groups, pictures)
     write_new(out, lambda file: file.write(page))
     say(f"wrote {out}, on {patients.count} patients; it is for this site's people")

@@ -25,6 +25,7 @@ from client.prediction.calibration import apply_calibration, estimate_calibrated
 from client.prediction.figures import LEAST_PATIENTS, Estimate, Labelled, estimate_figures, group_labelled
 from client.prediction.predict import load_model, predict_contents
 from client.prediction.release_contract import ReleaseContract, read_contract
+from client.release_report.outlines import draw_outlined
 from client.release_report.own_groups import OwnGroups
 from client.release_report.page import Facts, GroupFigures, render_page
 from client.release_report.reliability import Point, compute_points
@@ -145,6 +146,7 @@ def make_report(
     asked: Sequence[str],
     bands: Sequence[Bands] = (),
     own_groups: OwnGroups | None = None,
+    pictures: int = 0,
 ) -> bytes:
     """Make the page, HTML in UTF-8, from patients without mistakes.
 
@@ -155,9 +157,10 @@ def make_report(
         asked: the columns whose groups are shown; none means all that the contract names.
         bands: limits of columns of numbers.
         own_groups: that the site names itself.
+        pictures: how many records of a segmentation are drawn.
 
     Raises:
-        ReleaseError: the card, the calibration or a column cannot be used.
+        ReleaseError: the card, the calibration or a column cannot be used; or pictures are asked of another task.
         DataError: no patient is left.
     """
     contract, contents = patients.contract, patients.contents
@@ -196,6 +199,7 @@ def make_report(
             fitted_here=calibration is not None and calibration.data_sha256 == contents.sha256,
             series=tuple(series),
             groups=tuple(groups),
+            outlined=draw_outlined(contract, contents.inputs, rows, labelled, pictures) if pictures else (),
         )
     )
 

@@ -1,7 +1,8 @@
 """Write the page of a released model as one HTML file: no script, nothing from elsewhere, one style sheet.
 
-Order: what the model is; for whom it is; how good it is on this site's patients; whether its probabilities are right;
-groups of patients; what privacy did to it; its limits. It prints on paper with the style of the ledger's report.
+Order: what the model is; for whom it is; how good it is on this site's patients; what it outlines, if pictures were
+asked for; whether its probabilities are right; groups of patients; what privacy did to it; its limits. It prints on
+paper with the style of the ledger's report.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Final, NamedTuple
 from client.prediction.figures import LEAST_PATIENTS, Estimate
 from client.prediction.release_contract import ReleaseContract
 from client.release_report.in_words import describe_data, describe_task, list_limits
+from client.release_report.outlines import Outlined
 from client.release_report.plots import render_calibration_plot, render_interval, render_series_sign
 from client.release_report.privacy_section import render_privacy
 from client.release_report.reliability import Point
@@ -47,6 +49,7 @@ class Facts(NamedTuple):
         fitted_here: whether the calibration was fitted to these patients.
         series: of the calibration plot, by name; none where the task has no such plot.
         groups: of patients.
+        outlined: records of a segmentation, drawn.
     """
 
     contract: ReleaseContract
@@ -59,6 +62,7 @@ class Facts(NamedTuple):
     fitted_here: bool
     series: tuple[tuple[str, Sequence[Point]], ...]
     groups: tuple[GroupFigures, ...]
+    outlined: tuple[Outlined, ...]
 
 
 def render_page(facts: Facts) -> bytes:
@@ -83,6 +87,7 @@ def render_page(facts: Facts) -> bytes:
             _render_model(contract),
             _render_for_whom(contract),
             _render_figures(facts),
+            _render_outlined(facts.outlined),
             _render_calibration(facts),
             _render_groups(facts.groups),
             render_privacy(facts.card),
@@ -93,7 +98,8 @@ def render_page(facts: Facts) -> bytes:
         ),
         render_element("footer", render_element("p", _describe_how_made(facts))),
     )
-    page = render_element("html", render_head(f"The model of {contract.study}", _read_styles()), body, lang="en")
+    head = render_head(f"The model of {contract.study}", _read_styles(), has_images=bool(facts.outlined))
+    page = render_element("html", head, body, lang="en")
     return b"<!DOCTYPE html>\n" + page.encode("utf-8") + b"\n"
 
 
@@ -169,6 +175,35 @@ def _format_together(each: Estimate, together: EvaluationFacts) -> str:
     if value is None:
         return NONE
     return f"{value:.3f} ± {noise:.3f}" if noise else f"{value:.3f}"
+
+
+def _render_outlined(outlined: Sequence[Outlined]) -> Markup | None:
+    if not outlined:
+        return None
+    return join_content(
+        render_element("h2", "What it outlines"),
+        render_element(
+            "p",
+            f"{format_count(len(outlined), 'record')}, from the one with the lowest Dice to the one with the highest: "
+            "the image, the outline of the given mask, the model’s outline. They show patients of this site.",
+        ),
+        [_render_record(each) for each in outlined],
+    )
+
+
+def _render_record(each: Outlined) -> Markup:
+    said = "nothing is outlined in either" if each.dice is None else f"Dice {each.dice:.2f}"
+    pictures = (
+        (each.image, "the image"),
+        (each.truth, "the image with the given outline"),
+        (each.prediction, "the image with the model’s outline"),
+    )
+    return render_element(
+        "figure",
+        [render_element("img", src=address, alt=f"{words}: {said}", loading="lazy") for address, words in pictures],
+        render_element("figcaption", said),
+        class_="plain outlined",
+    )
 
 
 def _render_calibration(facts: Facts) -> Markup:

@@ -1,4 +1,4 @@
-"""Turn the breast ultrasound images of BUSI into the files of three sites, for three models.
+"""Turn the breast ultrasound images of BUSI into the files of three sites.
 
     python examples/imaging/prepare_busi.py busi64.npz OUTPUT
 
@@ -7,7 +7,8 @@ lesion's mask, label (0 normal, 1 benign, 2 malignant) and size (images, 2), the
 published images and masks, shrunk. ``OUTPUT`` gets ``site-1`` to ``site-3``, each with ``train.npz`` and
 ``test.npz``.
 
-The studies are ``unet.yaml``, ``image_table.yaml`` and ``lesion_sdae.yaml``.
+The studies are ``unet.yaml``, ``ternausnet16.yaml``, ``linknet34.yaml``, ``image_table.yaml``, ``image_report.yaml``
+and ``lesion_sdae.yaml``.
 
 Rules:
 
@@ -22,6 +23,7 @@ Rules:
   image and of the lesion, mean brightness of both, each over a largest value chosen here. A sonographer measures a
   lesion; here it is measured on the mask, whose makers may have known the diagnosis, so that figures may be too
   good;
+* ``report`` says the same in words: one for each number, by the quarter of its scale, as "the lesion is very wide";
 * the region of a lesion is the smallest rectangle that holds its mask, resized to 28 by 28 pixels, each of which is
   the mean of what lies under it. Its form is the width and height that it had, over 1,200 pixels of the original
   image, and width over width and height together;
@@ -50,6 +52,7 @@ LARGEST = (
 )  # of the features, in their order, in pixels and grey values: 1 as a number
 SIDE = 28  # pixels of a lesion's region
 ALIKE = 0.99  # the correlation above which two images count as one
+BANDS = 4  # of each number's scale, with a word each
 TEST = 4  # of so many images one is for testing
 SEED = 1  # of the order in which images are dealt to the sites
 
@@ -105,6 +108,13 @@ def resize(region: np.ndarray) -> np.ndarray:
     return resized
 
 
+def write_report(features: np.ndarray) -> np.ndarray:
+    """Say features (images, 6) in words: a number from 1, other words for each column; (images, 6)."""
+    bands = np.clip((features * BANDS).astype(int), 0, BANDS - 1)
+    words: np.ndarray = (1 + BANDS * np.arange(features.shape[1]) + bands).astype(np.uint8)
+    return words
+
+
 def deal(labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Deal images with these labels, (images,), to the sites; the numbers for training and for testing of each."""
     draws = np.random.default_rng(SEED)
@@ -132,13 +142,15 @@ def main() -> None:
     image = published["image"][lesions]
     mask = np.unpackbits(published["mask"][lesions], axis=-1)  # (images, 64, 64)
     regions, forms = cut_regions(published["image"][lesions], mask, published["size"][lesions])
+    measured = measure(image, mask, published["size"][lesions])
     records = {
         "patient": np.array([f"image-{number}" for number in lesions]),
         "image": np.round(halve(image))[:, None].astype(np.uint8),  # (images, 1, 32, 32)
         "mask": halve(mask) >= 0.5,  # (images, 32, 32)
-        "features": measure(image, mask, published["size"][lesions]),  # (images, 6)
         "region": np.round(regions)[:, None].astype(np.uint8),  # (images, 1, 28, 28)
         "form": forms,  # (images, 3)
+        "features": measured,  # (images, 6)
+        "report": write_report(measured),  # (images, 6)
         "label": published["label"][lesions] - 1,  # 0 benign, 1 malignant
     }
     for site, (trained, tested) in enumerate(deal(published["label"][lesions])):

@@ -1,9 +1,11 @@
-"""Turn the chest radiographs of PneumoniaMNIST into the files of three sites, for ``chest_xray_cnn.yaml``.
+"""Turn the chest radiographs of PneumoniaMNIST into the files of three sites.
 
     python examples/imaging/prepare_pneumoniamnist.py pneumoniamnist.npz OUTPUT
 
 The file has the arrays train_images, train_labels, val_images, val_labels, test_images and test_labels, as
 MedMNIST publishes them. ``OUTPUT`` gets ``site-1`` to ``site-3``, each with ``train.npz`` and ``test.npz``.
+
+The studies are ``chest_xray_cnn.yaml`` and ``dbn_ensemble.yaml``.
 
 Rules:
 
@@ -11,6 +13,7 @@ Rules:
 * an image that occurs twice is used once;
 * sites differ in how ill their patients are: the first has half of the healthy and a sixth of the ill children,
   the last one the reverse;
+* ``regions`` are the same pixels, cut into squares of 7 by 7, row by row;
 * the published file does not tell whose an image is, so every image counts as a patient. Of a child with several
   images each is protected for itself only.
 
@@ -27,6 +30,7 @@ SHARES = {  # of the images with each label, which part goes to which site
     0: (3 / 6, 2 / 6, 1 / 6),  # normal
     1: (1 / 6, 2 / 6, 3 / 6),  # pneumonia
 }
+REGION = 7  # pixels of a region, in height and width
 SEED = 1  # of the order in which images are dealt to the sites
 
 
@@ -41,6 +45,14 @@ def find_first(images: np.ndarray, before: set[bytes]) -> list[int]:
             before.add(image.tobytes())
             found.append(number)
     return found
+
+
+def cut(images: np.ndarray) -> np.ndarray:
+    """Cut images (images, height, width) into regions; (images, regions, pixels)."""
+    count, height, width = images.shape
+    squares = images.reshape(count, height // REGION, REGION, width // REGION, REGION)
+    regions: np.ndarray = squares.transpose(0, 1, 3, 2, 4).reshape(count, -1, REGION**2)
+    return regions
 
 
 def deal(labels: np.ndarray) -> list[np.ndarray]:
@@ -76,6 +88,7 @@ def main() -> None:
                 folder / f"{name}.npz",
                 patient=np.array([f"{name}-{number}" for number in numbers]),
                 image=images[numbers][:, None],  # (images, 1, 28, 28)
+                regions=cut(images[numbers]),  # (images, 16, 49)
                 label=labels[numbers],
             )
 

@@ -55,7 +55,7 @@ ROOMS: Final = {
     "client/prediction": "release_contract columns predict prediction_file figures calibration watch",
     "client/prediction/explanation": "explain score attributions explanation_file picture",
     "client/prediction/export": "formats exported_model scores description onnx_file onnx_operators monai_bundle quiet",
-    "client/release_report": "make_report subgroups own_groups reliability page in_words privacy_section plots",
+    "client/release_report": "make_report subgroups own_groups reliability outlines page in_words privacy_section plots",
     "server": "cli",
     "server/commands": "members sites study study_new study_check launching "
     "study_feasibility study_results study_schema study_graph model testimony log "
@@ -110,7 +110,8 @@ ROOMS: Final = {
     "models": "catalogue entry fit task outputs describe errors",
     "models/tabular": "logistic mlp autoencoder variational_autoencoder rbm",
     "models/imaging": "chest_xray_cnn lung_pattern_cnn robot_surgery unet unet_3d ternausnet11 ternausnet16 linknet34 "
-    "image_table deep_knee capsnet histology_crops lesion_sdae retina_attention",
+    "lv_segmentation md_gru dbn_ensemble image_table image_report deep_knee capsnet histology_crops "
+    "lesion_sdae retina_attention",
     "models/records": "gru_d retain doctor_ai med2vec deep_patient dbn care_events",
     "models/longitudinal": "dynamic_deephit disease_atlas modality_gru recurrent",
     "models/genomics": "deepchrome attentive_chrome adage gedfn",

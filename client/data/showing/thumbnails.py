@@ -45,9 +45,13 @@ def draw_records(tensor: Numbers, values: Array, count: int) -> list[str]:
         record = values[np.array([place])][0]
         flat = record[:, record.shape[1] // 2] if record.ndim == 4 else record  # (channels, height, width)
         grey = np.clip((flat - low) / (high - low), 0, 1) * 255
-        small = _shrink(grey)
-        pictures.append("data:image/png;base64," + base64.b64encode(write_png(np.rint(small))).decode("ascii"))
+        pictures.append(encode_picture(_shrink(grey)))
     return pictures
+
+
+def encode_picture(image: NDArray[Any]) -> str:
+    """Return a picture, (1 or 3, height, width) of 0 to 255, as the ``data:`` address of a PNG."""
+    return "data:image/png;base64," + base64.b64encode(write_png(np.rint(image))).decode("ascii")
 
 
 def write_png(image: NDArray[Any]) -> bytes:
