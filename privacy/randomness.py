@@ -114,7 +114,7 @@ class KeyStream:
         """Return the next ``count`` words, in the memory of ``room``."""
         self._position += 8 * count
         zeros = _ZEROS[: 8 * count] if 8 * count <= len(_ZEROS) else bytes(8 * count)
-        self._cipher.update_into(zeros, memoryview(room))
+        self._cipher.update_into(zeros, room.data)
         return room[: 8 * count].view("<u8").astype(np.uint64, copy=False)
 
     def _fill_normals(self, filled: NDArray[np.float64], room: NDArray[np.uint8], functions: Any) -> None:

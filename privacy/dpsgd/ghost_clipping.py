@@ -166,7 +166,8 @@ class _BatchGradients:
         if not self._norms:  # no parameter moves the loss
             return torch.zeros(self._batch.patients, dtype=torch.float64, device=device)
         # no norm is above 1e150 (``norms``), so squares stay finite
-        return torch.linalg.vector_norm(torch.stack(self._norms), dim=0)
+        norms: torch.Tensor = torch.linalg.vector_norm(torch.stack(self._norms), dim=0)
+        return norms
 
     def leave_out(self, patients: torch.Tensor) -> None:
         """Let the gradients of some ``patients`` (patients,) bool count as zero; after the norms."""

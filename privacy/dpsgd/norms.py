@@ -46,7 +46,7 @@ def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
     # a few rows at a time, because vecdot holds all products at once
     at_once = count_rows_at_once(rows)
     if rows.shape[0] <= at_once:
-        squared = torch.linalg.vecdot(rows, rows).double()
+        squared: torch.Tensor = torch.linalg.vecdot(rows, rows).double()
     else:
         squared = torch.cat([torch.linalg.vecdot(part, part) for part in torch.split(rows, at_once)]).double()
     if not (enough := _find_reliable_squares(squared, rows)).all():

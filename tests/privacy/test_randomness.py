@@ -159,6 +159,27 @@ def test_normal_under_the_same_key_is_the_same_to_the_bit_on_any_number_of_threa
         torch.set_num_threads(threads)
 
 
+@pytest.mark.parametrize("count", [0, 1, 7, 1 << 15, (1 << 15) + 1, (1 << 17) + 77])
+@pytest.mark.parametrize("parts", [1, 2, 3, 8])
+@pytest.mark.parametrize("before", [0, 5, 16])
+def test_normals_divided_are_those_of_one_draw_and_so_is_what_follows(count: int, parts: int, before: int) -> None:
+    once, divided = KeyStream(KEY), KeyStream(KEY)
+    assert once.draw_bytes(before) == divided.draw_bytes(before)
+    want, got = once.draw_normal(count), np.full(count, np.nan)
+    found = divided.divide_normals(count, parts)
+    assert len(found) <= parts
+    for part in reversed(found):  # in any order
+        for place, normals in part.draw():
+            got[place] = normals
+    assert got.tobytes() == want.tobytes()
+    assert divided.draw_bytes(40) == once.draw_bytes(40)
+
+
+def test_part_of_normals_does_not_show_its_key() -> None:
+    part = KeyStream(KEY).divide_normals(10, 1)[0]
+    assert str(KEY) not in f"{part} {part!r} {[part]}"
+
+
 def test_normal_reaches_no_further_than_the_least_uniform_allows() -> None:
     """The radius of the uniform nearest to zero, and how much of a normal lies beyond it."""
     farthest = math.sqrt(-2 * math.log(2**-53))

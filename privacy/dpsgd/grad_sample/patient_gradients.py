@@ -147,7 +147,7 @@ class Joined:
         sizes = list(self._sizes.values())
         total = factors.plain.new_zeros(sum(sizes))
         self._together.add(factors, total)
-        for name, part in zip(self._sizes, total.split(sizes), strict=True):
+        for name, part in zip(self._sizes, torch.split(total, sizes), strict=True):
             into[name] += part.view_as(into[name])
 
 

@@ -216,6 +216,28 @@ def test_add_noise_is_the_streams_normals() -> None:
     np.testing.assert_allclose(total.numpy(), 2.0 * want, rtol=1e-6)
 
 
+@pytest.mark.parametrize("count", [5, (1 << 15) + 5, 10 * (1 << 15)])
+def test_add_noise_is_the_same_to_the_bit_on_any_number_of_threads(count: int) -> None:
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            total, stream = torch.linspace(-1, 1, count), KeyStream(KEY)
+            add_noise(total, 0.7, stream)
+            assert torch.get_num_threads() == threads
+            found.append((total.numpy().tobytes(), stream.draw_bytes(20)))
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
+
+
+def test_add_noise_to_double_precision_and_to_a_part_of_a_vector() -> None:
+    whole = torch.zeros(3, 9, dtype=torch.float64)
+    add_noise(whole[1], 2.0, KeyStream(KEY))
+    assert whole[1].tolist() == (2.0 * KeyStream(KEY).draw_normal(9)).tolist()
+    assert not whole[0::2].any()
+
+
 def test_gradient_empty_lot_is_noise_alone() -> None:
     mechanism = Mechanism(1e-15, 10**9, 0.7, 1.3)
     got = DpSgd(network(), loss, mechanism, KeyStream(KEY)).compute_gradient(table())
