@@ -40,7 +40,7 @@ class Document(BaseModel):
     def _no_truth_for_a_number(cls, fields: Any) -> Any:
         for name in _list_number_fields(cls) if isinstance(fields, Mapping) else ():
             value = fields.get(name)
-            if any(isinstance(each, bool) for each in (value if isinstance(value, list | tuple) else (value,))):
+            if type(value) is bool or (isinstance(value, (list, tuple)) and bool in map(type, value)):
                 raise ValueError(f"{name} expects a number, got a yes or a no")
         return fields
 

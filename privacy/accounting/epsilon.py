@@ -51,6 +51,7 @@ def compute_stored_charge(event: Bounded, order: int) -> int:
     return AT_LEAST if event.compute_renyi_divergence(order) == UNBOUNDED else compute_charge(event, order)
 
 
+@lru_cache(maxsize=4096)
 def compute_stored_curve(event: AnyEvent, times: int = 1) -> tuple[int, ...] | None:
     """Return the curve that a ledger stores: ``times`` what ``event`` costs at each order of ``STORED_ORDERS``.
 

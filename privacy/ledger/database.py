@@ -21,8 +21,9 @@ from typing import Final
 from privacy import sqlite_file
 from privacy.errors import LedgerError, StorageError
 from privacy.keys import PublicKey
+from privacy.ledger.replay import replay
 from privacy.ledger.signing import SignedEntry
-from privacy.ledger.state import LedgerState, Watch, replay
+from privacy.ledger.state import LedgerState, Watch
 from privacy.sqlite_file import SqliteFormat
 
 APPLICATION_ID: Final = 0x436F6E73  # "Cons"

@@ -11,6 +11,7 @@ Rules:
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -24,6 +25,7 @@ from privacy.errors import Error, LedgerError
 from privacy.exchanged_files import normalise_line
 from privacy.fields import Digest
 from privacy.keys import PublicKey, SigningKey
+from privacy.ledger.check_ahead import Checkers, check_ahead
 from privacy.ledger.entries import VERSION
 from privacy.ledger.papers import MAX_PAPER_BYTES, Paper, SignedPaper, verify_paper
 from privacy.ledger.signing import FIRST, SignedEntry
@@ -31,6 +33,10 @@ from privacy.ledger.state import LedgerState, Watch
 
 _LABEL: Final = labels.make_prefix(labels.LEDGER_TRAILER)
 _MAX_LINE_BYTES: Final = MAX_PAPER_BYTES + 1024
+_BEFORE: Final = b'{"entry":'
+_BETWEEN: Final = b',"signature":"'
+_END: Final = len(b'"}\n')
+_TAIL: Final = len(_BETWEEN) + 86 + _END
 _KINDS: Final = ({"entry", "signature"}, {"paper"}, {"signature", "trailer"})
 
 
@@ -62,7 +68,11 @@ def format_export(entries: Iterable[SignedEntry], key: SigningKey, papers: Itera
 
 
 def verify_export(
-    path: Path, key: PublicKey | None = None, watch: Watch | None = None, papers: dict[str, Paper] | None = None
+    path: Path,
+    key: PublicKey | None = None,
+    watch: Watch | None = None,
+    papers: dict[str, Paper] | None = None,
+    checkers: Checkers | None = None,
 ) -> LedgerState:
     """Verify an export as :func:`replay` verifies entries; add the papers of studies to ``papers``.
 
@@ -74,26 +84,33 @@ def verify_export(
     ledger_state = LedgerState()
     found = {} if papers is None else papers
     whole = False
-    for number, line in enumerate(_read_lines(path), start=1):
-        if whole:
-            raise LedgerError(f"line {number}: something follows the trailer")
-        try:
-            value = _read_line(line)
-            if "paper" in value:
-                _add_paper(value["paper"], ledger_state, found)
-                continue
-            signature = decode_signature(value["signature"])
-            if found and "entry" in value:
-                raise LedgerError("an entry follows the papers of studies")
-            if "trailer" in value:
-                _check_trailer(value["trailer"], signature, ledger_state)
-                whole = True
-        except Error as error:
-            raise LedgerError(f"line {number}: {error}") from None
-        except Exception as error:  # the file comes from another party: any bytes are possible
-            raise LedgerError(f"line {number}: it cannot be read ({type(error).__name__})") from error
-        if not whole:
-            entry = ledger_state.apply(SignedEntry(to_canonical(value["entry"]), signature))
+    with closing(check_ahead(_read_lines(path), ledger_state, _cut_entry, checkers)) as lines:
+        for number, (line, checked) in enumerate(lines, start=1):
+            if whole:
+                raise LedgerError(f"line {number}: something follows the trailer")
+            # where the entry that was cut out holds, the line is canonical, and has nothing else in it
+            signed = _cut_entry(line) if checked and not found else None
+            try:
+                if signed is None:
+                    value = _read_line(line)
+                    if "paper" in value:
+                        _add_paper(value["paper"], ledger_state, found)
+                        continue
+                    signature = decode_signature(value["signature"])
+                    if found and "entry" in value:
+                        raise LedgerError("an entry follows the papers of studies")
+                    if "trailer" in value:
+                        _check_trailer(value["trailer"], signature, ledger_state)
+                        whole = True
+                        continue
+            except Error as error:
+                raise LedgerError(f"line {number}: {error}") from None
+            except Exception as error:  # the file comes from another party: any bytes are possible
+                raise LedgerError(f"line {number}: it cannot be read ({type(error).__name__})") from error
+            if signed is None:
+                entry = ledger_state.apply(SignedEntry(to_canonical(value["entry"]), signature))
+            else:
+                entry = ledger_state.apply(signed, verified=True)
             if watch is not None:
                 watch(ledger_state, entry)
     if not whole:
@@ -114,6 +131,18 @@ def _read_lines(path: Path) -> Iterator[bytes]:
                 yield normalise_line(line, number)
     except OSError as error:
         raise LedgerError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _cut_entry(line: bytes) -> SignedEntry | None:
+    """Cut an entry and its signature out of a line of an export as it is written; None if it does not look like one."""
+    entry, middle, end = line[:-_TAIL], line[-_TAIL:-_END], line[-_END:]
+    if not (entry.startswith(_BEFORE) and middle.startswith(_BETWEEN) and end == b'"}\n'):
+        return None
+    try:
+        signature = decode_signature(middle[len(_BETWEEN) :].decode("ascii"))
+    except (Error, UnicodeDecodeError):
+        return None
+    return SignedEntry(entry[len(_BEFORE) :], signature)
 
 
 def _read_line(line: bytes) -> dict[str, Any]:

@@ -8,7 +8,7 @@ One file, although it is long: every rule between two entries, in the order of t
 totals stand beside.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from privacy.accounting.account import Account
@@ -445,7 +445,7 @@ class LedgerState:
         self._working.add(body.study)
 
     def _apply_checkpoint(self, body: Checkpoint, verified: bool) -> None:
-        head = body.countersigned.head.statement if verified else self._verify_seen_head(body)
+        head = body.countersigned.head.statement if verified else verify_seen_head(body, self.site, self.keys)
         if not (head.number <= self.head.number and self._hashes[head.number - 1] == head.hash):
             raise BrokenRuleError(
                 Rule.WITNESS, f"the entry {head.number} that a witness has seen is not the one in this ledger"
@@ -467,7 +467,7 @@ class LedgerState:
             raise BrokenRuleError(Rule.SIGNATURE, str(error)) from None
 
     def _recover(self, body: Recover, verified: bool) -> None:
-        head = body.countersigned.head.statement if verified else self._verify_seen_head(body)
+        head = body.countersigned.head.statement if verified else verify_seen_head(body, self.site, self.keys)
         if self.contains(head.number, head.hash):
             raise BrokenRuleError(
                 Rule.WITNESS, f"entry {head.number}, which the witness has seen, is in the ledger: nothing is lost"
@@ -480,29 +480,14 @@ class LedgerState:
         self.recovered = Head(head.number, head.hash)
         self._taken_over.add(self.recovered)
 
-    def _verify_seen_head(self, body: Checkpoint | Recover) -> LedgerHead:
-        """Verify the head that a witness has seen, signed by a present or earlier key of this ledger; return it."""
-        head = body.countersigned.head
-        if head.statement.site != self.site:
-            raise BrokenRuleError(Rule.WITNESS, f"the head is of the ledger of '{head.statement.site}'")
-        for key in reversed(self.keys):
-            try:
-                head.verify(key)
-            except Error:
-                continue
-            try:
-                return body.countersigned.verify_witness(PublicKey.from_text(body.witness))
-            except Error as error:
-                raise BrokenRuleError(Rule.WITNESS, str(error)) from None
-        raise BrokenRuleError(Rule.WITNESS, "the head that a witness has seen is not signed by this ledger's key")
-
     def _advance(self, entry: Entry, signed: SignedEntry) -> None:
-        self.head = Head(entry.number, signed.hash)
+        hash = signed.hash
+        self.head = Head(entry.number, hash)
         self.time = entry.time
         if isinstance(entry.body, Allow | Reserve | Settle | Evaluate):
             first, _ = self._heard.get(entry.body.study, (entry, entry))
             self._heard[entry.body.study] = first, entry
-        self._hashes.append(signed.hash)
+        self._hashes.append(hash)
         self._history.record(entry.number, self.accounts)
 
     def _require_opened(self) -> Open:
@@ -514,30 +499,25 @@ class LedgerState:
 Watch = Callable[[LedgerState, Entry], None]
 
 
-def replay(
-    signed_entries: Iterable[SignedEntry],
-    key: PublicKey | None = None,
-    watch: Watch | None = None,
-) -> LedgerState:
-    """Verify and apply all entries of a ledger, and return its state.
-
-    Args:
-        signed_entries: from the first.
-        key: one of the site's keys, known from another source; without it, only the ledger itself names its key.
-        watch: is called with the state and the entry after each entry.
+def verify_seen_head(body: Checkpoint | Recover, site: str, keys: Sequence[PublicKey]) -> LedgerHead:
+    """Verify the head that a witness has seen of the ledger of ``site``, signed by one of its ``keys``; return it.
 
     Raises:
-        LedgerError: naming the first wrong entry and the rule it breaks; or there is no entry; or it is another
-        site's
-            ledger.
+        BrokenRuleError: it is of another ledger, or one of both signatures is wrong.
     """
-    ledger_state = LedgerState()
-    for signed in signed_entries:
-        entry = ledger_state.apply(signed)
-        if watch is not None:
-            watch(ledger_state, entry)
-    ledger_state.check_key(key)
-    return ledger_state
+    head = body.countersigned.head
+    if head.statement.site != site:
+        raise BrokenRuleError(Rule.WITNESS, f"the head is of the ledger of '{head.statement.site}'")
+    for key in reversed(keys):
+        try:
+            head.verify(key)
+        except Error:
+            continue
+        try:
+            return body.countersigned.verify_witness(PublicKey.from_text(body.witness))
+        except Error as error:
+            raise BrokenRuleError(Rule.WITNESS, str(error)) from None
+    raise BrokenRuleError(Rule.WITNESS, "the head that a witness has seen is not signed by this ledger's key")
 
 
 def _read_opening_key(body: Body) -> PublicKey:

@@ -9,13 +9,16 @@ import sqlite3
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from privacy.errors import LedgerError, StorageError
 from privacy.files import sync_folder
 from privacy.keys import SigningKey
+from privacy.ledger.check_ahead import pause_garbage_collection
 from privacy.ledger.database import create_tables, read_signed_entries, translate_errors
 from privacy.ledger.entries import Body, Open
+from privacy.ledger.replay import add_entries
 from privacy.ledger.signing import Head, SignedEntry
 from privacy.ledger.state import LedgerState
 
@@ -155,10 +158,9 @@ def read_verified_entries(connection: sqlite3.Connection, mark: Head) -> LedgerS
     """
     ledger_state = LedgerState()
     try:
-        for signed in read_signed_entries(connection):
-            if ledger_state.head.number == mark.number:
-                break
-            ledger_state.apply(signed, verified=True)
+        with pause_garbage_collection():
+            for signed in islice(read_signed_entries(connection), mark.number):
+                ledger_state.apply(signed, verified=True)
     except LedgerError:  # who verifies everything says what is wrong
         return LedgerState()
     return ledger_state if ledger_state.head == mark else LedgerState()
@@ -171,8 +173,7 @@ def read_new_entries(path: Path, connection: sqlite3.Connection, ledger_state: L
         LedgerError: one is wrong (named).
     """
     try:
-        for signed in read_signed_entries(connection, after=ledger_state.head.number):
-            ledger_state.apply(signed)
+        add_entries(ledger_state, read_signed_entries(connection, after=ledger_state.head.number))
     except LedgerError as error:
         raise LedgerError(f"{path}: {error}; restore the ledger from a backup") from None
 

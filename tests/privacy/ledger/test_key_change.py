@@ -7,7 +7,7 @@ import pytest
 from privacy.audit.commands.verify import check_ledger
 from privacy.errors import LedgerError
 from privacy.ledger import Ledger, verify_file
-from privacy.ledger.state import replay
+from privacy.ledger.replay import replay
 from tests.privacy.ledger_makers import (
     KEY,
     OTHER_KEY,

@@ -8,8 +8,9 @@ import pytest
 from privacy.errors import BudgetError, LedgerError, RefusedError, StorageError
 from privacy.ledger import verify_file
 from privacy.ledger.entries import Population, read_entry
+from privacy.ledger.replay import replay
 from privacy.ledger.rules import Rule
-from privacy.ledger.state import LedgerState, replay
+from privacy.ledger.state import LedgerState
 from tests.privacy.ledger_makers import (
     CHANGED_DATA,
     DATA,

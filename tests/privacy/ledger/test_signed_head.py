@@ -8,8 +8,8 @@ from privacy.errors import LedgerError
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger, verify_file
 from privacy.ledger.entries import Checkpoint, Recover
+from privacy.ledger.replay import replay
 from privacy.ledger.signed_head import Countersigned, LedgerHead
-from privacy.ledger.state import replay
 from privacy.signed import Signed
 from tests.privacy.ledger_makers import (
     KEY,

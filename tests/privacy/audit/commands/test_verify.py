@@ -18,7 +18,7 @@ from privacy.audit.report.findings import list_findings_in_entries
 from privacy.audit.report.timeline import Timeline
 from privacy.errors import LedgerError
 from privacy.ledger import Ledger
-from privacy.ledger.state import replay
+from privacy.ledger.replay import replay
 from tests.privacy.ledger_makers import (
     CHANGED_DATA,
     DATA,

@@ -30,7 +30,7 @@ from privacy.audit.report.timeline import Moment, Point, Timeline
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
 from privacy.ledger.entries import BODIES
-from privacy.ledger.state import replay
+from privacy.ledger.replay import replay
 from tests.privacy.audit.report_makers import HOSTILE, long_ledger, write_year
 from tests.privacy.ledger_makers import (
     KEY,
