@@ -40,7 +40,6 @@ _FILES: Final[Mapping[str, str]] = {
     "lesion-sdae": "models.imaging.lesion_sdae",
     "retina-attention": "models.imaging.retina_attention",
     "dbn-ensemble": "models.imaging.dbn_ensemble",
-    "image-table": "models.imaging.image_table",
     "image-report": "models.imaging.image_report",
     "gru-d": "models.records.gru_d",
     "doctor-ai": "models.records.doctor_ai",

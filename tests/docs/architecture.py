@@ -55,7 +55,8 @@ ROOMS: Final = {
     "client/prediction": "release_contract columns predict prediction_file figures calibration watch",
     "client/prediction/explanation": "explain score attributions explanation_file picture",
     "client/prediction/export": "formats exported_model scores description onnx_file onnx_operators monai_bundle quiet",
-    "client/release_report": "make_report subgroups own_groups reliability outlines page in_words privacy_section plots",
+    "client/release_report": "make_report subgroups own_groups reliability outlines page in_words "
+    "privacy_section plots",
     "server": "cli",
     "server/commands": "members sites study study_new study_check launching "
     "study_feasibility study_results study_schema study_graph model testimony log "
