@@ -1,31 +1,33 @@
 """Measure what DP-SGD costs beside plain SGD: our engine, its noise, and Opacus. CPU, or CUDA with ``--device``.
 
-``python -m benchmarks.dpsgd [--json] [--steps N] [--threads N] [--device cuda]``. All run in one process and take
-turns on the same batches. The first step of each is a warm-up. Figures are medians in milliseconds.
+``python -m benchmarks.dpsgd [--json] [--steps N] [--threads N] [--network NAME] [--no-wide] [--device cuda]``. Each
+network of :mod:`benchmarks.dpsgd_networks` is measured in a process of its own, where all ways take turns on the same
+batches, one record a patient, cross-entropy. The first step of each is a warm-up. Figures are medians.
 
-* ``mlp``: 512-1024-512-2, batch 128. ``cnn``: three 3x3 convolutions 32-64-128 with GroupNorm and 2x2 pooling
-  between, 64x64 images of 3 channels, batch 64. One record a patient, cross-entropy.
-* ``plain_ms``: forward, backward and the update of plain SGD.
+* ``plain_ms``: forward, backward and the update of plain SGD, in milliseconds of CPU time of all threads (on a GPU by
+  the clock), as all times below.
 * ``ours_ms``: forward, backward, clipping, the sum, and the same update; no noise.
-* ``noise_ms``: the secure noise for all parameters, alone; ``noise_ns_per_parameter`` is measured on ten million.
+* ``noise_ms``: the secure noise for all parameters, alone; ``noise_ns_per_parameter`` is measured on ten million, also
+  by the clock with all threads.
 * ``opacus_hooks_ms``, ``opacus_ghost_ms``: Opacus with hooks and with ghost clipping: clipping, sum and update, no
-  noise.
-* ``ratio_to_plain``: the median over the steps of ours by plain; the bar is 2.
-* ``..._peak_mb``: the greatest memory during a step above that before it (CPU: resident size, Linux only).
+  noise. None where Opacus cannot.
+* ``ratio_to_plain``: the median over the steps of ours by plain; ``bar``: what it should not exceed.
+* ``..._peak_mb``: the most that torch holds during a step above what it held before: tensors, without what libraries
+  take for themselves. ``memory_ratio``: of ours by plain.
 * ``wide``: a perceptron 12758-8182-4096-1 (138 million parameters), batch 64: one whole private step with noise and
   update, in a process of its own; ``peak_gb`` is the largest resident size of the process, libraries and model
   included.
 """
 
-import ctypes
-import gc
 import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -39,12 +41,13 @@ from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.dpsgd_networks import NETWORKS, Network
 from privacy.command_line import print_json, print_table, say
 from privacy.dpsgd import DpSgd, Mechanism, TensorRecords, add_noise
 from privacy.randomness import from_os
 
-BAR: Final = 2.0
 _RATE: Final = 1e-3
 _NORM: Final = 1.0
 _NOISES: Final = 10_000_000
@@ -59,92 +62,100 @@ Step = Callable[[NDArray[np.int64]], None]
 @click.option(
     "--threads", default=0, help="Threads of torch; 0: its own choice. One is steadier on a busy machine."
 )
+@click.option(
+    "--network", "only", multiple=True, type=click.Choice(list(NETWORKS)), help="Only this one; repeatable."
+)
+@click.option("--wide/--no-wide", default=True, help="Whether to measure the perceptron of 138 million parameters.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.option("--only-wide", is_flag=True, hidden=True)
-def main(steps: int, threads: int, device: str, as_json: bool, only_wide: bool) -> None:
+@click.option("--one", hidden=True, help="A network, or noise or wide, in this process.")
+def main(
+    steps: int, threads: int, only: tuple[str, ...], wide: bool, device: str, as_json: bool, one: str | None
+) -> None:
     """Measure what DP-SGD costs beside plain SGD."""
     warnings.filterwarnings("ignore", module="opacus")
     warnings.filterwarnings("ignore", message="Full backward hook")
     if threads:
         torch.set_num_threads(threads)
-    if only_wide:
-        print_json(_wide(torch.device(device)))
+    if one is not None:
+        print_json(_measure_one(one, steps, torch.device(device)))
         return
+    names = [*(only or NETWORKS), "noise", *(["wide"] if wide else [])]
     found: dict[str, Any] = {}
-    for name, (build, shape, batch) in _MODELS.items():
+    for name in names:
         say(f"{name} ...")
-        found[name] = _compared(build, shape, batch, steps, torch.device(device))
-    found["noise_ns_per_parameter"] = round(_noise_ns(), 2)
-    say("wide ...")
-    alone = [sys.executable, "-m", "benchmarks.dpsgd", "--only-wide", "--device", device, "--threads", str(threads)]
-    found["wide"] = json.loads(subprocess.run(alone, check=True, capture_output=True, text=True).stdout)
+        found[name] = _measure_in_process(name, ["--steps", steps, "--threads", threads, "--device", device])
+    found |= found.pop("noise")
     if as_json:
-        print_json(found)
+        print_json({"device": torch.cuda.get_device_name() if device.startswith("cuda") else "CPU", **found})
         return
-    keys = list(found["mlp"])
-    print_table(("", "mlp", "cnn"), [(key, str(found["mlp"][key]), str(found["cnn"][key])) for key in keys])
-    say(f"noise: {found['noise_ns_per_parameter']} ns per parameter; wide: {found['wide']}")
-    for name in _MODELS:
-        ratio = found[name]["ratio_to_plain"]
-        say(f"{name}: {ratio} x plain, {'within' if ratio <= BAR else 'over'} the bar of {BAR:g}")
+    shown = [name for name in only or NETWORKS if "failed" not in found[name]]
+    print_table(("", *shown), [(key, *(str(found[name][key]) for name in shown)) for key in found[shown[0]]])
+    say(f"noise: {found['noise_ns_per_parameter']} ns per parameter of CPU, {found['noise_clock_ns']} by the clock")
+    for name in (name for name in names if "failed" in found.get(name, {})):
+        say(f"{name}: {found[name]['failed']}")
+    if wide:
+        say(f"wide: {found['wide']}")
+    for name in shown:
+        ratio, bar = found[name]["ratio_to_plain"], NETWORKS[name].bar
+        say(f"{name}: {ratio} x plain, {'within' if ratio <= bar else 'over'} the bar of {bar:g}")
 
 
-def _mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(512, 1024), nn.ReLU(), nn.Linear(1024, 512), nn.ReLU(), nn.Linear(512, 2))
+def _measure_in_process(name: str, options: list[Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.dpsgd", "--one", name, *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"failed": (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:200]}
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
-def _cnn() -> nn.Module:
-    layers: list[nn.Module] = []
-    channels = 3
-    for width in (32, 64, 128):
-        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.GroupNorm(8, width), nn.ReLU(), nn.MaxPool2d(2)]
-        channels = width
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 2))
+def _measure_one(name: str, steps: int, device: torch.device) -> dict[str, Any]:
+    if name == "wide":
+        return _wide(device)
+    return _measure_noise() if name == "noise" else _compare(NETWORKS[name], steps, device)
 
 
-_MODELS: Final[dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]]] = {
-    "mlp": (_mlp, (512,), 128),
-    "cnn": (_cnn, (3, 64, 64), 64),
-}
-
-
-def _compared(
-    build: Callable[[], nn.Module], shape: tuple[int, ...], batch: int, steps: int, device: torch.device
-) -> dict[str, float]:
-    records = 4 * batch
+def _compare(network: Network, steps: int, device: torch.device) -> dict[str, float | None]:
+    records, batch = 4 * network.batch, network.batch
     torch.manual_seed(0)
     table = TensorRecords(
-        torch.randn(records, *shape, device=device),
+        torch.randn(records, *network.shape, device=device),
         torch.randint(0, 2, (records,), device=device),
         torch.arange(records),
     )
-    ways = {
-        "plain_ms": _plain(build().to(device), table),
-        "ours_ms": _ours(build().to(device), table),
-        "opacus_hooks_ms": _hooks(build().to(device), table),
-        "opacus_ghost_ms": _ghost(build().to(device), table),
-    }
-    random = np.random.default_rng(0)
-    times: dict[str, list[float]] = {name: [] for name in ways}
+    makers = {"plain": _plain, "ours": _ours, "opacus_hooks": _hooks, "opacus_ghost": _ghost}
+    ways = {name: make(network.build().to(device), table) for name, make in makers.items()}
+    random, times = np.random.default_rng(0), {name: list[float]() for name in ways}
     for turn in range(steps + 1):
         lot = np.sort(random.choice(records, batch, replace=False))
-        for name, step in ways.items():
-            passed = _timed(lambda step=step, lot=lot: step(lot), device)  # type: ignore[misc]
+        for name, step in list(ways.items()):
+            try:
+                passed = _time(lambda step=step, lot=lot: step(lot), device)  # type: ignore[misc]
+            except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError):
+                if not name.startswith("opacus"):
+                    raise
+                del ways[name]  # Opacus has no way for this network
+                continue
             if turn:
                 times[name].append(1000 * passed)
-    parameters = sum(parameter.numel() for parameter in build().parameters())
-    total = torch.zeros(parameters, device=device)
-    stream = from_os()
-    noise = [1000 * _timed(lambda: add_noise(total, 1.0, stream), device) for _ in range(steps)]
-    figures = {name: round(median(values), 2) for name, values in times.items()}
-    pairs = zip(times["ours_ms"], times["plain_ms"], strict=True)
-    lot = np.arange(batch)
+    parameters = sum(parameter.numel() for parameter in network.build().parameters())
+    total, stream = torch.zeros(parameters, device=device), from_os()
+    noise = [1000 * _time(lambda: add_noise(total, 1.0, stream), device) for _ in range(steps)]
+    peaks = {name: _find_peak_mb(ways[name], np.arange(batch), device) if name in ways else None for name in makers}
+    plain_mb, ours_mb = peaks["plain"], peaks["ours"]
+    assert plain_mb is not None
+    assert ours_mb is not None
     return {
-        **figures,
+        "parameters": parameters,
+        **{f"{name}_ms": round(median(times[name]), 2) if name in ways else None for name in makers},
         "noise_ms": round(median(noise), 2),
-        "ratio_to_plain": round(median(ours / plain for ours, plain in pairs), 2),
-        **{name.replace("_ms", "_peak_mb"): _peak_mb(step, lot, device) for name, step in ways.items()},
+        "ratio_to_plain": round(
+            median(ours / plain for ours, plain in zip(times["ours"], times["plain"], strict=True)), 2
+        ),
+        "bar": network.bar,
+        **{f"{name}_peak_mb": peak for name, peak in peaks.items()},
+        "memory_ratio": round(ours_mb / plain_mb, 2),
     }
 
 
@@ -216,38 +227,45 @@ def _move(module: nn.Module, total: torch.Tensor, rate: float) -> None:
             start += parameter.numel()
 
 
-def _timed(compute: Callable[[], None], device: torch.device) -> float:
+def _time(compute: Callable[[], None], device: torch.device) -> float:
+    """Time in seconds: of the processor, which other programs change less, or of the clock on a GPU."""
+    if device.type == "cpu":
+        began = time.process_time()
+        compute()
+        return time.process_time() - began
+    torch.cuda.synchronize()
     began = time.perf_counter()
     compute()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    torch.cuda.synchronize()
     return time.perf_counter() - began
 
 
-def _peak_mb(step: Step, lot: NDArray[np.int64], device: torch.device) -> float:
+def _find_peak_mb(step: Step, lot: NDArray[np.int64], device: torch.device) -> float:
+    """Return the most that torch holds during a step, above what it held before."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         step(lot)
         return round((torch.cuda.max_memory_allocated() - before) / 1e6, 1)
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # return what earlier steps freed, so that "before" does not contain it
-    Path("/proc/self/clear_refs").write_text("5")  # resets the highest resident size
-    before = _resident_kb("VmRSS")
-    step(lot)
-    return round((_resident_kb("VmHWM") - before) * 1024 / 1e6, 1)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        step(lot)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        seen.export_chrome_trace(str(path))
+        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
+    changes = sorted((event["ts"], event["args"]["Bytes"]) for event in events if event.get("name") == "[memory]")
+    return round(max(accumulate(size for _, size in changes)) / 1e6, 1)
 
 
-def _resident_kb(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name + ":"))
-
-
-def _noise_ns() -> float:
-    total = torch.zeros(_NOISES)
-    stream = from_os()
-    cpu = torch.device("cpu")
-    return median(_timed(lambda: add_noise(total, 1.0, stream), cpu) for _ in range(5)) / _NOISES * 1e9
+def _measure_noise() -> dict[str, float]:
+    total, stream = torch.zeros(_NOISES), from_os()
+    cpu, clock = list[float](), list[float]()
+    for _ in range(7):
+        began = time.process_time(), time.perf_counter()
+        add_noise(total, 1.0, stream)
+        cpu.append((time.process_time() - began[0]) / _NOISES * 1e9)
+        clock.append((time.perf_counter() - began[1]) / _NOISES * 1e9)
+    return {"noise_ns_per_parameter": round(median(cpu), 2), "noise_clock_ns": round(median(clock), 2)}
 
 
 def _wide(device: torch.device) -> dict[str, float]:
@@ -257,7 +275,7 @@ def _wide(device: torch.device) -> dict[str, float]:
         )
         table = TensorRecords(torch.randn(64, 12758), torch.ones(64), torch.arange(64))
     engine = DpSgd(module, _binary, Mechanism(1.0, 64, _NORM, 1.0), from_os())
-    times = [_timed(lambda: _move(module, engine.compute_gradient(table), _RATE), device) for _ in range(3)]
+    times = [_time(lambda: _move(module, engine.compute_gradient(table), _RATE), device) for _ in range(3)]
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated()
     else:

@@ -57,13 +57,13 @@ class Call:
         axis = self.axes[0]
         assert axis is not None
         first: torch.Tensor = self.inputs[0]
-        return first.movedim(axis, 0)
+        return first if axis == 0 else first.movedim(axis, 0)
 
     @property
     def output_gradient(self) -> torch.Tensor:
         """The output gradient, with the records on the first axis."""
         assert self.gradient is not None
-        return self.gradient.movedim(self.output_axis, 0)
+        return self.gradient if self.output_axis == 0 else self.gradient.movedim(self.output_axis, 0)
 
     def require_unchanged(self) -> None:
         """Refuse a call whose input or output gradient was changed in place since.
