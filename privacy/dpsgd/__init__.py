@@ -43,6 +43,8 @@ or a layer that looks at several records
 rounding while clipping                   clipping aims at C (1 - 1e-4), a hundred times what float32 loses
 numbers at the ends of float32, and rows  norm and sum in float64: a norm is never smaller than what is added
 of a patient that cancel
+a gradient that the model changes in      refused: its norm is taken while backward runs, and what is added later must
+place while backward runs                 be the same numbers
 a sum longer than its patients allow      impossible, but checked; then the lot is summed again patient by patient,
                                           and only the site's log says so
 rounding inside a float32 module and in   the others in a batch can change the last bits (1e-7 of the sum), which

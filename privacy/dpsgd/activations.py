@@ -205,6 +205,10 @@ class Capture:
 
 
 def _make_call(described: str, args: tuple[Any, ...], keywords: dict[str, Any], axes: Axes) -> Call:
+    if (
+        len(args) == 1 and isinstance(args[0], torch.Tensor) and not keywords
+    ):  # nearly always, and often in a recurrent network
+        return Call(described, (args[0].detach(),), keywords, (args[0]._version,), None, axes.inputs, axes.output)
     return Call(
         described,
         tuple(_detach_tensor(value) for value in args),
