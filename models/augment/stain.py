@@ -52,4 +52,5 @@ def _make_changes(amounts: torch.Tensor) -> torch.Tensor:
     stains = stains / stains.norm(dim=1, keepdim=True)
     other = torch.linalg.cross(stains[0], stains[1])
     vectors = torch.stack([*stains, other / other.norm()])  # (stains, colours)
-    return torch.linalg.inv(vectors) @ (amounts.double()[:, :, None] * vectors)
+    changes: torch.Tensor = torch.linalg.inv(vectors) @ (amounts.double()[:, :, None] * vectors)
+    return changes

@@ -124,7 +124,7 @@ class Capsnet(nn.Module):
         primary = self.primary(self.first(image)).reshape(-1, *self._primary_shape)
         capsules = squash(primary.transpose(2, 3).flatten(1, 2))  # (records, kinds * places, primary width)
         sums = self.classes(capsules)
-        logits = (sums.square().sum(2) + _SHORTEST).log()
+        logits: torch.Tensor = (sums.square().sum(2) + _SHORTEST).log()
         if self.decoder is None:
             return logits
         restored = torch.sigmoid(self.decoder(keep_longest(squash(sums)).flatten(1)))

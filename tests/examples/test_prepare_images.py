@@ -148,7 +148,7 @@ def test_region_of_a_lesion_is_its_rectangle_and_its_form_that_of_the_original(
     random = np.random.default_rng(0)
     images, masks = random.integers(0, 256, (48, 64, 64), dtype=np.uint8), np.zeros((48, 64, 64), dtype=bool)
     masks[:, 8:22, 10:52] = True  # 14 pixels high, 42 wide
-    arrays = {"image": images, "mask": np.packbits(masks, axis=-1), "label": 1 + np.arange(48) % 2}
+    arrays: dict[str, Any] = {"image": images, "mask": np.packbits(masks, axis=-1), "label": 1 + np.arange(48) % 2}
     np.savez(tmp_path / "busi.npz", size=np.full((48, 2), (640, 480), dtype=np.int16), **arrays)
     script = repository / "examples" / "imaging" / "prepare_busi.py"
     records = read_made_files(script, tmp_path / "busi.npz", tmp_path / "out")

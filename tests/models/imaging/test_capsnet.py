@@ -86,8 +86,8 @@ def test_reconstruction_reads_the_longest_capsule_alone() -> None:
     assert isinstance(found, dict)
     assert module.decoder is not None
     with torch.no_grad():
-        module.decoder[-1].weight.zero_()
-        module.decoder[-1].bias.zero_()
+        for parameter in module.decoder[-1].parameters():
+            parameter.zero_()
     errors = (0.5 - image).square().sum((1, 2, 3))  # a sigmoid of zero everywhere
     grey = module({"image": image})
     assert isinstance(grey, dict)
