@@ -2,13 +2,13 @@
 
     python examples/longitudinal/prepare_trials.py TRIAL FILE OUT
 
-===============  ======================================================  =============================================
+===============  ======================================================  ==============================================
 TRIAL            patients                                                study
-===============  ======================================================  =============================================
+===============  ======================================================  ==============================================
 ``aids``         467 with advanced HIV infection; death                  ``aids_atlas.yaml``
-``prothro``      488 with cirrhosis of the liver; death                  ``prothro_atlas.yaml``
-``heart_valve``  256 after replacement of the aortic valve; death        ``modality_gru.yaml``
-===============  ======================================================  =============================================
+``prothro``      488 with cirrhosis of the liver; death                  ``prothro_atlas.yaml``, ``recurrent.yaml``
+``heart_valve``  248 after replacement of the aortic valve; death        ``valve_modalities.yaml``
+===============  ======================================================  ==============================================
 
 ``FILE`` is the trial's table with a row for each visit, as the R packages JM (``aids``, ``prothro``) and joineRML
 (``heart.valve``) have it, as CSV, also compressed. ``OUT`` gets ``site-1`` to ``site-3``, each with ``train.npz`` and

@@ -15,6 +15,8 @@ from privacy.study import Terms, read_terms
 
 SOURCES = {
     "records/prepare_diabetes130_codes.py": "diabetes130",
+    "records/prepare_diabetes130_events.py": "diabetes130",
+    "tabular/prepare_radiograph_vectors.py": "chest/pneumoniamnist.npz",
     "genomics/prepare_histone.py": "histone",
     "genomics/prepare_stemcells.py": "multisite/stemcells.npz",
     "drugs/prepare_davis.py": "dta",
@@ -22,6 +24,12 @@ SOURCES = {
 }
 STUDIES = {
     "records/prepare_diabetes130_codes.py": ("records/deep_patient.yaml", "records/dbn.yaml"),
+    "records/prepare_diabetes130_events.py": ("records/care_events.yaml",),
+    "tabular/prepare_radiograph_vectors.py": (
+        "tabular/autoencoder.yaml",
+        "tabular/variational_autoencoder.yaml",
+        "tabular/rbm.yaml",
+    ),
     "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"),
     "genomics/prepare_stemcells.py": ("genomics/adage.yaml",),
     "drugs/prepare_davis.py": (),  # deepdta_pairs.yaml takes the same pairs from files of another form
@@ -109,6 +117,32 @@ def test_diabetes_first_record_is_the_first_row_of_the_table(repository: Path, p
     assert {"gender Female", "age [70-80)", "metformin given", "time_in_hospital >= 5"} <= said
     assert {"metformin changed", "time_in_hospital >= 8"}.isdisjoint(said)
     assert following == {"58", "40"}
+
+
+def test_diabetes_events_are_the_visits_before_the_last_one(prepare: Prepare) -> None:
+    """Patient 0 has two visits: the first one, without earlier diagnoses, is the event, the second one the label."""
+    folder, codes = (
+        prepare("records/prepare_diabetes130_events.py"),
+        prepare("records/prepare_diabetes130_codes.py"),
+    )
+    with np.load(folder / "site-1" / "test.npz") as arrays, np.load(codes / "site-1" / "test.npz") as bags:
+        assert arrays["patient"][0] == bags["patient"][0] == "patient-0"
+        np.testing.assert_array_equal(arrays["values"][0, 0], bags["features"][0])
+        assert arrays["present"][0].tolist() == [True] + [False] * 5
+        assert not arrays["values"][0, 1:].any()
+        assert arrays["label"][0] == bags["diseases"][0, 5]  # of group 42, the sixth
+    patients = load(folder, "train.npz", "patient") + load(folder, "test.npz", "patient")
+    assert sum(map(len, patients)) == 11_741
+
+
+def test_radiograph_vectors_are_means_of_four_pixels(repository: Path, prepare: Prepare) -> None:
+    folder = prepare("tabular/prepare_radiograph_vectors.py")
+    with np.load(find_source(repository, "tabular/prepare_radiograph_vectors.py")) as arrays:
+        image = arrays["train_images"][0].astype(float) / 255
+    squares = [
+        image[row : row + 2, column : column + 2].mean() for row in range(0, 28, 2) for column in range(0, 28, 2)
+    ]
+    np.testing.assert_allclose(load(folder, "train.npz", "features")[0][0], squares, rtol=1e-6)
 
 
 def test_histone_signals_are_the_logarithms_of_the_reads(prepare: Prepare) -> None:

@@ -79,11 +79,11 @@ def test_time_of_a_visit_is_the_sum_of_what_was_waited() -> None:
     torch.testing.assert_close(module._read(inputs).times[0], waited.cumsum(0))
 
 
+@torch.no_grad()
 def test_first_rates_expect_about_one_event_in_the_whole_range() -> None:
     module = build(DiseaseAtlasOptions(), {"time": 6, "variables": 4}, (21,))
-    with torch.no_grad():
-        for parameter in module.events[-1].parameters():
-            parameter.zero_()
+    for parameter in module.events[-1].parameters():
+        parameter.zero_()
     module.eval()
     outputs = module(draw_inputs("disease-atlas", SIZES, [4]))["outputs"][0]
     assert float(outputs[-1]) == pytest.approx(-1.0, abs=0.01)
