@@ -1,9 +1,8 @@
 """DeepDTA: two convolutional towers, over a compound's SMILES and a protein's sequence, to predict binding affinity."""
 
-import math
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 import torch
 from pydantic import Field
@@ -12,6 +11,7 @@ from torch import nn
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
 from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
+from models.layers.rectifier import ConvolutionBeforeRectifier
 
 _CONVOLUTIONS: Final = 3
 Kernel = Annotated[int, Field(ge=1, le=100)]
@@ -36,16 +36,6 @@ class DeepDtaOptions(Options):
     protein_kernel: Kernel = 12
     hidden: tuple[Units, Units, Units] = (1024, 1024, 512)
     dropout: float = Field(default=0.1, ge=0, lt=1)
-
-
-class ConvolutionBeforeRectifier(nn.Conv1d):
-    """A convolution that begins wider than others (``models/parameters/initial.py``).
-
-    A rectifier keeps half of what differs between records, and usual first values a third of that: after three such
-    layers all pairs look alike. The factor makes up for both (He et al. 2015, Delving deep into rectifiers).
-    """
-
-    initial_gain: ClassVar[float] = math.sqrt(6)
 
 
 class Tower(nn.Module):

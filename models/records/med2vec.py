@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.layers.own_codes import find_own_codes
 from models.layers.visit_outputs import require_outputs_each_visit
 
 
@@ -88,7 +89,7 @@ class CodeVectors(nn.Module):
     def _compute_pair_losses(self, visits: torch.Tensor) -> torch.Tensor:
         """Compute the losses of each visit's ordered pairs over the record's number of pairs; (records, visits)."""
         # only the record's own codes have a row in the matrix of scalar products, which would else be codes x codes
-        own, kept = self._find_own_codes(visits)  # (records, codes_each), (records, visits, codes_each)
+        own, kept = find_own_codes(visits, self._codes_each)  # (records, codes_each), (records, visits, codes_each)
         vectors = torch.relu(self.weight).T  # (codes, width)
         rows = vectors[own]  # (records, codes_each, width)
         normalisers = torch.logsumexp(rows @ vectors.T, dim=2)  # (records, codes_each)
@@ -97,12 +98,6 @@ class CodeVectors(nn.Module):
         codes = kept.sum(2)
         pairs = (codes * (codes - 1)).sum(1, keepdim=True)
         return ((codes - 1).clamp(min=0) * each - together) / pairs.clamp(min=1)
-
-    def _find_own_codes(self, visits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the numbers of each record's codes, and which of them a visit has."""
-        any_visit = visits.amax(1)  # (records, codes)
-        own = any_visit.sort(dim=1, descending=True, stable=True).indices[:, : self._codes_each]
-        return own, visits.gather(2, own.unsqueeze(1).expand(-1, visits.shape[1], -1))
 
 
 def build(options: Med2VecOptions, sizes: Sizes, outputs: tuple[int, ...]) -> Med2Vec:
