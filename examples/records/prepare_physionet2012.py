@@ -3,7 +3,8 @@
     python examples/records/prepare_physionet2012.py FOLDER OUT
 
 ``FOLDER`` holds ``set-a/`` with a text file for each stay and ``Outcomes-a.txt``, as PhysioNet publishes them; or
-``set_a.npz``, with the arrays ptr, minute, variable, value, names, outcome and outcome_names of the same measurements.
+``set_a.npz``, with the arrays ptr, minute, variable, value, names, static, static_names, outcome and outcome_names of
+the same measurements.
 ``OUT`` gets a folder for each hospital, with two tables, of stays and of measurements, and the mapping that leads from
 them to the study:
 
@@ -36,23 +37,27 @@ HOSPITALS: Final = ("north", "south", "west")
 MAPPINGS: Final = Path(__file__).parent / "hospitals"
 TEST: Final = 4  # of so many stays one is for testing
 LEAST_MINUTES: Final = 49 * 60  # of a stay; deaths are predicted from its first 48 hours
-NOT_MEASURED: Final = (
-    "RecordID",
-    "Age",
-    "Gender",
-    "Height",
-    "ICUType",
-)  # facts, which stand among the measurements
+FACTS: Final = ("Age", "Gender", "Height", "ICUType")
+NOT_MEASURED: Final = ("RecordID", *FACTS)  # these stand among the measurements
 _FIRST_DAY: Final = datetime.datetime(2012, 1, 1)
 
 
 class Stay(NamedTuple):
-    """A stay: (minute, variable, value) in the file's order, its length in minutes, and whether the patient died."""
+    """A stay.
+
+    Attributes:
+        number: of the stay.
+        measurements: (minute, variable, value) in the file's order.
+        minutes: its length.
+        died: whether the patient died in hospital.
+        facts: by the names of ``FACTS``; -1 is unknown.
+    """
 
     number: str
     measurements: list[tuple[int, str, float]]
     minutes: int
     died: bool
+    facts: dict[str, float]
 
 
 def read_stays(folder: Path) -> Iterator[Stay]:
@@ -66,12 +71,14 @@ def read_texts(folder: Path) -> Iterator[Stay]:
         outcomes = {row["RecordID"]: row for row in csv.DictReader(lines)}
     for number, outcome in sorted(outcomes.items()):
         with (folder / "set-a" / f"{number}.txt").open(newline="") as lines:
-            rows = [
+            every = [
                 (60 * int(row["Time"][:2]) + int(row["Time"][3:]), row["Parameter"], float(row["Value"]))
                 for row in csv.DictReader(lines)
-                if row["Parameter"] not in NOT_MEASURED and float(row["Value"]) >= 0  # -1: an unknown weight
             ]
-        yield Stay(number, rows, count_minutes(outcome["Length_of_stay"]), outcome["In-hospital_death"] == "1")
+        rows = [row for row in every if row[1] not in NOT_MEASURED and row[2] >= 0]  # -1: an unknown weight
+        facts = {name: value for _, name, value in every if name in FACTS}
+        days, died = outcome["Length_of_stay"], outcome["In-hospital_death"] == "1"
+        yield Stay(number, rows, count_minutes(days), died, facts)
 
 
 def read_arrays(file: Path) -> Iterator[Stay]:
@@ -83,8 +90,10 @@ def read_arrays(file: Path) -> Iterator[Stay]:
     for number, (start, end) in enumerate(zip(found["ptr"], found["ptr"][1:], strict=False)):
         columns = (found["minute"][start:end], names[start:end], found["value"][start:end])
         rows = [(int(minute), str(name), float(value)) for minute, name, value in zip(*columns, strict=True)]
-        days = str(outcomes["Length_of_stay"][number])
-        yield Stay(str(number), rows, count_minutes(days), bool(outcomes["In-hospital_death"][number]))
+        days, died = str(outcomes["Length_of_stay"][number]), bool(outcomes["In-hospital_death"][number])
+        static = zip(found["static_names"].tolist(), found["static"][number].tolist(), strict=True)
+        facts = {name: value for name, value in static if name in FACTS}
+        yield Stay(str(number), rows, count_minutes(days), died, facts)
 
 
 def count_minutes(days: str) -> int:

@@ -26,7 +26,11 @@ def load_script(repository: Path, name: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(repository / "examples" / "records"))  # scripts import their neighbours
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
     return module
 
 
@@ -103,7 +107,8 @@ def test_text_files_of_stays_say_what_the_arrays_say(repository: Path, tmp_path:
     (tmp_path / "set-a").mkdir()
     for stay in stays:
         times = [(f"{minute // 60:02}:{minute % 60:02}", *rest) for minute, *rest in stay.measurements]
-        facts = [("00:00", "RecordID", stay.number), ("00:00", "Age", 54), ("00:00", "Weight", -1)]
+        facts = [("00:00", name, value) for name, value in stay.facts.items()]
+        facts += [("00:00", "RecordID", stay.number), ("00:00", "Weight", -1)]
         header = ("Time", "Parameter", "Value")
         script.write_table(tmp_path / "set-a" / f"{stay.number}.txt", ",", header, [*facts, *times])
     outcomes = [(stay.number, stay.minutes // 1440, int(stay.died)) for stay in stays]

@@ -17,12 +17,14 @@ from privacy.study import read_terms
 
 Arrays = dict[str, Any]
 
-SOURCES = {
-    "records/prepare_diabetes130_visits.py": "diabetes130/encounters.csv.gz",
-}
+VISITS, EVENTS = "records/prepare_diabetes130_visits.py", "records/prepare_physionet2012_events.py"
+SOURCES = {VISITS: "diabetes130/encounters.csv.gz", EVENTS: "icu2012/set_a.npz"}
 STUDIES = [
-    ("records/prepare_diabetes130_visits.py", (), ("records/doctor_ai.yaml", "records/med2vec.yaml"), 11_741),
-    ("records/prepare_diabetes130_visits.py", ("--heart-failure",), ("records/retain.yaml",), 11_741),
+    (VISITS, (), ("records/doctor_ai.yaml", "records/med2vec.yaml", "records/code_embeddings.yaml"), 11_741),
+    (VISITS, ("--heart-failure",), ("records/retain.yaml", "records/phenotyping_cnn.yaml"), 11_741),
+    (VISITS, ("--sentences",), ("records/deepr.yaml",), 11_741),
+    (VISITS, ("--admissions",), ("records/deep_care.yaml", "records/patient2vec.yaml"), 11_741),
+    (EVENTS, (), ("records/event_ensemble.yaml",), 2_000),
 ]
 
 
@@ -55,7 +57,11 @@ def load_script(repository: Path, script: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str((repository / "examples" / script).parent))  # scripts import their neighbours
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
     return module
 
 
@@ -114,6 +120,62 @@ def count_last_visits_with(repository: Path, script: str, category: str) -> int:
             last.setdefault(row["patient"], []).append(row)
     ends = [max(rows, key=lambda row: int(row["visit"])) for rows in last.values() if len(rows) > 1]
     return sum(any(end[f"diag_{place}"].split(".")[0] == category for place in (1, 2, 3)) for end in ends)
+
+
+def make_encounters(repository: Path) -> tuple[ModuleType, list[dict[str, str]]]:
+    """The script, and three invented visits of a patient: the last one is what is predicted."""
+    script = load_script(repository, VISITS)
+    no_drug = dict.fromkeys(script.DRUGS, "No")
+    first = {
+        **no_drug, "diag_1": "428", "diag_2": "?", "diag_3": "V58", "insulin": "Up", "admission_type_id": "3",
+        "admission_source_id": "4", "readmitted": "<30", "age": "[70-80)", "gender": "Male",
+    }  # fmt: skip
+    second = first | {"diag_1": "8", "insulin": "No", "admission_source_id": "7", "admission_type_id": "1"}
+    return script, [first, second, first]
+
+
+def test_a_sentence_has_the_words_of_its_visits_in_order_and_their_gaps(repository: Path) -> None:
+    script, encounters = make_encounters(repository)
+    record = script.make_sentence("0", encounters)
+    transfer, insulin, soon = (script.EXTRA_WORDS[word] for word in ("transfer", "insulin", "within 30 days"))
+    assert record["words"][:8].tolist() == [transfer, 429, 1059, insulin, soon, 9, 1059, 0]
+    assert record["label"] == 1  # the last visit has 428
+    assert max(script.EXTRA_WORDS.values()) == 1321
+    longer = script.make_sentence("0", encounters[:2] * 30)
+    assert (longer["words"] != 0).all()
+    assert longer["words"][-4:].tolist() == [transfer, 429, 1059, insulin]  # the last visit is left out
+
+
+def test_an_admission_has_diagnoses_drugs_method_and_the_gap_before_it(repository: Path) -> None:
+    script, encounters = make_encounters(repository)
+    record = script.make_admissions("0", encounters)
+    assert record["diagnoses"][:3].tolist() == [[429, 1059, 0], [9, 1059, 0], [0, 0, 0]]
+    assert record["interventions"][0, :2].tolist() == [1 + script.DRUGS.index("insulin"), 0]
+    assert record["gaps"][:3].tolist() == [0, 15, 0]
+    assert record["planned"][:3].tolist() == [True, False, False]
+    assert record["present"].sum() == 2
+    assert record["events"][1, :3].tolist() == [9, 1059, 0]
+    assert record["demographics"].tolist() == pytest.approx([0.75, 1.0])
+
+
+def test_events_of_a_stay_are_ranges_once_in_six_hours_newest_first(repository: Path) -> None:
+    script = load_script(repository, EVENTS)
+    first = 1 + 5 * list(script.LIMITS).index("HR")
+    rows = [
+        (0, "HR", 40.0),
+        (359, "HR", 49.0),
+        (360, "HR", 49.0),
+        (400, "HR", 50.0),
+        (2879, "HR", 130.0),
+        (2880, "HR", 1.0),
+    ]
+    stay = script.Stay("0", rows, 4000, True, {"Age": 54.0, "Gender": 1.0, "Height": -1.0, "ICUType": 3.0})
+    record = script.make_record(stay)
+    facts = 1 + 5 * len(script.LIMITS)
+    assert record["events"][:3].tolist() == [facts + 3, facts + 9, facts + 12]
+    assert record["events"][3:8].tolist() == [first + 4, first + 1, first, first, 0]
+    assert record["hours"][3:7].tolist() == pytest.approx([1 / 60, 48 - 400 / 60, 42, 48 - 359 / 60], abs=1e-5)
+    assert (record["label"], script.WORDS) == (1, 200)
 
 
 def test_every_kind_of_code_has_a_number_of_its_own(repository: Path) -> None:

@@ -18,6 +18,8 @@ def draw_inputs(name: str, sizes: Mapping[str, int], lengths: list[int], seed: i
         shape = [len(lengths), *(sizes[str(axis)] for axis in each.axes)]
         if each.name == "present":
             found[each.name] = torch.arange(shape[1]) < torch.tensor(lengths)[:, None]
+        elif each.type == "id":
+            found[each.name] = torch.randint(0, sizes[str(each.values)], shape, generator=random)
         elif each.type == "flag":
             found[each.name] = torch.rand(shape, generator=random) < 0.5
         else:
