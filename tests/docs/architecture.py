@@ -113,12 +113,13 @@ ROOMS: Final = {
     "models/imaging": "chest_xray_cnn lung_pattern_cnn robot_surgery unet unet_3d ternausnet11 ternausnet16 linknet34 "
     "lv_segmentation md_gru dbn_ensemble image_table image_report deep_knee capsnet histology_crops "
     "lesion_sdae retina_attention",
-    "models/records": "gru_d retain doctor_ai med2vec deep_patient dbn care_events",
+    "models/records": "gru_d retain doctor_ai med2vec code_embeddings deepr patient2vec deep_care phenotyping_cnn "
+    "event_ensemble deep_patient dbn care_events",
     "models/longitudinal": "dynamic_deephit disease_atlas modality_gru recurrent",
     "models/genomics": "deepchrome attentive_chrome adage gedfn",
     "models/drugs": "deepdta",
-    "models/layers": "heads sigmoid boltzmann graph image_blocks denoising segmentation fusion recurrent "
-    "masked_softmax visit_outputs",
+    "models/layers": "heads sigmoid rectifier boltzmann graph image_blocks denoising segmentation fusion recurrent "
+    "masked_softmax masked_max visit_outputs own_codes",
     "models/tasks": "registry binary multiclass ordinal multilabel regression pairs survival segmentation "
     "reconstruction next_event embedding histograms confusion two_way_counts visit_recall group_counts "
     "number_losses precision uncertainty exact_figures statistics statistics_document",

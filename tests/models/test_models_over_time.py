@@ -8,6 +8,13 @@ from tests.models.records_over_time import Tensors, build_model, draw_inputs, pa
 
 SERIES = {"time": 6, "variables": 4}
 VISITS = {"visits": 5, "codes": 12}
+ADMISSIONS = {
+    "visits": 5,
+    "diagnoses_each": 4,
+    "interventions_each": 3,
+    "diagnosis_codes": 20,
+    "intervention_codes": 12,
+}
 OF_RECORD = {
     "gru-d": (SERIES, (3,)),
     "retain": (VISITS, (3,)),
@@ -15,8 +22,10 @@ OF_RECORD = {
     "disease-atlas": (SERIES, (9,)),
     "modality-gru": (SERIES, (3,)),
     "recurrent": (SERIES, (3,)),
+    "deep-care": (ADMISSIONS, (3,)),
+    "phenotyping-cnn": (VISITS, (3,)),
 }
-OF_VISIT = {"doctor-ai": (VISITS, (5, 12)), "med2vec": (VISITS, (5, 12))}
+OF_VISIT = {"doctor-ai": (VISITS, (5, 12)), "med2vec": (VISITS, (5, 12)), "code-embeddings": (VISITS, (5, 12))}
 ALL = {**OF_RECORD, **OF_VISIT}
 
 
@@ -29,7 +38,9 @@ def _returned(module: nn.Module, inputs: Tensors) -> Tensors:
     return found if isinstance(found, dict) else {"outputs": found}
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    "name", [name for name in ALL if name != "phenotyping-cnn"]
+)  # its windows are parts of the axis
 def test_padding_changes_nothing(name: str) -> None:
     sizes, outputs = ALL[name]
     module, inputs = build_model(name, sizes, outputs), draw_inputs(name, sizes, [1, 2, 5])
