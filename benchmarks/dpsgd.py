@@ -254,7 +254,8 @@ def _find_peak_mb(step: Step, lot: NDArray[np.int64], device: torch.device) -> f
         seen.export_chrome_trace(str(path))
         events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
     changes = sorted((event["ts"], event["args"]["Bytes"]) for event in events if event.get("name") == "[memory]")
-    return round(max(accumulate(size for _, size in changes)) / 1e6, 1)
+    peak: int = max(accumulate(size for _, size in changes))
+    return round(peak / 1e6, 1)
 
 
 def _measure_noise() -> dict[str, float]:
