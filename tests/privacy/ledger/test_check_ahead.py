@@ -297,12 +297,13 @@ LINES: dict[str, Callable[[list[bytes], int], None]] = {
 def test_tampered_export_gives_the_same_answer(
     export: Path, checkers: Checkers, monkeypatch: pytest.MonkeyPatch, what: str, at: int
 ) -> None:
-    lines = export.read_bytes().splitlines(keepends=True)
+    before = export.read_bytes()
+    lines = before.splitlines(keepends=True)
     LINES[what](lines, at)
     export.write_bytes(b"".join(lines))
     found = same_export_answer(export, checkers, monkeypatch)
     assert isinstance(found, tuple)
-    assert found[0] is LedgerError or (what, at) == ("trailer early", -1)
+    assert found[0] is LedgerError or export.read_bytes() == before, "the last line has no entry"
 
 
 # The site's own ledger --------------------------------------------------------------------------------------
