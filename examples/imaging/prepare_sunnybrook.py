@@ -16,7 +16,7 @@ Rules:
 * a site must have at least ten training patients, and four sites would need more people than there are. Therefore
   **every slice counts as a patient**. This shows how such a study runs; it protects slices, and no person;
 * slices and masks are halved to 64 pixels; a pixel of which at least half is ventricle belongs to it;
-* ``volume`` and ``volume_mask`` are the same at 32 pixels, with an axis of depth 1.
+* ``volume`` and ``volume_mask`` are the same at 16 pixels, with an axis of depth 1.
 
 Source: Radau et al. 2009, Evaluation framework for algorithms segmenting short axis cardiac MRI, The MIDAS
 Journal.
@@ -51,8 +51,8 @@ def main() -> None:
         "patient": np.array([f"{person}-{slice_}" for person, slice_ in zip(people, slices, strict=True)]),
         "image": np.round(halve(image))[:, None].astype(np.uint8),  # (slices, 1, 64, 64)
         "mask": halve(mask) >= 0.5,  # (slices, 64, 64)
-        "volume": np.round(halve(halve(image)))[:, None, None].astype(np.uint8),  # (slices, 1, 1, 32, 32)
-        "volume_mask": halve(halve(mask))[:, None] >= 0.5,  # (slices, 1, 32, 32)
+        "volume": np.round(halve(halve(halve(image))))[:, None, None].astype(np.uint8),  # (slices, 1, 1, 16, 16)
+        "volume_mask": halve(halve(halve(mask)))[:, None] >= 0.5,  # (slices, 1, 16, 16)
     }
     diagnoses = np.array([str(person).removeprefix("SC-").rsplit("-", 1)[0].lower() for person in people])
     for diagnosis in np.unique(diagnoses):
