@@ -7,13 +7,14 @@ from models.layers.convolutional_gru import ConvolutionalGatedUnits, MultiDimens
 def walk_by_hand(units: ConvolutionalGatedUnits, volume: torch.Tensor) -> torch.Tensor:
     """The paper's equations, one gate and one step after the other."""
     width = units.state.weight.shape[1]
-    into, bias = units.input.weight[:, :, 0].split(width), units.input.bias
+    bias = units.input.bias
     assert bias is not None
-    from_state, state, found = units.state.weight.split(width), torch.zeros(len(volume), width, 5, 6), []
+    into, biases = units.input.weight[:, :, 0].chunk(3), bias.chunk(3)
+    from_state, state, found = units.state.weight.chunk(3), torch.zeros(len(volume), width, 5, 6), []
     for step in range(volume.shape[2]):
         z, r, c = (
             functional.conv2d(volume[:, :, step], matrix, own, padding=1)
-            for matrix, own in zip(into, bias.split(width), strict=True)
+            for matrix, own in zip(into, biases, strict=True)
         )
         uz, ur, uc = (functional.conv2d(state, matrix, padding=1) for matrix in from_state)
         update, reset = torch.sigmoid(z + 1 + uz), torch.sigmoid(r + 1 + ur)
