@@ -5,12 +5,11 @@
 ===============  ======================================================  ==============================================
 TRIAL            patients                                                study
 ===============  ======================================================  ==============================================
-``aids``         467 with advanced HIV infection; death                  ``aids_atlas.yaml``
 ``prothro``      488 with cirrhosis of the liver; death                  ``prothro_atlas.yaml``, ``recurrent.yaml``
 ``heart_valve``  248 after replacement of the aortic valve; death        ``valve_modalities.yaml``
 ===============  ======================================================  ==============================================
 
-``FILE`` is the trial's table with a row for each visit, as the R packages JM (``aids``, ``prothro``) and joineRML
+``FILE`` is the trial's table with a row for each visit, as the R packages JM (``prothro``) and joineRML
 (``heart.valve``) have it, as CSV, also compressed. ``OUT`` gets ``site-1`` to ``site-3``, each with ``train.npz`` and
 ``test.npz``; v is the number of the trial's variables:
 
@@ -34,11 +33,9 @@ Rules:
 * ranges are written below, from clinical knowledge; nothing was computed from patients;
 * patients are dealt to the sites in turn, and every fourth one of a site is a test patient.
 
-Sources: Goldman et al. 1996, Response of CD4 lymphocytes and clinical consequences of treatment using ddI or ddC in
-patients with advanced HIV infection, Journal of Acquired Immune Deficiency Syndromes 11:161-169; Andersen et al. 1993,
-Statistical Models Based on Counting Processes (the prothrombin index); Lim et al. 2008, Longitudinal study of the
-profile and predictors of left ventricular mass regression after stentless aortic valve replacement, Annals of Thoracic
-Surgery 85:2026-2029.
+Sources: Andersen et al. 1993, Statistical Models Based on Counting Processes (the prothrombin index); Lim et al. 2008,
+Longitudinal study of the profile and predictors of left ventricular mass regression after stentless aortic valve
+replacement, Annals of Thoracic Surgery 85:2026-2029.
 """
 
 import argparse
@@ -54,7 +51,6 @@ TEST: Final = 4  # of so many patients of a site one is for testing
 VISITS: Final = 8
 AFTER: Final = (1, 2, 4)  # visits, of a patient's records
 LONGEST_GAP_Y: Final = 2.0
-_MONTHS: Final = 12.0
 
 
 class Variable(NamedTuple):
@@ -76,33 +72,22 @@ class Variable(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """The columns of a trial, and how many of their units of time are a year."""
+    """The columns of a trial, whose times are in years."""
 
     patient: str
     visited: str
     ended: str
     died: str
-    year: float
     variables: tuple[Variable, ...]
 
 
 TRIALS: Final = {
-    "aids": Trial(
-        "patient", "obstime", "Time", "death", _MONTHS,
-        (
-            Variable("CD4", 0, 20),  # the square root of cells in a microlitre
-            Variable("drug", 0, 1, once=True, words=("ddC", "ddI")),
-            Variable("gender", 0, 1, once=True, words=("female", "male")),
-            Variable("prevOI", 0, 1, once=True, words=("noAIDS", "AIDS")),
-            Variable("AZT", 0, 1, once=True, words=("intolerance", "failure")),
-        ),
-    ),
     "prothro": Trial(
-        "id", "time", "Time", "death", 1.0,
+        "id", "time", "Time", "death",
         (Variable("pro", 20, 140), Variable("treat", 0, 1, once=True, words=("placebo", "prednisone"))),
     ),
     "heart_valve": Trial(
-        "num", "time", "fuyrs", "status", 1.0,
+        "num", "time", "fuyrs", "status",
         (
             # who the patient is
             Variable("age", 30, 90, once=True),
@@ -137,8 +122,8 @@ def read_table(trial: Trial, file: Path) -> pandas.DataFrame:
 
 def make_record(trial: Trial, visits: pandas.DataFrame) -> dict[str, np.ndarray] | None:
     """Make the record of a patient's first visits, which are given; None if nothing was observed after them."""
-    times = visits[trial.visited].to_numpy(dtype=float) / trial.year
-    waited = float(visits[trial.ended].iloc[0]) / trial.year - times[-1]
+    times = visits[trial.visited].to_numpy(dtype=float)
+    waited = float(visits[trial.ended].iloc[0]) - times[-1]
     if waited <= 0:
         return None
     shape = (VISITS, len(trial.variables))

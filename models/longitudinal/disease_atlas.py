@@ -220,7 +220,7 @@ MODEL: Final = ModelEntry(
         Input("present", "flag", ("time",), "which visits exist: the first ones"),
     ),
     citation="Lim and van der Schaar 2018, Disease-Atlas: Navigating Disease Trajectories with Deep Learning, Machine "
-    "Learning for Healthcare, PMLR 85:137-160",
+    "Learning for Healthcare, arXiv:1803.10254",
     presets={
         "paper": DiseaseAtlasOptions(yes_or_no=5),
         "small": DiseaseAtlasOptions(yes_or_no=1, memory=8, hidden=8, dropout=0.0),

@@ -17,11 +17,10 @@ from client.data.site_data import read_data
 from privacy.study import read_terms
 
 STUDIES = {
-    "aids": ("aids_atlas",),
     "prothro": ("prothro_atlas", "recurrent"),
     "heart_valve": ("valve_modalities",),
 }
-PATIENTS = {"aids": 467, "prothro": 488, "heart_valve": 248}
+PATIENTS = {"prothro": 488, "heart_valve": 248}
 
 Prepare = Callable[[str], Path]
 
