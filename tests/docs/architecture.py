@@ -118,8 +118,8 @@ ROOMS: Final = {
     "models/longitudinal": "dynamic_deephit disease_atlas modality_gru recurrent",
     "models/genomics": "deepchrome attentive_chrome adage gedfn",
     "models/drugs": "deepdta",
-    "models/layers": "heads sigmoid rectifier boltzmann graph image_blocks denoising segmentation fusion recurrent "
-    "masked_softmax masked_max visit_outputs own_codes",
+    "models/layers": "heads sigmoid rectifier boltzmann vgg_unet convolutional_gru graph image_blocks denoising "
+    "segmentation fusion recurrent masked_softmax masked_max visit_outputs sparsity regions own_codes",
     "models/tasks": "registry binary multiclass ordinal multilabel regression pairs survival segmentation "
     "reconstruction next_event embedding histograms confusion two_way_counts visit_recall group_counts "
     "number_losses precision uncertainty exact_figures statistics statistics_document",
