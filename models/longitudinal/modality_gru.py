@@ -59,7 +59,9 @@ class ModalityGru(nn.Module):
         observed = inputs["observed"] & inputs["present"].unsqueeze(2)  # (records, time, variables)
         values = inputs["values"].masked_fill(~observed, 0.0)
         states, there = [], []
-        parts = zip(self.units, *(each.split(self._modalities, dim=2) for each in (values, observed)), strict=True)
+        parts = zip(
+            self.units, *(torch.split(each, self._modalities, dim=2) for each in (values, observed)), strict=True
+        )
         for units, series, measured in parts:
             steps = measured.any(2)  # (records, time), of this modality
             states.append(take_last_state(units(series, steps)))

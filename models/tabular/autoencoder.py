@@ -53,11 +53,11 @@ class Autoencoder(nn.Module):
         widths = (features, *options.hidden)
         encoder = [layer for ends in pairwise(widths) for layer in make_layer(*ends, options.activation)]
         if options.code == "linear":
-            encoder[-2:] = [nn.Linear(*widths[-2:])]
+            encoder[-2:] = [nn.Linear(widths[-2], widths[-1])]
         back = widths[::-1]
         decoder = [layer for ends in pairwise(back[:-1]) for layer in make_layer(*ends, options.activation)]
         self.encoder = nn.Sequential(*encoder)
-        self.decoder = nn.Sequential(*decoder, nn.Linear(*back[-2:]))
+        self.decoder = nn.Sequential(*decoder, nn.Linear(back[-2], back[-1]))
         self._noise, self._level = options.noise, options.level
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:

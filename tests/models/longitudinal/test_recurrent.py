@@ -3,7 +3,7 @@ from typing import Literal
 import pytest
 import torch
 
-from models.longitudinal.recurrent import Recurrent, RecurrentOptions, build
+from models.longitudinal.recurrent import Recurrent, RecurrentLayer, RecurrentOptions, build
 from tests.models.records_over_time import draw_inputs
 
 SIZES = {"time": 6, "variables": 4}
@@ -24,7 +24,9 @@ def test_backwards_is_forwards_on_the_series_turned_round(cell: Cell) -> None:
     torch.manual_seed(0)
     module = build(RecurrentOptions(cell=cell, widths=(5,), directions=2), SIZES, ()).eval()
     inputs = draw_inputs("recurrent", SIZES, [6, 4])
-    layer = module.layers[0]
+    (layer,) = module.layers
+    assert isinstance(layer, RecurrentLayer)
+    assert layer.backwards is not None
     layer.backwards.load_state_dict(layer.forwards.state_dict())
     with torch.no_grad():
         module.head.weight[:, 5:] = module.head.weight[:, :5]

@@ -1,10 +1,14 @@
+from typing import Final
+
 import pytest
 import torch
 from torch.nn import functional
 
-from models.records.care_events import MODEL, CareEvents, CareEventsOptions, build
+from models.records.care_events import CareEvents, CareEventsOptions, build
 
 SIZES = {"time": 5, "variables": 12}
+CODES: Final = "codes"
+EVENTS: Final = "events"
 
 
 def make_model(**options: object) -> CareEvents:
@@ -25,7 +29,7 @@ def count(module: torch.nn.Module) -> int:
 def test_parameters_of_each_stage_are_those_of_the_authors_notebook() -> None:
     sizes = {"time": 50, "variables": 1196}
     with torch.device("meta"):
-        codes, events = (build(MODEL.presets[name], sizes, ()) for name in ("paper", "events"))
+        codes, events = (build(CareEventsOptions(reads=reads), sizes, ()) for reads in (CODES, EVENTS))
     assert count(codes.encoder) + count(codes.decoder) == 1_571_820
     assert count(events.memory) + count(events.head) == 569_251
     # a memory of Keras has one bias, as ours; torch's second one would be of 4 * (100 + 50 + 50) gates more
