@@ -75,7 +75,7 @@ class PhenotypingCnn(nn.Module):
         if options.fusion == "single":
             last = visits.shape[1] // options.windows
             visits, present = visits[:, -last:], present[:, -last:]
-        windows = 1 if options.fusion in ("single", "early") else options.windows
+        windows: int = 1 if options.fusion in ("single", "early") else options.windows
         values = self._convolve(self.filters, visits, present, windows)
         for joint in self.joints:
             windows //= 2

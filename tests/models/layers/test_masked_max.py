@@ -12,7 +12,7 @@ def test_largest_value_is_of_present_steps() -> None:
 def test_record_without_a_step_has_zeros_and_no_gradient() -> None:
     values = VALUES.clone().requires_grad_()
     found = masked_max(values, torch.zeros(1, 3, dtype=torch.bool))
-    found.sum().backward()
+    torch.autograd.backward(found.sum())
     assert found.tolist() == [[0.0, 0.0]]
     assert values.grad is not None
     assert not values.grad.any()

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,9 @@ SENTENCES = torch.tensor(
 )
 
 
-def _build(widths: tuple[int, ...], outputs: tuple[int, ...] = ()) -> torch.nn.Module:
+def _build(widths: tuple[int, ...], outputs: tuple[int, ...] = ()) -> Any:
     entry = find_model("deepr")
-    module = entry.build(entry.presets["small"].model_copy(update={"widths": widths}), SIZES, outputs)
+    module: Any = entry.build(entry.presets["small"].model_copy(update={"widths": widths}), SIZES, outputs)
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in module.parameters():
