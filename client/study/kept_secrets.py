@@ -21,7 +21,8 @@ The key is derived from the site's identity key (HKDF-SHA256, RFC 5869). The cip
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
@@ -148,13 +149,11 @@ def forget_kept_secrets(folder: Path, *names: str) -> None:
         sync_folder(folder)
 
 
-def find_epochs_to_keep(applied: Iterable[AppliedRound], roster: Collection[str]) -> set[int]:
+def find_epochs_to_keep(applied: Sequence[AppliedRound], roster: Collection[str]) -> set[int]:
     """Return the epochs of applied rounds that a member of the roster may still have to open without their keys.
 
     A site that sealed in a round has applied all rounds before it, and keeps that round's key until it is applied
     too. So after a round of the whole roster no other site needs the keys up to that round.
     """
-    epochs: set[int] = set()
-    for each in applied:
-        epochs = set() if set(each.sites) == set(roster) else epochs | {each.epoch}
-    return epochs
+    whole = set(roster)
+    return {each.epoch for each in takewhile(lambda each: set(each.sites) != whole, reversed(applied))}

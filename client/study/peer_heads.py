@@ -43,6 +43,9 @@ CREATE TABLE IF NOT EXISTS seen (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS seen_entry ON seen (site, lineage, entry);
 CREATE INDEX IF NOT EXISTS seen_attempt ON seen (study, round, attempt);
+CREATE INDEX IF NOT EXISTS seen_of_site ON seen (site) WHERE refused IS NULL;
+CREATE INDEX IF NOT EXISTS seen_in_study ON seen (site, study, entry) WHERE refused IS NULL;
+CREATE INDEX IF NOT EXISTS seen_refused ON seen (site, study) WHERE refused IS NOT NULL;
 CREATE TABLE IF NOT EXISTS committed (
     study TEXT NOT NULL,
     round INTEGER NOT NULL,
@@ -144,7 +147,8 @@ class PeerHeads:
     def find_highest(self, site: str, study: str, upto: int) -> HeadReference | None:
         """Return the head that ``site`` has shown last in ``study``, in rounds up to ``upto``."""
         row = self._find(
-            "SELECT header FROM seen WHERE refused IS NULL AND site = ? AND study = ? AND round <= ? "
+            # by the index of entries: without the +, SQLite would sort all rounds of the study
+            "SELECT header FROM seen WHERE refused IS NULL AND site = ? AND study = ? AND +round <= ? "
             "ORDER BY entry DESC LIMIT 1",
             site,
             study,
@@ -200,7 +204,7 @@ class PeerHeads:
 
 
 _NEWEST: Final = """
-SELECT header FROM seen AS newest
+SELECT header FROM seen
 WHERE refused IS NULL AND site = ?1 AND lineage =
     (SELECT lineage FROM seen WHERE refused IS NULL AND site = ?1 ORDER BY number DESC LIMIT 1)
 ORDER BY entry DESC LIMIT 1

@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS seen (
     countersigned BLOB NOT NULL,
     UNIQUE (site, recovered, entry)
 ) STRICT;
+CREATE INDEX IF NOT EXISTS seen_of_site ON seen (site);
 """,
 )
 
@@ -116,7 +117,7 @@ class Witness:
 
 
 _NEWEST: Final = """
-SELECT recovered, hash, countersigned FROM seen AS newest
-WHERE site = ? AND recovered = (SELECT recovered FROM seen WHERE site = newest.site ORDER BY number DESC LIMIT 1)
+SELECT recovered, hash, countersigned FROM seen
+WHERE site = ?1 AND recovered = (SELECT recovered FROM seen WHERE site = ?1 ORDER BY number DESC LIMIT 1)
 ORDER BY entry DESC LIMIT 1
 """

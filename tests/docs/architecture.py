@@ -41,13 +41,10 @@ ROOMS: Final = {
     "client/admission": "rules policy_bounds decisions quotas explain budget_forecast",
     "client/ledger": "entry_text summary recovery",
     "client/study": "request_handler policy_in_force waiting_studies used_data context participation problem "
-    "key_epochs kept_secrets "
-    "witness_check peer_heads witness_peers peer_testimony "
-    "local_round room_check noise_modes control_variates personal_layers cut_values noiseless_sums "
-    "shared_counts seal_round "
-    "apply_aggregate state store round_files held_models released_model release_folder release "
-    "statistics_file model_card "
-    "card_document papers held_budget activity_log",
+    "key_epochs kept_secrets witness_check peer_heads witness_peers peer_testimony local_round "
+    "room_check noise_modes control_variates personal_layers cut_values noiseless_sums shared_counts "
+    "seal_round apply_aggregate state history store round_files held_models released_model "
+    "release_folder release statistics_file model_card card_document papers held_budget activity_log",
     "client/training": "jobs interface job_format answer_format frames worker child confinement restrict system_calls "
     "session device device_records study_model step_rules local_steps global_step "
     "site_update scoring statistics statistics_session simulate confined_conversion conversion_child",
@@ -97,9 +94,9 @@ ROOMS: Final = {
     "privacy/control": "calls order channel joining flat_messages",
     "privacy/protocol": "enrolment invitation envelope messages key_messages headers site_testimony flower_records "
     "chunks",
-    "privacy/ledger": "ledger transaction state rules entries signing approvals decisions cohorts evidence totals "
-    "signed_head recovery "
-    "launches papers verified_mark database export testimony",
+    "privacy/ledger": "ledger transaction replay check_ahead check_worker state rules entries signing approvals "
+    "decisions cohorts evidence totals signed_head recovery launches papers verified_mark database "
+    "export testimony",
     "privacy/audit": "cli read_ledger site_ledger site_witnesses evidence_changes",
     "privacy/audit/commands": "verify report reconcile whatif verify_evidence",
     "privacy/audit/report": "timeline findings page population_section study_section study_facts charts "
