@@ -73,7 +73,7 @@ def main(
         print_json({"points": _measure(*one)})
         return
     sizes = {"rounds": (rounds,), "sites": SITES, "parameters": tuple(WIDTHS), "patients": PATIENTS}
-    found = {}
+    found = dict[str, Any]()
     for part in parts or PARTS:
         points = []
         for size in sizes[part]:
@@ -158,12 +158,11 @@ def _read_table(rows: int) -> dict[str, Any]:
         path = write_patients(Path(name) / "train.csv", rows, "a")
         contract = small_terms().data
         began = time.process_time()
-        data = read_data(path, contract)
+        read_data(contract, path)
         return {
             "size": rows,
             "cpu_s": time.process_time() - began,
             "peak_mb": read_status_mb("VmHWM"),
-            "of": len(data),
         }
 
 

@@ -18,7 +18,7 @@ import struct
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
@@ -96,7 +96,7 @@ def check_ahead(
     state: LedgerState,
     find_signed: Callable[[T], SignedEntry | None],
     checkers: "Checkers | None" = None,
-) -> Iterator[tuple[T, bool]]:
+) -> Generator[tuple[T, bool], None, None]:
     """Yield ``items`` in order, each with whether the entry in it was checked.
 
     The caller applies each entry to ``state`` before it takes the next item, and closes the iterator

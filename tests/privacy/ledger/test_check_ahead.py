@@ -234,7 +234,7 @@ def test_processes_of_a_verification_end_with_it_and_collection_goes_on(
             break
     assert len(pids) == 2
     assert not gc.isenabled()
-    entries.close()  # type: ignore[attr-defined]
+    entries.close()
     assert set(_list_children()) == before
     assert gc.isenabled()
 
