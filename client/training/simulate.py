@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from torch import nn
 
 from client.data.dataset import compute_public_count
 from client.data.examples import Array, Patients
@@ -65,8 +66,11 @@ def simulate(
         )
     training = pool_patients([read_data(terms.data, path).patients for path in train_files])
     testing = pool_patients([read_data(terms.data, path).patients for path in test_files])
-    studied = terms if noise_multiplier is not None else _remove_privacy(terms)
-    return tuple(_train_once(studied, training, testing, noise_multiplier, weights) for _ in range(repeats))
+    studied = terms if noise_multiplier is not None else remove_privacy(terms)
+    return tuple(
+        score(train_in_one_place(studied, training, noise_multiplier, weights), testing, studied)
+        for _ in range(repeats)
+    )
 
 
 def pool_patients(parts: Sequence[Patients]) -> Patients:
@@ -91,9 +95,16 @@ def _join(arrays: Sequence[Mapping[str, Array]], parts: Sequence[Patients]) -> d
     }
 
 
-def _train_once(
-    terms: Terms, training: Patients, testing: Patients, noise_multiplier: float | None, weights: Path | None
-) -> SimulatedRun:
+def train_in_one_place(
+    terms: Terms, training: Patients, noise_multiplier: float | None, weights: Path | None = None
+) -> nn.Module:
+    """Train all rounds of ``terms`` on ``training``; return the model that would be released, on the CPU.
+
+    Without a noise multiplier, ``terms`` must be without privacy (:func:`remove_privacy`).
+
+    Raises:
+        TermsError, RefusedError, DivergedError: as :func:`simulate`.
+    """
     public_patients = compute_public_count(training.patients)
     optimiser = replace(make_optimiser(terms), control_variates=False)  # they correct sites towards each other
     shared = optimiser.make_initial_state(make_first_model(terms, weights))
@@ -111,12 +122,17 @@ def _train_once(
     averaged = terms.release.model is Choice.AVERAGE
     set_shared_parameters(module, optimiser.average_of(shared) if averaged else optimiser.model_of(shared))
     set_personal_parameters(module, personal)
+    return module
+
+
+def score(module: nn.Module, testing: Patients, terms: Terms) -> SimulatedRun:
+    """Score a trained model on ``testing``, without noise."""
     counts, task = count_scores(module, testing, terms).tolist(), make_task(terms.task, terms.data)
     bins = terms.evaluation.bins
     return SimulatedRun(task.compute_figures(counts, bins), task.count_patients(counts, bins))
 
 
-def _remove_privacy(terms: Terms) -> Terms:
+def remove_privacy(terms: Terms) -> Terms:
     """Return the same study with privacy switched off."""
     off = terms.privacy.model_copy(update={"epsilon": None, "delta": None, "clipping_norm": None})
     unscored = terms.evaluation.model_copy(update={"epsilon": None})
