@@ -13,7 +13,7 @@
 * ``filter_query_ms``: whether a study of 1,000 different events fits a grant, the first time (``cold``) and again.
 * ``budget_s``: ``consilium-site budget`` with a ledger of about 100 entries; ``budget_10000_s`` with 10,000, opened
   before, so that the site's mark says which entries it has verified; ``budget_10000_first_s``: the first time.
-  ``audit_start_s``: ``consilium-audit --help``. Medians.
+  ``start_cpu_s``: CPU seconds of ``--help`` of each program. Medians.
 """
 
 import resource
@@ -61,6 +61,7 @@ SIZES: Final = (10_000, 100_000)
 APPENDS: Final = 1000
 EVENTS: Final = 1000
 STARTS: Final = 7
+_PROGRAMS: Final = ("consilium", "consilium-site", "consilium-audit")
 _ROUNDS: Final = 50
 _POPULATION: Final = "benchmark"
 _EPSILON: Final = 100.0
@@ -84,7 +85,7 @@ def main(as_json: bool, folder: Path) -> None:
         home = SiteFolder.create(Path(name) / "site", "bench")
         found = {**_append(home), **_filter_query()}
         found["budget_s"] = _started("consilium-site", "--dir", str(home.folder), "budget")
-        found["audit_start_s"] = _started("consilium-audit", "--help")
+        found["start_cpu_s"] = {program: _start_cpu(program) for program in _PROGRAMS}
         found |= {"verify_s": {}, "verify_cpu_s": {}, "report_s": {}}
         for size in SIZES:
             say(f"a ledger of {size:,} entries ...")
@@ -241,6 +242,16 @@ def _seconds(command: str, *arguments: str) -> float:
         _timed(lambda: subprocess.run([program, *arguments], check=True, capture_output=True)),
         3,
     )
+
+
+def _start_cpu(program: str) -> float:
+    """Return the CPU seconds of a program that shows its help."""
+    times = []
+    for _ in range(STARTS):
+        before = _children_cpu()
+        _seconds(program, "--help")
+        times.append(_children_cpu() - before)
+    return round(median(times), 3)
 
 
 def _children_cpu() -> float:

@@ -26,7 +26,8 @@ Rules:
   auditor, who looks up every head in the ledger (``consilium-audit reconcile``).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
 
 from client.study.context import StudyContext
 from client.study.peer_heads import PeerHeads
@@ -50,6 +51,8 @@ def require_consistent_heads(context: StudyContext, signed: Mapping[str, Signed[
     """
     peers, study = context.peer_heads, context.launch.study
     headers = {name: each.statement for name, each in sorted(signed.items())}
+    # all headers of a round name the same round before: it is read once, not once for each of them
+    read_committed = cache(lambda base: peers.read_committed(study, base))
     self_made: dict[str, str] = {}
     for name, header in headers.items():
         if name != context.site and (sentence := _find_own_contradiction(peers, header)) is not None:
@@ -59,7 +62,7 @@ def require_consistent_heads(context: StudyContext, signed: Mapping[str, Signed[
             sentence
             for name, header in headers.items()
             if name != context.site
-            for sentence in [_find_conflicting_claim(context, header)]
+            for sentence in [_find_conflicting_claim(context, header, read_committed)]
             if sentence is not None
         ),
         None,
@@ -118,7 +121,9 @@ def _find_own_contradiction(peers: PeerHeads, header: Header) -> str | None:
     return None
 
 
-def _find_conflicting_claim(context: StudyContext, header: Header) -> str | None:
+def _find_conflicting_claim(
+    context: StudyContext, header: Header, read_committed: Callable[[int], Mapping[str, Signed[Header]]]
+) -> str | None:
     """Return how what ``header`` says of others' ledgers contradicts this site's knowledge; None if it does not."""
     for name, claim in sorted(header.seen.items()):
         if name == context.site:
@@ -133,7 +138,7 @@ def _find_conflicting_claim(context: StudyContext, header: Header) -> str | None
                 f"'{header.site}' has seen another entry {claim.number} of the ledger of '{name}' than this site: two "
                 f"copies of it are in use, or '{header.site}' is wrong"
             )
-    for witness, signed in context.peer_heads.read_committed(context.launch.study, header.view.base).items():
+    for witness, signed in read_committed(header.view.base).items():
         # this header's site began after that round: it had signed by then whatever a member of the round had seen
         seen = signed.statement.seen.get(header.site)
         if seen is not None and _is_behind(header.ledger, seen):
