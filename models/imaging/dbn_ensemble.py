@@ -45,7 +45,7 @@ class DbnEnsembleOptions(Options):
 
 
 class DbnEnsemble(BoltzmannStack):
-    """A stack of machines for each region, a head for each, and their vote."""
+    """A stack of machines for each region, a vote of each, and what joins the votes."""
 
     def __init__(self, options: DbnEnsembleOptions, regions: int, voxels: int, outputs: tuple[int, ...]) -> None:
         widths = (voxels, *options.hidden)
@@ -54,8 +54,8 @@ class DbnEnsemble(BoltzmannStack):
             options.gibbs_steps,
         )
         numbers = count_outputs(outputs)
-        self.head = LinearByRegion(regions, widths[-1], numbers)
-        self.vote = nn.Linear(regions * numbers, numbers) if options.vote == "layer" else None
+        self.votes = LinearByRegion(regions, widths[-1], numbers)
+        self.joint = nn.Linear(regions * numbers, numbers) if options.vote == "layer" else None
         self._outputs = outputs
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor | dict[str, torch.Tensor]:
@@ -63,8 +63,8 @@ class DbnEnsemble(BoltzmannStack):
         states = inputs["regions"]
         if self.objective != "task":
             return self.compute_own_loss(states)
-        outputs = self.head(self.encode(states, len(self.machines)))  # (records, regions, outputs)
-        voted = join_probabilities(outputs) if self.vote is None else self.vote(outputs.flatten(1))
+        outputs = self.votes(self.encode(states, len(self.machines)))  # (records, regions, outputs)
+        voted = join_probabilities(outputs) if self.joint is None else self.joint(outputs.flatten(1))
         return shape_outputs(voted, self._outputs)
 
 
@@ -103,7 +103,7 @@ MODEL: Final = ModelEntry(
     ),
     example={"regions": 4, "voxels": 9},
     objectives={name: (f"machines.{place}",) for place, name in enumerate(OBJECTIVES)},
-    task_layers=(*(f"machines.{place}.hidden" for place in range(LAYERS)), "head", "vote"),
+    task_layers=(*(f"machines.{place}.hidden" for place in range(LAYERS)), "votes", "joint"),
     replaced=(
         Replacement(
             paper="a network for each region, trained alone on the label",

@@ -274,6 +274,7 @@ MODEL: Final = ModelEntry(
         Count("paper", {"channels": 1, "height": 256, "width": 256}, (256, 256), 9_577_137),
         Count("small", {"channels": 1, "height": 32, "width": 32}, (32, 32), 9_813),
     ),
+    rate=5.0,
     example={"channels": 1, "height": 32, "width": 32},
     objectives={
         "filters": ("localiser.filters", "localiser.decoder"),

@@ -91,14 +91,14 @@ MODEL: Final = ModelEntry(
     repository="https://github.com/zubata88/mdgru",
     presets={
         "paper": MdGruOptions(),
-        "small": MdGruOptions(states=(4, 4), features=(4,), kernel=3),
+        "small": MdGruOptions(states=(3, 3), features=(2,), kernel=3),
     },
     counts=(
         Count("paper", {"channels": 1, "depth": 8, "height": 8, "width": 8}, (3, 8, 8, 8), 8_005_625),
         Count("paper", {"channels": 3, "depth": 8, "height": 8, "width": 8}, (4, 8, 8, 8), 8_033_914),
-        Count("small", {"channels": 1, "depth": 4, "height": 8, "width": 8}, (4, 8, 8), 8_593),
+        Count("small", {"channels": 1, "depth": 4, "height": 8, "width": 8}, (4, 8, 8), 4_494),
     ),
-    example={"channels": 1, "depth": 4, "height": 8, "width": 8},
+    example={"channels": 1, "depth": 4, "height": 4, "width": 4},
     replaced=(
         Replacement(
             paper="weights of the gates are dropped at random, the same ones for a whole batch",
@@ -117,7 +117,7 @@ MODEL: Final = ModelEntry(
         ),
         Replacement(
             paper="7x7 convolutions, 8 million parameters",
-            here="the same in preset paper; two blocks of four states and 3x3 convolutions in preset small",
+            here="the same in preset paper; two blocks of three states and 3x3 convolutions in preset small",
             why="noise grows with the number of parameters",
         ),
     ),

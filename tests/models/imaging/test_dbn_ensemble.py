@@ -26,8 +26,8 @@ def take_region(ensemble: DbnEnsemble, region: int) -> DeepBeliefNetwork:
             machine.hidden.weight.copy_(joint.hidden.get_weight()[region])
             machine.hidden.bias.copy_(joint.hidden.get_bias()[region])
             machine.visible.weight.copy_(joint.visible.get_weight()[region])
-        alone.head.weight.copy_(ensemble.head.get_weight()[region])
-        alone.head.bias.copy_(ensemble.head.get_bias()[region])
+        alone.head.weight.copy_(ensemble.votes.get_weight()[region])
+        alone.head.bias.copy_(ensemble.votes.get_bias()[region])
     return alone
 
 
@@ -74,8 +74,8 @@ def test_mean_probabilities_of_classes_and_of_a_label() -> None:
 
 def test_learned_vote_weighs_the_outputs_of_all_regions() -> None:
     ensemble, regions = make_ensemble((3,), vote="layer"), torch.rand(4, REGIONS, VOXELS)
-    assert ensemble.vote is not None
-    outputs = ensemble.head(ensemble.encode(regions, 2)).flatten(1)
+    assert ensemble.joint is not None
+    outputs = ensemble.votes(ensemble.encode(regions, 2)).flatten(1)
     torch.testing.assert_close(
-        ensemble({"regions": regions}), outputs @ ensemble.vote.weight.T + ensemble.vote.bias
+        ensemble({"regions": regions}), outputs @ ensemble.joint.weight.T + ensemble.joint.bias
     )
