@@ -24,5 +24,4 @@ def test_fit_is_that_of_the_points(part: str) -> None:
 
 def test_line_through_points_on_a_line_has_its_slope_and_no_residual() -> None:
     fit = fit_line([(1.0, 3.0), (2.0, 5.0), (4.0, 9.0)])
-    assert (fit["slope"], fit["start"]) == (pytest.approx(2.0), pytest.approx(1.0))
-    assert fit["worst_residual"] == pytest.approx(0.0, abs=1e-12)
+    assert fit == pytest.approx({"slope": 2.0, "start": 1.0, "worst_residual": 0.0}, abs=1e-12)
