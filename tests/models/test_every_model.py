@@ -231,7 +231,7 @@ def terms_of_stage(name: str, objective: str) -> Terms:
     layers = [each for each in objectives if each.startswith("layer-")]
     return generated_terms(
         name,
-        model={"options": {"preset": "small", "hidden": [6] * len(layers)}},
+        model={"options": {"preset": "small", **({"hidden": [6] * len(layers)} if layers else {})}},
         training={"stages": [stage]},
         evaluation={"rounds": []},
     )
