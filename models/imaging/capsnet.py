@@ -29,8 +29,7 @@ from pydantic import Field
 from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
-from models.errors import ModelError
-from models.layers.image_blocks import Activation, make_activation
+from models.layers.image_blocks import Activation, make_activation, require_sides
 
 _NAME: Final = "capsnet"
 _STRIDE: Final = 2  # of the second convolution
@@ -152,12 +151,12 @@ def build(options: CapsnetOptions, sizes: Sizes, outputs: tuple[int, ...]) -> Ca
         ModelError: the convolutions would leave nothing of the image.
     """
     least = 2 * options.kernel - 1
-    for axis in ("height", "width"):
-        if sizes[axis] < least:
-            raise ModelError(
-                f"the model '{_NAME}' with kernels of {options.kernel} expects a {axis} of at least {least}, got "
-                f"{sizes[axis]}; write a smaller kernel, or take larger images"
-            )
+    require_sides(
+        f"the model '{_NAME}' with kernels of {options.kernel}",
+        sizes,
+        least,
+        "write a smaller kernel, or take larger images",
+    )
     return Capsnet(options, sizes, outputs)
 
 

@@ -22,9 +22,8 @@ from pydantic import Field
 from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
-from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
-from models.layers.image_blocks import Activation, Norm, make_block
+from models.layers.image_blocks import Activation, Norm, make_block, require_sides
 
 _NAME: Final = "deep-knee"
 _PATCHES: Final = 2  # lateral and medial
@@ -81,11 +80,7 @@ def build(options: DeepKneeOptions, sizes: Sizes, outputs: tuple[int, ...]) -> D
     Raises:
         ModelError: nothing of a patch would be left after the last convolution.
     """
-    for axis in ("height", "width"):
-        if sizes[axis] < _LEAST:
-            raise ModelError(
-                f"the model '{_NAME}' expects a {axis} of at least {_LEAST}, got {sizes[axis]}; take larger patches"
-            )
+    require_sides(f"the model '{_NAME}'", sizes, _LEAST, "take larger patches")
     return DeepKnee(options, outputs)
 
 

@@ -19,10 +19,9 @@ from pydantic import Field
 from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
-from models.errors import ModelError
 from models.layers.fusion import IntermediateFusion, LateFusion
 from models.layers.heads import count_outputs, shape_outputs
-from models.layers.image_blocks import Activation, Norm, make_activation, make_block
+from models.layers.image_blocks import Activation, Norm, make_activation, make_block, require_sides
 
 _NAME: Final = "image-table"
 Width = Annotated[int, Field(ge=1, le=4096)]
@@ -104,12 +103,12 @@ def build(options: ImageTableOptions, sizes: Sizes, outputs: tuple[int, ...]) ->
         ModelError: the image cannot be halved in every block.
     """
     least = 2 ** len(options.filters)
-    for axis in ("height", "width"):
-        if sizes[axis] < least:
-            raise ModelError(
-                f"the model '{_NAME}' with {len(options.filters)} blocks expects a {axis} of at least {least}, got "
-                f"{sizes[axis]}; write fewer filters, or take larger images"
-            )
+    require_sides(
+        f"the model '{_NAME}' with {len(options.filters)} blocks",
+        sizes,
+        least,
+        "write fewer filters, or take larger images",
+    )
     return ImageTable(options, sizes, outputs)
 
 

@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
-from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
+from models.layers.image_blocks import require_sides
 
 _NAME: Final = "lung-pattern-cnn"
 _SLOPE: Final = 0.3  # of the leaky rectifier below zero
@@ -74,12 +74,12 @@ def build(options: LungPatternOptions, sizes: Sizes, outputs: tuple[int, ...]) -
         ModelError: the convolutions would leave nothing of the patch.
     """
     least = options.convolutions + 1
-    for axis in ("height", "width"):
-        if sizes[axis] < least:
-            raise ModelError(
-                f"the model '{_NAME}' with {options.convolutions} convolutions expects a {axis} of at least {least}, "
-                f"got {sizes[axis]}; write fewer convolutions, or take larger patches"
-            )
+    require_sides(
+        f"the model '{_NAME}' with {options.convolutions} convolutions",
+        sizes,
+        least,
+        "write fewer convolutions, or take larger patches",
+    )
     return LungPatternCnn(options, sizes["channels"], outputs)
 
 

@@ -8,6 +8,7 @@ patient's values into the step of another.
 Source: Hinton 2002, Training products of experts by minimizing contrastive divergence, Neural Computation 14:1771.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import torch
@@ -24,7 +25,7 @@ OBJECTIVES = tuple(f"layer-{place + 1}" for place in range(LAYERS))
 """Of the pre-training of each machine, the lowest first."""
 
 
-class Machine(nn.Module):
+class Machine(nn.Module, ABC):
     """A restricted Boltzmann machine of binary units, with energy ``E(v, h) = -v.a - h.b - h'Wv``.
 
     W and b are those of a layer ``hidden``, and a is the weight of a second one, ``visible``. So both have per-patient
@@ -70,13 +71,13 @@ class Machine(nn.Module):
 
     # weights are used outside their layers in the chain: no gradient flows, so none is missed
 
+    @abstractmethod
     def _compute_hidden(self, states: torch.Tensor) -> torch.Tensor:
         """Compute the logits of the hidden units; (records, visible) -> (records, hidden)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _compute_visible(self, hidden: torch.Tensor) -> torch.Tensor:
         """Compute the logits of the visible units; (records, hidden) -> (records, visible)."""
-        raise NotImplementedError
 
     def _draw(self, probabilities: torch.Tensor) -> torch.Tensor:
         if not self.training:

@@ -31,3 +31,17 @@ def require_outputs_of_features(name: str, sizes: Sizes, outputs: tuple[int, ...
             f"{outputs}"
         )
     return features
+
+
+def count_intervals(name: str, causes: int, outputs: tuple[int, ...]) -> int:
+    """Return the intervals of a survival task, which asks for one number for each cause and interval, and one more.
+
+    Raises:
+        ModelError: it asks for another shape; ``name`` is the model's in the message.
+    """
+    if len(outputs) != 1 or (outputs[0] - 1) % causes or outputs[0] <= 1:
+        raise ModelError(
+            f"model.options.causes: '{name}' has {causes} causes and needs as many intervals for each of them; the "
+            f"task asks for outputs of shape {outputs}; write the task's number of causes"
+        )
+    return (outputs[0] - 1) // causes

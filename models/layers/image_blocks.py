@@ -13,11 +13,31 @@ from typing import Final, Literal
 
 from torch import nn
 
+from models.entry import Sizes
+from models.errors import ModelError
+
 Activation = Literal["relu", "elu", "tanh"]
 Norm = Literal["none", "group"]
 
 _ACTIVATIONS: Final[dict[str, type[nn.Module]]] = {"relu": nn.ReLU, "elu": nn.ELU, "tanh": nn.Tanh}
 _GROUPS: Final = 8
+
+
+def require_sides(who: str, sizes: Sizes, least: int, advice: str) -> None:
+    """Refuse images that are too small.
+
+    Args:
+        who: needs them: the model, and the options that say how large they must be.
+        sizes: of the inputs.
+        least: pixels of height and of width.
+        advice: what to do, for the message.
+
+    Raises:
+        ModelError: height or width is below ``least``.
+    """
+    for axis in ("height", "width"):
+        if sizes[axis] < least:
+            raise ModelError(f"{who} expects a {axis} of at least {least}, got {sizes[axis]}; {advice}")
 
 
 def make_activation(name: Activation) -> nn.Module:

@@ -36,6 +36,7 @@ from torch.nn import functional
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
 from models.errors import ModelError
+from models.layers.heads import count_intervals
 from models.layers.recurrent import LongShortTermMemory, take_last_state
 
 _WIDEST: Final = 3.0
@@ -192,17 +193,13 @@ def build(options: DiseaseAtlasOptions, sizes: Sizes, outputs: tuple[int, ...]) 
         ModelError: the outputs are not one number for each cause and interval, and one more; or more variables are yes
             or no than there are.
     """
-    if len(outputs) != 1 or (outputs[0] - 1) % options.causes or outputs[0] <= 1:
-        raise ModelError(
-            f"model.options.causes: 'disease-atlas' has {options.causes} causes and needs as many intervals for each "
-            f"of them; the task asks for outputs of shape {outputs}; write the task's number of causes"
-        )
+    intervals = count_intervals("disease-atlas", options.causes, outputs)
     if options.yes_or_no > sizes["variables"]:
         raise ModelError(
             f"model.options.yes_or_no: {options.yes_or_no} variables are yes or no, but the data have "
             f"{sizes['variables']} in all; write at most as many"
         )
-    return DiseaseAtlas(options, sizes["variables"], (outputs[0] - 1) // options.causes)
+    return DiseaseAtlas(options, sizes["variables"], intervals)
 
 
 MODEL: Final = ModelEntry(

@@ -27,8 +27,7 @@ from pydantic import Field
 from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
-from models.errors import ModelError
-from models.layers.heads import count_outputs, shape_outputs
+from models.layers.heads import count_intervals, count_outputs, shape_outputs
 from models.layers.masked_softmax import masked_softmax
 from models.layers.recurrent import LongShortTermMemory
 
@@ -163,11 +162,7 @@ def build(options: DynamicDeepHitOptions, sizes: Sizes, outputs: tuple[int, ...]
     Raises:
         ModelError: the outputs are not one number for each cause and interval, and one more.
     """
-    if len(outputs) != 1 or (outputs[0] - 1) % options.causes or outputs[0] <= 1:
-        raise ModelError(
-            f"model.options.causes: 'dynamic-deephit' has {options.causes} causes and needs as many intervals for each "
-            f"of them; the task asks for outputs of shape {outputs}; write the task's number of causes"
-        )
+    count_intervals("dynamic-deephit", options.causes, outputs)
     return DynamicDeepHit(options, sizes["variables"], outputs)
 
 
