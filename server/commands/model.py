@@ -7,6 +7,7 @@ import click
 from models.errors import ModelError
 from privacy.command_line import Commands, print_json, print_table
 from privacy.errors import TermsError
+from server.study.slow_layers import format_readiness, list_slow_layers
 
 if TYPE_CHECKING:
     from models.describe import ModelDescription
@@ -19,17 +20,32 @@ def model() -> None:
 
 @model.command("list")
 @click.option("--domain", help="Only those of this part of medicine: tabular, imaging, records, longitudinal ...")
+@click.option("--task", help="Only those that suit this task: binary, survival, segmentation ...")
+@click.option("--takes", help="Only those with an input of this name: image, features, visits, sequence ...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def list_models(domain: str | None, as_json: bool) -> None:
-    """List the models: tasks, inputs, and how many parameters the preset `paper` has."""
+def list_models(domain: str | None, task: str | None, takes: str | None, as_json: bool) -> None:
+    """List the models: tasks, inputs, and how many parameters the preset `paper` has.
+
+    Every model trains with epsilon. `epsilon` says how fast: `ready` where each layer has a rule of its own for the
+    gradients of each patient; else these layers are differentiated patient by patient (vmap), exactly but slowly.
+    """
     from models.describe import describe_catalogue
 
-    found = [each for each in describe_catalogue() if domain in (None, each.domain)]
-    if not found:
-        known = sorted({each.domain for each in describe_catalogue()})
-        raise TermsError(f"--domain: there is no model of '{domain}'; expected one of {', '.join(known)}")
+    found = list(describe_catalogue())
+    for option, asked, list_words in (
+        ("--domain", domain, lambda each: [each.domain]),
+        ("--task", task, lambda each: each.tasks),
+        ("--takes", takes, lambda each: [one.name for one in each.inputs]),
+    ):
+        known = {word for each in found for word in list_words(each)}
+        found = [each for each in found if asked is None or asked in list_words(each)]
+        if not found:
+            raise TermsError(
+                f"{option}: there is no model of '{asked}'; expected one of {', '.join(sorted(known))}"
+            )
+    slow = {each.name: list_slow_layers(each.name) for each in found}
     if as_json:
-        print_json({"models": [each.model_dump(mode="json") for each in found]})
+        print_json({"models": [each.model_dump(mode="json") | {"slow_layers": slow[each.name]} for each in found]})
         return
     rows = [
         (
@@ -39,10 +55,11 @@ def list_models(domain: str | None, as_json: bool) -> None:
             ", ".join(each.tasks),
             ", ".join(one.name for one in each.inputs),
             f"{next(one.parameters for one in each.parameters if one.preset == 'paper'):,}",
+            format_readiness(slow[each.name], len(each.layers)),
         )
         for each in found
     ]
-    print_table(("model", "version", "domain", "tasks", "inputs", "parameters"), rows)
+    print_table(("model", "version", "domain", "tasks", "inputs", "parameters", "epsilon"), rows)
 
 
 @model.command()
@@ -56,10 +73,12 @@ def show(name: str, as_json: bool) -> None:
         found = describe_model(name)
     except ModelError as error:
         raise TermsError(str(error)) from None
+    slow = list_slow_layers(name)
     if as_json:
-        print_json(found.model_dump(mode="json"))
+        print_json(found.model_dump(mode="json") | {"slow_layers": slow})
         return
-    print_table(("", ""), [*_list_facts(found), *_list_advice(found)])
+    ready = ("epsilon", format_readiness(slow, len(found.layers)) + (f": {', '.join(slow)}" if slow else ""))
+    print_table(("", ""), [*_list_facts(found), ready, *_list_advice(found)])
 
 
 def _list_facts(found: "ModelDescription") -> list[tuple[str, str]]:

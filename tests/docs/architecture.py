@@ -67,7 +67,7 @@ ROOMS: Final = {
     "server_app run grid message_marks",
     "server/study": "runner machine transitions state sites timeouts key_epochs rounds evaluation closing actions "
     "events notes journal uploads witness crash_marks figures draft_file graph_file check check_statistics "
-    "check_result",
+    "check_result slow_layers",
     "server/results": "tally read documents text",
     "server/watch": "progress",
     "server/feasibility": "derive page charts",

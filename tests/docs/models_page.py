@@ -6,7 +6,10 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any, Final
 
+import yaml
+
 from models.describe import ModelDescription, describe_catalogue
+from server.study.slow_layers import list_slow_layers
 from tests.docs.pages import ROOT
 
 PAGE: Final[Path] = ROOT / "docs" / "models.md"
@@ -16,9 +19,15 @@ _HEAD: Final = """\
 # Models
 
 The models that a study may name (`model.name`), made from the catalogue by `python -m tests.docs.models_page`. The same
-facts: `consilium model list`, `consilium model show NAME`. A model is one file in `models/`; how to add one is in
-[CONTRIBUTING](../CONTRIBUTING.md). What a record is, and what a patient is, decides what the privacy is about: where a
-record is a gene or a compound, as in some of the public data below, epsilon is that of the gene or the compound.
+facts: `consilium model list` (`--task`, `--takes` and `--domain` search), `consilium model show NAME`. A
+model is one file in `models/`; how to add one is in [CONTRIBUTING](../CONTRIBUTING.md). What a record is, and what a
+patient is, decides what the privacy is about: where a record is a gene or a compound, as in some of the public data
+below, epsilon is that of the gene or the compound.
+"""
+_DOMAINS_HEAD: Final = """\
+Every one of them trains with epsilon. The figure is of federations on real data, [below](#on-real-data) in full, where
+such data are at hand. With a star some layers have no rule of their own for the gradients of each patient: they are
+differentiated patient by patient, exactly but slowly (`consilium model show NAME` names them).
 """
 _RESULTS_HEAD: Final = """\
 ## On real data
@@ -38,17 +47,63 @@ is measured by `python -m benchmarks.model_studies --elsewhere`; - where it was 
 def page() -> str:
     """The page as the catalogue is now."""
     found = describe_catalogue()
-    return "\n".join([_HEAD, *_overview(found), *_results(), *(line for each in found for line in _section(each))])
+    sections = (line for each in found for line in _section(each))
+    return "\n".join([_HEAD, *_domains(found), *_index(found), *_results(), *sections])
 
 
-def _overview(found: tuple[ModelDescription, ...]) -> Iterator[str]:
-    yield "| model | domain | tasks | inputs | parameters (`paper`) |"
-    yield "| --- | --- | --- | --- | --- |"
-    for each in found:
-        paper = next(one.parameters for one in each.parameters if one.preset == "paper")
-        inputs = ", ".join(f"`{one.name}`" for one in each.inputs)
-        yield f"| [{each.name}](#{each.name}) | {each.domain} | {', '.join(each.tasks)} | {inputs} | {paper:,} |"
-    yield ""
+def _index(found: tuple[ModelDescription, ...]) -> Iterator[str]:
+    """Link the models by task, and by what they take."""
+    for heading, words in (
+        ("By task", {each.name: list(each.tasks) for each in found}),
+        ("By first input", {each.name: [f"`{each.inputs[0].name}` ({each.inputs[0].form})"] for each in found}),
+    ):
+        yield f"## {heading}\n"
+        for word in sorted({word for every in words.values() for word in every}):
+            links = ", ".join(f"[{name}](#{name})" for name, every in words.items() if word in every)
+            yield fill(f"* **{word}**: {links}", 118, subsequent_indent="  ", break_on_hyphens=False)
+        yield ""
+
+
+def _domains(found: tuple[ModelDescription, ...]) -> Iterator[str]:
+    """Show the models of each domain, with one figure of each and its example."""
+    examples, figures = _find_examples(), _headline_figures()
+    yield f"## The {len(found)} models\n"
+    yield fill(_DOMAINS_HEAD, 118) + "\n"
+    for domain in dict.fromkeys(each.domain for each in found):
+        yield f"### {domain.capitalize()}\n"
+        yield "| model | what it is | tasks | parameters (`paper`) | with epsilon 8, without | example |"
+        yield "| --- | --- | --- | --- | --- | --- |"
+        for each in found:
+            if each.domain != domain:
+                continue
+            paper = next(one.parameters for one in each.parameters if one.preset == "paper")
+            slow = "*" * bool(list_slow_layers(each.name))
+            links = ", ".join(f"[{path.stem}](../{path})" for path in examples.get(each.name, ())) or "generated"
+            yield (
+                f"| [{each.name}](#{each.name}){slow} | {each.title} | {', '.join(each.tasks)} | {paper:,} | "
+                f"{figures.get(each.name, '-')} | {links} |"
+            )
+        yield ""
+
+
+def _find_examples() -> dict[str, list[Path]]:
+    """List the studies in ``examples/`` of each model."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted((ROOT / "examples").rglob("*.yaml")):
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if "model" in written:
+            found.setdefault(written["model"]["name"], []).append(path.relative_to(ROOT))
+    return found
+
+
+def _headline_figures() -> dict[str, str]:
+    measured: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    return {
+        each["model"]: f"{each['figure']} {_figure(each['federated'].get('8'))}, "
+        f"{_figure(each['federated'].get('none'))}: {each['data']}"
+        for each in measured.get("studies", ())
+        if "federated" in each
+    }
 
 
 def _results() -> Iterator[str]:

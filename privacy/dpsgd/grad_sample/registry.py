@@ -43,6 +43,15 @@ def grad_sampler_of(layer: nn.Module) -> GradSampler:
     return kind if kind is not None and usual and known else compute_vmap_gradients
 
 
+def list_layers_by_vmap(module: nn.Module) -> tuple[str, ...]:
+    """List the layers of ``module`` whose per-patient gradients have no rule of their own: exact, but slow."""
+    return tuple(
+        name
+        for name, layer in module.named_modules()
+        if layer._parameters and grad_sampler_of(layer) is compute_vmap_gradients
+    )
+
+
 _CONVOLUTIONS: Final = {nn.Conv1d._conv_forward, nn.Conv2d._conv_forward, nn.Conv3d._conv_forward}
 
 GRAD_SAMPLERS: Final[Mapping[Any, GradSampler]] = {

@@ -7,6 +7,7 @@ from torch import nn
 
 from privacy.dpsgd import DpSgd, Mechanism
 from privacy.dpsgd.grad_sample.outer_products import compute_gram_norms
+from privacy.dpsgd.grad_sample.registry import list_layers_by_vmap
 from privacy.dpsgd.norms import compute_row_norms
 from privacy.errors import TermsError
 from privacy.randomness import KeyStream
@@ -227,3 +228,12 @@ def test_parameter_of_two_layers_is_refused_by_ledger_keeping() -> None:
     module[2].weight = module[0].weight
     with pytest.raises(TermsError, match=r"'0.weight' belongs to layer '0' \(Linear\) and layer '2' \(Linear\)"):
         step_of(module, 1.0)
+
+
+def test_layers_by_vmap_are_those_without_a_rule_of_their_own() -> None:
+    class Doubled(nn.Linear):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(rows)
+
+    module = nn.Sequential(nn.Linear(2, 2), Doubled(2, 2), nn.Tanh(), Scale(2), nn.LayerNorm(2))
+    assert list_layers_by_vmap(module) == ("1", "3")
