@@ -26,6 +26,8 @@ from privacy.process_lifetime import stop_on_signals
 from privacy.study import TableContract
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import nn
 
     from client.prediction.calibration import Calibration
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 @click.option(
     "--calibration", "kept", type=click.Path(path_type=Path), help="Where --calibrate writes, and what is applied."
 )
+@click.option("--refine", is_flag=True, help="Also draw each outline into the edges of its image; needs --out.")
 @click.option(
     "--watch",
     "watched",
@@ -64,6 +67,7 @@ def predict(
     figures: bool,
     labelled: Path | None,
     kept: Path | None,
+    refine: bool,
     watched: Path | None,
 ) -> None:
     """Say what the released model in RELEASE predicts for each record of DATA.
@@ -75,11 +79,20 @@ def predict(
 
     Calibrated probabilities stand beside those of the model. What they were fitted to is this hospital's: the file is
     not for others.
+
+    With --refine each mask of a segmentation is also drawn into the edges of its image, as `refined` in the file and in
+    the figures: a level set with the model's mask as its prior, in which nothing is trained.
     """
     if mapping is not None and (path is not None or watched is not None):
         raise click.UsageError("--mapping names the data; leave out DATA and --watch")
     _require_sense(path or mapping, out, figures, labelled, kept, watched)
+    if refine and (out is None or watched is not None):
+        raise click.UsageError("--refine writes masks of DATA and needs --out FILE.npz; leave out --watch")
     contract = read_contract(folder)
+    if refine:
+        from client.prediction.refine import require_refined_task
+
+        require_refined_task(contract)
     from client.prediction.predict import load_model
 
     module = load_model(folder, contract)
@@ -88,9 +101,9 @@ def predict(
         _watch(watched, contract, module, calibration)
     elif mapping is not None:
         with open_mapped(contract.data, mapping, with_targets=figures) as records:
-            _predict_once(contract, module, records, out, calibration, figures=figures)
+            _predict_once(contract, module, records, out, calibration, figures=figures, refine=refine)
     elif path is not None:
-        _predict_once(contract, module, path, out, calibration, figures=figures)
+        _predict_once(contract, module, path, out, calibration, figures=figures, refine=refine)
 
 
 def _require_sense(
@@ -149,13 +162,21 @@ def _predict_once(
     calibration: Calibration | None,
     *,
     figures: bool,
+    refine: bool,
 ) -> None:
-    from client.prediction.predict import predict as predicted
+    from client.data.site_data import read_contents
+    from client.prediction.predict import predict_contents
 
-    found = predicted(contract, module, path, keep_raw=calibration is not None, with_targets=figures)
+    contents = read_contents(contract.data, path, with_targets=figures)
+    found = predict_contents(contract, module, contents, keep_raw=calibration is not None, with_targets=figures)
     require_usable(contract, path, found.mistakes)
     report_counts(contract, found.suspicions, found.counts)
-    shown = _add_calibrated(contract, found, calibration)
+    shown, masks = _add_calibrated(contract, found, calibration), None
+    if refine:
+        from client.prediction.refine import REFINED, refine_masks
+
+        masks = refine_masks(contract, contents, found)
+        shown = replace(shown, outputs={**shown.outputs, REFINED: masks})
     if out is not None and out.suffix == ".npz":
         data = format_arrays(shown)
         write_new(out, lambda file: file.write(data))
@@ -166,7 +187,7 @@ def _predict_once(
         else:
             write_new(out, lambda file: file.write(text.encode("utf-8")))
     if figures:
-        _print_figures(contract, found, calibration)
+        _print_figures(contract, found, calibration, masks)
     report_limits(contract, len(found.patients))
 
 
@@ -181,9 +202,15 @@ def _add_calibrated(contract: ReleaseContract, found: Predictions, calibration: 
     )
 
 
-def _print_figures(contract: ReleaseContract, found: Predictions, calibration: Calibration | None) -> None:
+def _print_figures(
+    contract: ReleaseContract,
+    found: Predictions,
+    calibration: Calibration | None,
+    masks: NDArray[np.float64] | None,
+) -> None:
     from client.prediction.calibration import estimate_calibrated_figures
     from client.prediction.figures import estimate_figures, group_labelled
+    from client.prediction.refine import say_refined
 
     labelled = group_labelled(found)
     rows = list_figure_rows(estimate_figures(contract, labelled))
@@ -192,6 +219,9 @@ def _print_figures(contract: ReleaseContract, found: Predictions, calibration: C
             say("warning: the calibration was fitted to this file: its figures are better than on other patients")
         calibrated = estimate_calibrated_figures(contract, labelled, calibration)
         rows += [(f"{each[0]}, calibrated", each[1], each[2]) for each in list_figure_rows(calibrated)]
+    if masks is not None:
+        refined = estimate_figures(contract, group_labelled(say_refined(found, masks)))
+        rows += [(f"{each[0]}, refined", each[1], each[2]) for each in list_figure_rows(refined)]
     print_table(("figure", "value", f"95 % over {labelled.patients} patients"), rows)
 
 

@@ -14,7 +14,7 @@ The network sees the image at ``coarse_side`` pixels: convolution, sigmoid, mean
 which the autoencoder sees at ``shape_side`` pixels. What is outside of the square is background.
 
 The paper's third step draws the outline into the edges of the image, with the mask as its prior (a level set). It has
-nothing that is trained, and is not part of this model.
+nothing that is trained, and a hospital does it with what was released: ``consilium-site predict --refine``.
 """
 
 from collections.abc import Mapping
@@ -287,8 +287,8 @@ MODEL: Final = ModelEntry(
     replaced=(
         Replacement(
             paper="a deformable model that draws the outline into the edges of the image",
-            here="none: the mask is the autoencoder's",
-            why="it trains nothing; a site may put it behind the mask, which costs no privacy",
+            here="the same at a site, after the study: consilium-site predict --refine",
+            why="it trains nothing, looks at one image, and costs no privacy",
         ),
         Replacement(
             paper="a penalty on the mean activation over all patches of all patients",

@@ -49,7 +49,7 @@ ROOMS: Final = {
     "session device device_records study_model step_rules local_steps global_step "
     "site_update scoring statistics statistics_session simulate confined_conversion conversion_child",
     "client/training/launchers": "choose queue queued job_folder slurm kubernetes manifests batch_job",
-    "client/prediction": "release_contract columns predict prediction_file figures calibration watch",
+    "client/prediction": "release_contract columns predict prediction_file figures calibration level_set refine watch",
     "client/prediction/explanation": "explain score attributions explanation_file picture",
     "client/prediction/export": "formats exported_model scores description onnx_file onnx_operators monai_bundle quiet",
     "client/release_report": "make_report subgroups own_groups reliability outlines page in_words "
