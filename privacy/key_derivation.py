@@ -21,6 +21,8 @@ class KeyPurpose(Enum):
     CHECK_OFFSETS = labels.CHECK_OFFSETS.encode()
     MODEL_DIGEST = labels.MODEL_DIGEST.encode()
     SEED_COMMITMENT = labels.SEED_COMMITMENT.encode()
+    PAILLIER_KEY = labels.PAILLIER_KEY.encode()
+    LWE_SECRET = labels.LWE_SECRET.encode()
 
 
 def derive(secret: bytes, purpose: KeyPurpose, *parts: bytes) -> bytes:

@@ -5,7 +5,7 @@ derived, begin with a label. Rules:
 
 * a label is used for one purpose and by one function, and never again for another purpose, in any version;
 * its number is its place in this list: labels are added at the end, and none is removed;
-* signed and hashed text is ``label + "\0" + bytes``; what sealing derives (21 to 27) is length-prefixed instead
+* signed and hashed text is ``label + "\0" + bytes``; what sealing derives (21 to 27, 46, 47) is length-prefixed instead
   (``privacy/key_derivation.py``).
 """
 
@@ -60,6 +60,10 @@ LEDGER_VERIFIED: Final = "consilium ledger verified v1"  # 44, a site, for itsel
 
 # signatures (ECDSA P-384), by a site's node key
 NODE_KEY_PROOF: Final = "consilium node key proof v1"  # 45, a site: the proof that it holds its node key
+
+# keys of other schemes, derived from the study key (HKDF-SHA256)
+PAILLIER_KEY: Final = "consilium sealing v1 08 paillier key"  # 46
+LWE_SECRET: Final = "consilium sealing v1 09 lwe secret"  # noqa: S105 - a label, no secret; 47
 
 
 def make_prefix(label: str) -> bytes:

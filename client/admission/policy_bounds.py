@@ -27,6 +27,13 @@ def list_policy_reasons(terms: Terms, policy: Policy, population: str | None) ->
         ("unit", terms.privacy.unit, policy.units),
         ("placement", terms.privacy.placement, policy.placements),
     )
+    scheme = terms.secure_aggregation.scheme
+    if scheme is not SchemeName.OPEN and scheme not in policy.sealing_schemes:
+        yield RefusedError(
+            RefusalCode.POLICY,
+            f"the study's updates are sealed under the scheme '{scheme}', this site allows: "
+            f"{', '.join(policy.sealing_schemes)} (sealing_schemes in policy.yaml)",
+        )
     for what, asked, allowed in bounds:
         if asked not in allowed:
             yield RefusedError(
@@ -38,7 +45,7 @@ def list_policy_reasons(terms: Terms, policy: Policy, population: str | None) ->
             RefusalCode.POLICY,
             f"the study may run with {terms.cohort.minimum} sites, this site asks for {policy.minimum_sites}",
         )
-    if terms.secure_aggregation.scheme is SchemeName.OPEN and not policy.open_sealing:
+    if scheme is SchemeName.OPEN and not policy.open_sealing:
         yield RefusedError(
             RefusalCode.POLICY,
             "the study's updates are not sealed (secure_aggregation.scheme: open), which this site does not allow",

@@ -51,7 +51,7 @@ from privacy.mechanisms.shared_totals import compute_most_counted_patients, comp
 from privacy.program import Program, read_program
 from privacy.protocol.enrolment import Admission
 from privacy.refusal_codes import RefusalCode
-from privacy.study import DataContract, Placement, Terms
+from privacy.study import DataContract, Placement, SchemeName, Terms
 from privacy.study.cost import (
     compute_evaluation_noise,
     compute_study_noise,
@@ -272,14 +272,18 @@ def _require_program(launch: Launch, program: Program | None) -> None:
 
 
 def _require_small_rounds(launch: Launch, policy: Policy) -> None:
-    """Check the bytes of a round, which public numbers alone decide."""
-    if policy.megabytes_per_round is None:
+    """Check the bytes and parts of a round, which public numbers alone decide."""
+    unlimited = launch.terms.secure_aggregation.scheme in (SchemeName.BFV, SchemeName.OPEN)
+    if policy.megabytes_per_round is None and unlimited:
         return
     # imported late: it loads tenseal, without which a command that only shows a budget starts in half the time
     from privacy.secure_aggregation.round_layout import layout_of
 
-    size = layout_of(launch, 1, 0).sealed_bytes / 1e6
-    if size > policy.megabytes_per_round:
+    layout = layout_of(launch, 1, 0)
+    if layout.excess:
+        raise RefusedError(RefusalCode.POLICY, layout.excess)
+    size = layout.sealed_bytes / 1e6
+    if policy.megabytes_per_round is not None and size > policy.megabytes_per_round:
         raise RefusedError(
             RefusalCode.POLICY,
             f"a round's sealed update has {size:.1f} MB, this site allows {policy.megabytes_per_round:g}",

@@ -21,7 +21,7 @@ from privacy.document import Document, make_text_field
 from privacy.errors import WireError
 from privacy.fields import Contact, Name
 from privacy.keys import PublicKey
-from privacy.study import Placement, Unit
+from privacy.study import Placement, SchemeName, Unit
 
 POLICY_FILE: Final = "policy.yaml"
 ALL: Final = "all"
@@ -105,6 +105,7 @@ class Policy(Document):
         most_quarantined: the largest share of a source's items that a conversion may leave out.
         without_privacy: populations that a study without privacy may use; their patients can never be in a private one
             again.
+        sealing_schemes: the schemes under which a study's updates may be sealed.
         open_sealing: whether a study may leave its updates unsealed.
         unprotected_test_patients: whether the totals of test patients may leave without noise.
         statistics: who may ask for statistics of this site's patients, together with those of other sites.
@@ -130,6 +131,9 @@ class Policy(Document):
     minimum_patients: int = Field(default=50, ge=10)
     most_quarantined: float = Field(default=0.01, ge=0, le=1)
     without_privacy: tuple[Name, ...] = ()
+    sealing_schemes: tuple[Literal[SchemeName.BFV, SchemeName.PAILLIER, SchemeName.LWE], ...] = Field(
+        default=(SchemeName.BFV,), min_length=1
+    )
     open_sealing: bool = False
     unprotected_test_patients: bool = False
     statistics: Literal["nobody", "operators", "anybody"] = "nobody"

@@ -40,6 +40,10 @@ MEANINGS: Final = {
         "Populations that a study without privacy may use. Once such a study has trained, their patients can never "
         "again be in a study with privacy."
     ),
+    "sealing_schemes": (
+        "The schemes under which a study's updates may be sealed: bfv, which protects most; paillier and lwe, for "
+        "comparison, with the same masks."
+    ),
     "open_sealing": "Whether a study may leave its updates unsealed, so that the coordinator reads each of them.",
     "unprotected_test_patients": "Whether the totals of test patients may leave this site without noise.",
     "statistics": (

@@ -86,6 +86,18 @@ class Layout:
         return SCHEMES[self.scheme]
 
     @property
+    def excess(self) -> str | None:
+        """Describe that the vector is too large for its scheme; None if it is not."""
+        most = self.cipher.most_parts
+        if most is None or self.parts <= most:
+            return None
+        return (
+            f"secure_aggregation.scheme '{self.scheme}' seals at most {most * SLOTS * self.per_slot:,} values of "
+            f"{self.bits} bits with {self.maximum_sites} sites, the largest round has {self.parameters:,}; train fewer "
+            "parameters, or take bfv"
+        )
+
+    @property
     def parts(self) -> int:
         """Parts (ciphertexts) of one vector."""
         return -(-(1 + self.counts + self._value_slots + CHECKS) // SLOTS)

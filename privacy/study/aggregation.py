@@ -53,10 +53,16 @@ class Cohort(Document):
 
 
 class SchemeName(StrEnum):
-    """How updates are sealed; ``open`` is a plain sum, for comparison, which every site's policy must allow."""
+    """How updates are sealed. Every site's policy must allow each but the first.
+
+    ``open`` is a plain sum, for comparison. ``paillier`` and ``lwe`` put the encryption of Phong et al. (2018) in
+    BFV's place, under the same masks, for small models.
+    """
 
     BFV = "bfv"
     OPEN = "open"
+    PAILLIER = "paillier"
+    LWE = "lwe"
 
 
 BITS_OF_SUMS: Final = 24

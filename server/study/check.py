@@ -127,7 +127,9 @@ def check_study(
         first_range=None if shares else compute_update_range(terms, noise),
         privacy=privacy,
         problems=tuple(
-            problem for problem in (shares and shares.problem, describe_oversize(terms, invited)) if problem
+            problem
+            for problem in (shares and shares.problem, describe_oversize(terms, invited), layout.excess)
+            if problem
         ),
     )
 

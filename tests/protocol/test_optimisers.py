@@ -93,7 +93,7 @@ PAIRS = [(place, way) for place, way in product(PLACES, WAYS) if (place, way) no
 
 SCHEMES = [
     (place, way, scheme)
-    for (place, way), scheme in product(PAIRS, SchemeName)
+    for (place, way), scheme in product(PAIRS, (SchemeName.BFV, SchemeName.OPEN))
     if place == "local" or scheme is not SchemeName.OPEN  # a share alone has too little noise to be read
 ]
 

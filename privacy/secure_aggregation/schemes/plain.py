@@ -19,6 +19,7 @@ class PlainScheme:
 
     sealed_bytes = _OPEN_BYTES
     masked = False
+    most_parts = None
 
     def compute_sum_bytes(self, _form: SumForm, _sites: int) -> int:
         """See :class:`Scheme`."""

@@ -4,6 +4,8 @@ from typing import Final
 
 from privacy.secure_aggregation.schemes.bfv import CiphertextSum, StudyKey, require_sealed
 from privacy.secure_aggregation.schemes.bfv_parameters import SEALED_BYTES
+from privacy.secure_aggregation.schemes.lwe_scheme import LweScheme
+from privacy.secure_aggregation.schemes.paillier_scheme import PaillierScheme
 from privacy.secure_aggregation.schemes.plain import PlainScheme
 from privacy.secure_aggregation.schemes.scheme import PartSum, Scheme, Slots
 from privacy.secure_aggregation.schemes.sum_form import SumForm, compute_sum_bytes
@@ -15,6 +17,7 @@ class BfvScheme:
 
     sealed_bytes = SEALED_BYTES
     masked = True
+    most_parts = None
 
     def compute_sum_bytes(self, form: SumForm, sites: int) -> int:
         """See :class:`Scheme`."""
@@ -37,4 +40,9 @@ class BfvScheme:
         return CiphertextSum(form)
 
 
-SCHEMES: Final[dict[SchemeName, Scheme]] = {SchemeName.BFV: BfvScheme(), SchemeName.OPEN: PlainScheme()}
+SCHEMES: Final[dict[SchemeName, Scheme]] = {
+    SchemeName.BFV: BfvScheme(),
+    SchemeName.OPEN: PlainScheme(),
+    SchemeName.PAILLIER: PaillierScheme(),
+    SchemeName.LWE: LweScheme(),
+}

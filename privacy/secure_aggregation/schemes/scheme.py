@@ -4,6 +4,8 @@
 * Parts are added, and known slots subtracted, without a key.
 * :mod:`privacy.secure_aggregation.schemes.bfv` is the platform's scheme.
 * :mod:`privacy.secure_aggregation.schemes.plain` is for comparison: the same steps without masks and encryption.
+* :mod:`privacy.secure_aggregation.schemes.paillier_scheme` and :mod:`privacy.secure_aggregation.schemes.lwe_scheme`
+  are those of Phong et al. (2018) under the same masks, for studies that a site's policy allows to name them.
 """
 
 from typing import Protocol
@@ -41,6 +43,11 @@ class Scheme(Protocol):
     """Exact size of one site's part."""
     masked: bool
     """Whether slots are masked before they are encrypted; otherwise the coordinator can read them."""
+
+    @property
+    def most_parts(self) -> int | None:
+        """The most parts of one vector; None where the scheme sets no limit."""
+        ...
 
     def compute_sum_bytes(self, form: SumForm, sites: int) -> int:
         """Compute the exact size of a sum of the parts of ``sites`` sites."""

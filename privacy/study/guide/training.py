@@ -247,8 +247,9 @@ KEYS: Final[dict[str, Guidance]] = {
         "30. Longer if a study may have to wait for people.",
     ),
     "SecureAggregation.scheme": Guidance(
-        "`bfv` seals; `open` is a plain sum that the coordinator can read, for comparison.",
-        "`bfv`. A site must allow `open` in its policy.",
+        "`bfv` seals; `paillier` and `lwe` seal small models under the same masks, with other encryption, for "
+        "comparison; `open` is a plain sum that the coordinator can read.",
+        "`bfv`. A site must allow any other in its policy (`sealing_schemes`, `open_sealing`).",
     ),
     "SecureAggregation.bits": Guidance(
         "Bits of each rounded value; 24 where nothing is written and noise is distributed.",
