@@ -23,6 +23,7 @@ class KeyPurpose(Enum):
     SEED_COMMITMENT = labels.SEED_COMMITMENT.encode()
     PAILLIER_KEY = labels.PAILLIER_KEY.encode()
     LWE_SECRET = labels.LWE_SECRET.encode()
+    THRESHOLD_COMMON = labels.THRESHOLD_COMMON.encode()
 
 
 def derive(secret: bytes, purpose: KeyPurpose, *parts: bytes) -> bytes:

@@ -5,8 +5,8 @@ derived, begin with a label. Rules:
 
 * a label is used for one purpose and by one function, and never again for another purpose, in any version;
 * its number is its place in this list: labels are added at the end, and none is removed;
-* signed and hashed text is ``label + "\0" + bytes``; what sealing derives (21 to 27, 46, 47) is length-prefixed instead
-  (``privacy/key_derivation.py``).
+* signed and hashed text is ``label + "\0" + bytes``; what sealing derives (21 to 27, 46 to 48) is length-prefixed
+  instead (``privacy/key_derivation.py``).
 """
 
 from typing import Final
@@ -64,6 +64,10 @@ NODE_KEY_PROOF: Final = "consilium node key proof v1"  # 45, a site: the proof t
 # keys of other schemes, derived from the study key (HKDF-SHA256)
 PAILLIER_KEY: Final = "consilium sealing v1 08 paillier key"  # 46
 LWE_SECRET: Final = "consilium sealing v1 09 lwe secret"  # noqa: S105 - a label, no secret; 47
+
+# threshold decryption: the public polynomial that all sites share, and commitments
+THRESHOLD_COMMON: Final = "consilium sealing v1 10 threshold common"  # 48
+THRESHOLD_COMMITMENT: Final = "consilium threshold commitment v1"  # 49
 
 
 def make_prefix(label: str) -> bytes:
