@@ -23,8 +23,10 @@ from privacy.secure_aggregation.opening import open_aggregate
 from privacy.secure_aggregation.quantise import Grid, dequantise, quantise
 from privacy.secure_aggregation.round_layout import choose_sum_form
 from privacy.secure_aggregation.schemes.bfv import StudyKey
+from privacy.secure_aggregation.schemes.bfv_parameters import SLOTS
 from privacy.secure_aggregation.schemes.sum_form import SumForm
 from privacy.secure_aggregation.seal import seal
+from privacy.study import SchemeName
 
 BITS: Final = 16
 SPREAD: Final = 0.01
@@ -37,27 +39,41 @@ def invented_update(parameters: int) -> NDArray[np.float64]:
     return np.random.default_rng(0).normal(0.0, SPREAD, parameters)
 
 
-def layout_for(parameters: int, sites: int, *, bits: int = BITS, form: SumForm | None = None) -> Layout:
+def layout_for(
+    parameters: int,
+    sites: int,
+    *,
+    bits: int = BITS,
+    form: SumForm | None = None,
+    scheme: SchemeName = SchemeName.BFV,
+) -> Layout:
     """Make the layout for values of ``bits`` bits, a roster of ``sites`` sites and no totals.
 
     Sums have the form that the platform's rule chooses, unless another is given.
     """
-    return Layout(parameters, 0, bits, sites, sum_form=form or choose_sum_form(sites))
+    return Layout(parameters, 0, bits, sites, scheme=scheme, sum_form=form or choose_sum_form(sites))
 
 
 def sealed_path(
-    update: NDArray[np.float64], sites: int, processes: int = 1, now: Now = CPU, form: SumForm | None = None
+    update: NDArray[np.float64],
+    sites: int,
+    processes: int = 1,
+    now: Now = CPU,
+    form: SumForm | None = None,
+    scheme: SchemeName = SchemeName.BFV,
 ) -> Path:
     """Time one round of ``sites`` sites that all send ``update``, from quantising to opening the sum.
 
     Raises:
         RuntimeError: the opened sum is not exactly the sum of the integers.
     """
-    layout, key = layout_for(len(update), sites, form=form), StudyKey.generate()
+    layout, key = layout_for(len(update), sites, form=form, scheme=scheme), StudyKey.generate()
     names = [f"site{number:02d}" for number in range(sites)]
     secrets = _pair_secrets(names)
     seeds = {name: os.urandom(32) for name in names}
     left = update.copy()
+    if scheme is not SchemeName.BFV:  # derive the scheme's own key once, as a site does in a key epoch
+        layout.cipher.encrypt(key, np.zeros(SLOTS, dtype=np.uint64))
     laps = Laps(now)
     integers = quantise(left, _GRID, from_os()).integers
     quantising = laps.lap()
