@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _FILES: Final[Mapping[str, str]] = {
     "logistic": "models.tabular.logistic",
     "mlp": "models.tabular.mlp",
+    "projected-mlp": "models.tabular.projected_mlp",
     "autoencoder": "models.tabular.autoencoder",
     "variational-autoencoder": "models.tabular.variational_autoencoder",
     "rbm": "models.tabular.rbm",

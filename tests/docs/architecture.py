@@ -81,8 +81,8 @@ ROOMS: Final = {
     "regression pairs survival segmentation reconstruction neighbouring_visits next_event embedding "
     "measures statistics",
     "privacy/study/guide": "guidance training data tasks augmentation images sequences events",
-    "privacy/accounting": "events renyi records_per_patient epsilon pld calibration plan grant_order renyi_filter "
-    "account figures",
+    "privacy/accounting": "events renyi records_per_patient epsilon pld calibration plan grant_order renyi_filter account "
+    "figures moments_accountant",
     "privacy/mechanisms": "value_range discrete_gaussian distributed_noise shared_totals site_clipping",
     "privacy/dpsgd": "engine records named_tensors mechanism torch_randomness batching loss trainable activations "
     "record_axes ghost_clipping norms layer_checks self_test example opacus_reference",
@@ -107,7 +107,7 @@ ROOMS: Final = {
     "encrypted_file passphrase backup restore address proxy reachability health machine_checks metrics support_file "
     "secret_search sbom program logs process_lifetime command_line",
     "models": "catalogue entry fit task outputs describe errors",
-    "models/tabular": "logistic mlp autoencoder variational_autoencoder rbm",
+    "models/tabular": "logistic mlp projected_mlp autoencoder variational_autoencoder rbm",
     "models/imaging": "chest_xray_cnn lung_pattern_cnn robot_surgery unet unet_3d ternausnet11 ternausnet16 linknet34 "
     "lv_segmentation md_gru dbn_ensemble image_table image_report deep_knee capsnet histology_crops "
     "lesion_sdae retina_attention",
@@ -117,7 +117,8 @@ ROOMS: Final = {
     "models/genomics": "deepchrome attentive_chrome adage gedfn",
     "models/drugs": "deepdta",
     "models/layers": "heads sigmoid rectifier boltzmann vgg_unet convolutional_gru graph image_blocks denoising "
-    "segmentation fusion recurrent masked_softmax masked_max visit_outputs sparsity regions own_codes",
+    "segmentation fusion recurrent masked_softmax masked_max visit_outputs sparsity regions own_codes "
+    "private_projection",
     "models/tasks": "registry binary multiclass ordinal multilabel regression pairs survival segmentation "
     "reconstruction next_event embedding histograms confusion two_way_counts visit_recall group_counts "
     "number_losses precision uncertainty exact_figures statistics statistics_document",
