@@ -26,6 +26,7 @@ _FILES: Final[Mapping[str, str]] = {
     "variational-autoencoder": "models.tabular.variational_autoencoder",
     "rbm": "models.tabular.rbm",
     "chest-xray-cnn": "models.imaging.chest_xray_cnn",
+    "pixeldp-cnn": "models.imaging.pixeldp_cnn",
     "ternausnet11": "models.imaging.ternausnet11",
     "ternausnet16": "models.imaging.ternausnet16",
     "linknet34": "models.imaging.linknet34",

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from client.prediction.predict import Predictions
 
 CALIBRATED: Final = "calibrated"
+CERTIFIED: Final = ("certified class", "radius", "radius by differential privacy")
+"""The columns of a certificate (``certify.py``)."""
 _MOST_COLUMNS: Final = 1000  # of one output in a CSV file
 
 
@@ -92,11 +94,11 @@ def _list_columns(
         if values.ndim == 2:
             for place, word in enumerate(name_places(contract, values.shape[1])):
                 yield f"{name} {word}", [f"{value:.6g}" for value in values[:, place].tolist()]
-        elif name == "class":
+        elif name in ("class", CERTIFIED[0]):
             yield name, [name_class(contract, int(value)) for value in values.tolist()]
         else:
             yield name, [f"{value:.6f}" for value in values.tolist()]
     if contract.threshold is not None and "class" not in outputs:
         # of the released score, calibrated or not: the threshold is the study's
-        (scores,) = (values for name, values in outputs.items() if name != CALIBRATED)
+        (scores,) = (values for name, values in outputs.items() if name not in (CALIBRATED, *CERTIFIED))
         yield "class", [name_class(contract, int(score >= contract.threshold.value)) for score in scores.tolist()]

@@ -49,7 +49,8 @@ ROOMS: Final = {
     "session device device_records study_model step_rules local_steps global_step "
     "site_update scoring statistics statistics_session simulate confined_conversion conversion_child",
     "client/training/launchers": "choose queue queued job_folder slurm kubernetes manifests batch_job",
-    "client/prediction": "release_contract columns predict prediction_file figures calibration level_set refine watch",
+    "client/prediction": "release_contract columns predict prediction_file figures calibration certificate certify "
+    "level_set refine watch",
     "client/prediction/explanation": "explain score attributions explanation_file picture",
     "client/prediction/export": "formats exported_model scores description onnx_file onnx_operators monai_bundle quiet",
     "client/release_report": "make_report subgroups own_groups reliability outlines page in_words "
@@ -108,9 +109,9 @@ ROOMS: Final = {
     "secret_search sbom program logs process_lifetime command_line",
     "models": "catalogue entry fit task outputs describe errors",
     "models/tabular": "logistic mlp projected_mlp autoencoder variational_autoencoder rbm",
-    "models/imaging": "chest_xray_cnn lung_pattern_cnn robot_surgery unet unet_3d ternausnet11 ternausnet16 linknet34 "
-    "lv_segmentation md_gru dbn_ensemble image_table image_report deep_knee capsnet histology_crops "
-    "lesion_sdae retina_attention",
+    "models/imaging": "chest_xray_cnn pixeldp_cnn lung_pattern_cnn robot_surgery unet unet_3d ternausnet11 ternausnet16 "
+    "linknet34 lv_segmentation md_gru dbn_ensemble image_table image_report deep_knee capsnet "
+    "histology_crops lesion_sdae retina_attention",
     "models/records": "gru_d retain doctor_ai med2vec code_embeddings deepr patient2vec deep_care phenotyping_cnn "
     "event_ensemble deep_patient dbn care_events",
     "models/longitudinal": "dynamic_deephit disease_atlas modality_gru recurrent",
@@ -118,7 +119,7 @@ ROOMS: Final = {
     "models/drugs": "deepdta",
     "models/layers": "heads sigmoid rectifier boltzmann vgg_unet convolutional_gru graph image_blocks denoising "
     "segmentation fusion recurrent masked_softmax masked_max visit_outputs sparsity regions own_codes "
-    "private_projection",
+    "private_projection bounded_noise",
     "models/tasks": "registry binary multiclass ordinal multilabel regression pairs survival segmentation "
     "reconstruction next_event embedding histograms confusion two_way_counts visit_recall group_counts "
     "number_losses precision uncertainty exact_figures statistics statistics_document",
