@@ -8,7 +8,8 @@ Rules:
 
 * **Sensitivity.** Behind :class:`BoundedConvolution` two images that differ by a, in the L2 norm, differ by at most a:
   the kernel, as a matrix (filters, what a patch has), is divided by an upper bound of its spectral norm, times
-  ceil(size / stride), since a pixel is in at most ceil(size / stride)^2 patches. On the input itself there is nothing to bound;
+  ceil(size / stride), since a pixel is in at most ceil(size / stride)^2 patches. On the input there is nothing to
+  bound;
 * the bound of the spectral norm is the Schatten norm (tr (WW')^8)^(1/16). It is at most (filters)^(1/16) times the
   spectral norm, smooth, and made of products of matrices, which every format of an exported model has;
 * noise is drawn in training, and inside :func:`draw_noise`. Else the layer passes its input on, so that a prediction
