@@ -107,28 +107,32 @@ def measure(hospitals: Sequence[Hospital], test: Hospital, seed: int, rounds: in
     torch.manual_seed(seed)
     first = read_shared_parameters(Network(test.images.shape[-1]))
 
-    def score(model: NDArray[np.float64]) -> float:
-        set_shared_parameters(module, model)
-        with torch.no_grad():
-            said = module({"image": torch.from_numpy(test.images)}).numpy() > 0
-        return float(np.mean([np.mean(said[test.labels == value] == value) for value in (0, 1)]))
-
     def train(noise: float | None) -> NDArray[np.float64]:
         model = first
         for _ in range(rounds):
-            updates = [_train_locally(module, model, each, _LOCAL_STEPS) - model for each in hospitals]
+            updates = [train_locally(module, model, each, _LOCAL_STEPS) - model for each in hospitals]
             if noise is not None:
                 updates = [make_upload(update, _NORM, noise, stream) for update in updates]
             model = model + sum(updates) / len(updates)
         return model
 
     return {
-        "alone": fmean(score(_train_locally(module, first, each, rounds * _LOCAL_STEPS)) for each in hospitals),
-        "together": score(train(None)),
-        "each upload": score(train(compute_upload_noise(EPSILON, DELTA, 1))),
-        "all uploads": score(train(compute_upload_noise(EPSILON, DELTA, rounds))),
-        "patients": score(_train_by_patients(module, first, hospitals, rounds * _LOCAL_STEPS, stream)),
+        "alone": fmean(
+            score(module, train_locally(module, first, each, rounds * _LOCAL_STEPS), test) for each in hospitals
+        ),
+        "together": score(module, train(None), test),
+        "each upload": score(module, train(compute_upload_noise(EPSILON, DELTA, 1)), test),
+        "all uploads": score(module, train(compute_upload_noise(EPSILON, DELTA, rounds)), test),
+        "patients": score(module, train_by_patients(module, first, hospitals, rounds * _LOCAL_STEPS, stream), test),
     }
+
+
+def score(module: nn.Module, model: NDArray[np.float64], test: Hospital) -> float:
+    """Return the mean of both classes' accuracies on ``test`` of the parameters ``model`` (P,)."""
+    set_shared_parameters(module, model)
+    with torch.no_grad():
+        said = module({"image": torch.from_numpy(test.images)}).numpy() > 0
+    return float(np.mean([np.mean(said[test.labels == value] == value) for value in (0, 1)]))
 
 
 def list_totals(rounds: int = _ROUNDS) -> dict[str, float]:
@@ -143,7 +147,7 @@ def list_totals(rounds: int = _ROUNDS) -> dict[str, float]:
     }
 
 
-def _train_locally(
+def train_locally(
     module: nn.Module, start: NDArray[np.float64], hospital: Hospital, steps: int
 ) -> NDArray[np.float64]:
     """Take full-batch steps from ``start`` (P,); return the parameters afterwards."""
@@ -159,7 +163,7 @@ def _train_locally(
     return read_shared_parameters(module)
 
 
-def _train_by_patients(
+def train_by_patients(
     module: nn.Module, start: NDArray[np.float64], hospitals: Sequence[Hospital], steps: int, stream: KeyStream
 ) -> NDArray[np.float64]:
     """Take common steps along the sum of patients' clipped gradients, with noise of each hospital's own."""

@@ -64,6 +64,25 @@ def sample_many(variance: int, count: int, stream: KeyStream) -> NDArray[np.int6
     return drawn
 
 
+def sample_laplace_many(scale: int, count: int, stream: KeyStream) -> NDArray[np.int64]:
+    """Draw ``count`` independent integers whose probability is proportional to exp(-|x| / ``scale``); (count,).
+
+    They are exact, by algorithm 2. Added to an integer that a patient changes by D, one is D / ``scale``-DP.
+
+    Raises:
+        ValueError: the scale is not from 1 to 2^40.
+    """
+    if not 1 <= scale <= 1 << 40:
+        raise ValueError(f"expected a scale from 1 to 2^40, got {scale}")
+    drawn = np.empty(count, dtype=np.int64)
+    filled = 0
+    while filled < count:
+        some = _draw_laplace_batch(scale, min(_CHUNK, 3 * (count - filled) + 64), stream)[: count - filled]
+        drawn[filled : filled + len(some)] = some
+        filled += len(some)
+    return drawn
+
+
 def _draw_accepted(variance: int, tries: int, stream: KeyStream) -> NDArray[np.int64]:
     """Draw at most ``tries`` Laplace proposals and return those that algorithm 3 keeps."""
     scale = math.isqrt(variance) + 1
