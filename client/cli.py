@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from client.commands.approve import approve, refuse, revoke
+from client.commands.audit_run import audit_run
 from client.commands.backup import backup, confirm_policy, restore
 from client.commands.budget import budget
 from client.commands.check import check
@@ -154,6 +155,7 @@ for noun in (
     report,
     export,
     simulate,
+    audit_run,
     check,
     backup,
     restore,

@@ -19,7 +19,8 @@
     │   ├── LinkError           the site cannot reach or stay with its coordinator
     │   ├── ContradictionError  records that contradict each other
     │   ├── ReleaseError        a released model's folder cannot be used
-    │   └── SiteHealthError     a check of the site is red
+    │   ├── SiteHealthError     a check of the site is red
+    │   └── RefutedError        an audit refutes what a study claims
     ├── CoordinatorError      the coordinator's operator must act
     │   ├── FederationError     the federation's folder or an enrolment file
     │   ├── SuperLinkError      the Flower SuperLink does not start or answer
@@ -161,6 +162,12 @@ class SiteHealthError(SiteError):
     """A check of the site is red; its line names the next step."""
 
     exit_code = 34
+
+
+class RefutedError(SiteError):
+    """An audit refutes the epsilon that a study claims. Train nothing with this program until it is explained."""
+
+    exit_code = 35
 
 
 class CoordinatorError(Error):

@@ -17,6 +17,7 @@ from privacy.command_line import Commands, run, say
 from privacy.errors import FederationError
 from privacy.logs import log_to
 from privacy.process_lifetime import stop_on_signals
+from server.commands.audit_run import audit_run
 from server.commands.backup import backup, confirm_members, restore
 from server.commands.check import check
 from server.commands.connect import open_place, require_federation
@@ -135,6 +136,7 @@ for command in (
     confirm_members,
     doctor,
     demo,
+    audit_run,
 ):
     cli.add_command(command)
 

@@ -16,8 +16,8 @@ PACKAGES: Final = ("privacy", "models", "client", "server")
 ROOMS: Final = {
     "client": "cli",
     "client/commands": "join key peer consortium policy data data_sources data_show mapped_data objections approve "
-    "decision_table release budget study_table weights ledger status check evidence doctor backup withdraw predict "
-    "explain report export release_data simulate confirm",
+    "decision_table release budget study_table weights ledger status check evidence doctor backup "
+    "withdraw predict explain report export release_data simulate audit_run confirm",
     "client/health": "evidence machine network records shown site sources",
     "client/connection": "service agent link message_listener node_memory renewal ledger_verification daily_look "
     "tls_trust client_app blob_exchange transfers metrics",
@@ -56,9 +56,8 @@ ROOMS: Final = {
     "client/release_report": "make_report subgroups own_groups reliability outlines page in_words "
     "privacy_section plots",
     "server": "cli",
-    "server/commands": "members sites study study_new study_check launching "
-    "study_feasibility study_results study_schema study_graph model testimony log "
-    "check doctor backup demo connect",
+    "server/commands": "members sites study study_new study_check launching study_feasibility study_results study_schema "
+    "study_graph model testimony log check doctor backup demo audit_run connect",
     "server/health": "coordinator network records",
     "server/control": "coordinator runs server caller rate_limit refused_calls membership study_calls message_calls "
     "transfers metrics",
