@@ -64,6 +64,7 @@ _FILES: Final[Mapping[str, str]] = {
     "attentive-chrome": "models.genomics.attentive_chrome",
     "adage": "models.genomics.adage",
     "gedfn": "models.genomics.gedfn",
+    "cancer-type": "models.genomics.cancer_type",
     "deepdta": "models.drugs.deepdta",
 }
 

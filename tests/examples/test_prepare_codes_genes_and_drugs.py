@@ -19,6 +19,7 @@ SOURCES = {
     "tabular/prepare_radiograph_vectors.py": "chest/pneumoniamnist.npz",
     "genomics/prepare_histone.py": "histone",
     "genomics/prepare_stemcells.py": "multisite/stemcells.npz",
+    "genomics/prepare_pancan.py": "tcga/pancan_types.npz",
     "drugs/prepare_davis.py": "dta",
     "drugs/prepare_kiba.py": "dta",
 }
@@ -32,6 +33,7 @@ STUDIES = {
     ),
     "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"),
     "genomics/prepare_stemcells.py": ("genomics/adage.yaml",),
+    "genomics/prepare_pancan.py": ("genomics/cancer_type.yaml",),
     "drugs/prepare_davis.py": (),  # deepdta_pairs.yaml takes the same pairs from files of another form
     "drugs/prepare_kiba.py": ("drugs/deepdta.yaml",),
 }
