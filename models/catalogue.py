@@ -65,6 +65,7 @@ _FILES: Final[Mapping[str, str]] = {
     "adage": "models.genomics.adage",
     "gedfn": "models.genomics.gedfn",
     "cancer-type": "models.genomics.cancer_type",
+    "d-gex": "models.genomics.d_gex",
     "deepdta": "models.drugs.deepdta",
 }
 

@@ -91,7 +91,7 @@ class CancerType(nn.Module):
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the outputs of ``features`` (records, genes); (records, *outputs)."""
-        image = functional.pad(inputs["features"], (0, self._empty)).unflatten(1, self._shape)
+        image = functional.pad(inputs["features"], (0, self._empty)).reshape(-1, *self._shape)
         if self.squares is not None:
             maps = self.squares(image).flatten(1)
         else:

@@ -67,14 +67,13 @@ class RegressionTask:
         self, outputs: "torch.Tensor", targets: Mapping[str, NDArray[np.generic]], bins: int
     ) -> NDArray[np.int64]:
         """Count records by truth and prediction, truths outside; several numbers by mean absolute error."""
-        each = bound_bins(bins)
         truths = compute_shares(targets[self.terms.target], self._numbers)
         predictions = compute_shares(outputs.detach().double().cpu().numpy(), self._numbers)
         if not self._numbers.shape:
-            return count_two_way(truths, predictions, each)
+            return count_two_way(truths, predictions, bound_bins(bins))
         errors = np.abs(np.clip(predictions, 0.0, 1.0) - np.clip(truths, 0.0, 1.0)).reshape(len(truths), -1)
         mean = np.nan_to_num(errors, nan=1.0).mean(axis=1)  # (records,)
-        return np.bincount(place_in_bins(mean, each), minlength=each).astype(np.int64)
+        return np.bincount(place_in_bins(mean, bins), minlength=bins).astype(np.int64)
 
     def count_patients(self, counts: Sequence[int], bins: int) -> int:
         """Return the total of the histogram, at least 0."""

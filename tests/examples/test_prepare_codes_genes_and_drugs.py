@@ -20,6 +20,7 @@ SOURCES = {
     "genomics/prepare_histone.py": "histone",
     "genomics/prepare_stemcells.py": "multisite/stemcells.npz",
     "genomics/prepare_pancan.py": "tcga/pancan_types.npz",
+    "genomics/prepare_sarcomas.py": "dgex",
     "drugs/prepare_davis.py": "dta",
     "drugs/prepare_kiba.py": "dta",
 }
@@ -34,6 +35,7 @@ STUDIES = {
     "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"),
     "genomics/prepare_stemcells.py": ("genomics/adage.yaml",),
     "genomics/prepare_pancan.py": ("genomics/cancer_type.yaml",),
+    "genomics/prepare_sarcomas.py": ("genomics/d_gex.yaml",),
     "drugs/prepare_davis.py": (),  # deepdta_pairs.yaml takes the same pairs from files of another form
     "drugs/prepare_kiba.py": ("drugs/deepdta.yaml",),
 }

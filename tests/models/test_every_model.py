@@ -25,6 +25,7 @@ from privacy.randomness import KeyStream
 from privacy.study import Terms
 from privacy.study.data.tensors import Ids
 from privacy.study.tasks.task import count_cells
+from tests.models.counting import count_parameters
 from tests.models.generated_studies import DEVICE, GeneratedSite, all_rows, generated_site, generated_terms
 
 KEY = b"a key of 32 bytes, for tests now"
@@ -36,9 +37,7 @@ STAGES = [(name, objective) for name in NAMES for objective in (*find_model(name
     ("name", "count"), [(name, count) for name in NAMES for count in find_model(name).counts], ids=str
 )
 def test_parameter_count_is_exact(name: str, count: Count) -> None:
-    entry = find_model(name)
-    module = entry.build(entry.presets[count.preset], count.sizes, count.outputs)
-    assert sum(parameter.numel() for parameter in module.parameters()) == count.parameters
+    assert count_parameters(find_model(name), count) == count.parameters
 
 
 @pytest.mark.parametrize("name", NAMES)

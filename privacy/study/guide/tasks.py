@@ -43,7 +43,7 @@ PARTS: Final[dict[str, str]] = {
     "RegressionTerms": "`task` with `kind: regression`: predict one number, or several. Totals of one number have "
     "a cell "
     "for every truth and prediction: with noise, write few `evaluation.bins`, 10 to 20, or most of what is "
-    "counted is noise.",
+    "counted is noise. Several numbers have one for every error, in parts of the range: 1,000 for thousands of genes.",
     "PairsTerms": "`task` with `kind: pairs`: predict a number of a pair, for example the affinity of a drug and a "
     "target. Write few `evaluation.bins`, 10 to 20: the totals have the square of it.",
     "SurvivalTerms": "`task` with `kind: survival`: predict when something happens, and of which cause, in "

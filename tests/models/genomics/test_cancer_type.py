@@ -15,8 +15,9 @@ def make(genes: int, **options: object) -> CancerType:
 def test_one_dimensional_form_is_one_linear_map_of_every_second_row() -> None:
     """Written as a loop: genes fill rows of 5, the last row is half empty, and rows 0, 2, 4 are kept."""
     module, values = make(28, form="1d", height=6, width=5), torch.rand(3, 28)
-    assert isinstance(module.rows, torch.nn.Conv2d)
-    weight, bias = module.rows.weight[:, 0, 0], module.rows.bias
+    layer = module.rows
+    assert layer is not None
+    weight, bias = layer.get_parameter("weight")[:, 0, 0], layer.get_parameter("bias")
     rows = functional.pad(values, (0, 2)).reshape(3, 6, 5)
     kept = [functional.relu(rows[:, row] @ weight.T + bias) for row in (0, 2, 4)]  # (records, filters) each
     found = torch.stack(kept, dim=2).flatten(1)
@@ -25,13 +26,14 @@ def test_one_dimensional_form_is_one_linear_map_of_every_second_row() -> None:
 
 def test_hybrid_form_sees_rows_and_columns_side_by_side() -> None:
     module, values = make(30, form="hybrid", height=6, width=5), torch.rand(3, 30)
-    assert isinstance(module.columns, torch.nn.Conv2d)
+    layer = module.columns
+    assert layer is not None
     both = module.layers
     seen: list[torch.Tensor] = []
     both.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     module({"features": values})
     columns = values.reshape(3, 6, 5)[:, :, ::2]  # every second of the five
-    weight, bias = module.columns.weight[:, 0, :, 0], module.columns.bias
+    weight, bias = layer.get_parameter("weight")[:, 0, :, 0], layer.get_parameter("bias")
     found = functional.relu(torch.einsum("nhc,fh->nfc", columns, weight) + bias[:, None])
     assert seen[0].shape == (3, 2 * (3 + 3))
     torch.testing.assert_close(seen[0][:, 6:], found.flatten(1))

@@ -158,8 +158,9 @@ def test_losses_of_several_numbers_are_means() -> None:
         torch.testing.assert_close(got[row], huber_loss(outputs[row], truth[row], delta=0.5))
 
 
-def test_several_numbers_are_judged_by_the_mean_absolute_error_in_units() -> None:
-    rng, task, bins = np.random.default_rng(5), make_task(6), 50
+@pytest.mark.parametrize("bins", [50, 1000])
+def test_several_numbers_are_judged_by_the_mean_absolute_error_in_units(bins: int) -> None:
+    rng, task = np.random.default_rng(5), make_task(6)
     truth, prediction = rng.uniform(LOW, HIGH, (2, 80, 6))
     counts = task.count_cells(torch.from_numpy(scale(prediction)), {"label": scale(truth)}, bins)
     assert [kind.name for kind in task.figures] == ["mae"]
