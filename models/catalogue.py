@@ -66,6 +66,7 @@ _FILES: Final[Mapping[str, str]] = {
     "gedfn": "models.genomics.gedfn",
     "cancer-type": "models.genomics.cancer_type",
     "d-gex": "models.genomics.d_gex",
+    "expression-autoencoder": "models.genomics.expression_autoencoder",
     "deepdta": "models.drugs.deepdta",
 }
 

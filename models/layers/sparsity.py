@@ -29,7 +29,12 @@ def compute_sparse_losses(
         weight: of the penalty.
     """
     errors = (restored - values).square().flatten(1).mean(1) / 2
+    return errors + weight * compute_penalties(means, target)
+
+
+def compute_penalties(means: torch.Tensor, target: float) -> torch.Tensor:
+    """Compute the mean over the units of ``KL(target || mean activation)``; (records, units) -> (records,)."""
     inside = means.clamp(_EDGE, 1 - _EDGE)
     rates = torch.tensor(target, dtype=means.dtype, device=means.device)
     divergences = rates * (rates / inside).log() + (1 - rates) * ((1 - rates) / (1 - inside)).log()
-    return errors + weight * divergences.mean(1)
+    return divergences.mean(1)

@@ -33,7 +33,7 @@ STUDIES = {
         "tabular/rbm.yaml",
     ),
     "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"),
-    "genomics/prepare_stemcells.py": ("genomics/adage.yaml",),
+    "genomics/prepare_stemcells.py": ("genomics/adage.yaml", "genomics/expression_autoencoder.yaml"),
     "genomics/prepare_pancan.py": ("genomics/cancer_type.yaml",),
     "genomics/prepare_sarcomas.py": ("genomics/d_gex.yaml",),
     "drugs/prepare_davis.py": (),  # deepdta_pairs.yaml takes the same pairs from files of another form
