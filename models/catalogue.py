@@ -67,6 +67,7 @@ _FILES: Final[Mapping[str, str]] = {
     "cancer-type": "models.genomics.cancer_type",
     "d-gex": "models.genomics.d_gex",
     "expression-autoencoder": "models.genomics.expression_autoencoder",
+    "late": "models.genomics.late",
     "deepdta": "models.drugs.deepdta",
 }
 

@@ -21,6 +21,7 @@ SOURCES = {
     "genomics/prepare_stemcells.py": "multisite/stemcells.npz",
     "genomics/prepare_pancan.py": "tcga/pancan_types.npz",
     "genomics/prepare_sarcomas.py": "dgex",
+    "genomics/prepare_dendritic_cells.py": "cnnc/mdc.npz",
     "drugs/prepare_davis.py": "dta",
     "drugs/prepare_kiba.py": "dta",
 }
@@ -36,6 +37,7 @@ STUDIES = {
     "genomics/prepare_stemcells.py": ("genomics/adage.yaml", "genomics/expression_autoencoder.yaml"),
     "genomics/prepare_pancan.py": ("genomics/cancer_type.yaml",),
     "genomics/prepare_sarcomas.py": ("genomics/d_gex.yaml",),
+    "genomics/prepare_dendritic_cells.py": ("genomics/late.yaml",),
     "drugs/prepare_davis.py": (),  # deepdta_pairs.yaml takes the same pairs from files of another form
     "drugs/prepare_kiba.py": ("drugs/deepdta.yaml",),
 }
