@@ -68,6 +68,7 @@ _FILES: Final[Mapping[str, str]] = {
     "d-gex": "models.genomics.d_gex",
     "expression-autoencoder": "models.genomics.expression_autoencoder",
     "late": "models.genomics.late",
+    "basset": "models.genomics.basset",
     "deepdta": "models.drugs.deepdta",
 }
 

@@ -115,11 +115,11 @@ ROOMS: Final = {
     "models/records": "gru_d retain doctor_ai med2vec code_embeddings deepr patient2vec deep_care phenotyping_cnn "
     "event_ensemble deep_patient dbn care_events",
     "models/longitudinal": "dynamic_deephit disease_atlas modality_gru recurrent",
-    "models/genomics": "deepchrome attentive_chrome adage gedfn cancer_type d_gex expression_autoencoder late",
+    "models/genomics": "deepchrome attentive_chrome adage gedfn basset cancer_type d_gex expression_autoencoder late",
     "models/drugs": "deepdta",
     "models/layers": "heads sigmoid rectifier boltzmann vgg_unet convolutional_gru graph image_blocks denoising "
     "segmentation fusion recurrent masked_softmax masked_max visit_outputs sparsity regions own_codes "
-    "private_projection bounded_noise",
+    "sequence_blocks private_projection bounded_noise",
     "models/tasks": "registry binary multiclass ordinal multilabel regression pairs survival segmentation "
     "reconstruction next_event embedding histograms confusion two_way_counts visit_recall group_counts "
     "number_losses precision uncertainty exact_figures statistics statistics_document",

@@ -6,6 +6,8 @@ input                        method
 the model's contributions    exact: what every value adds, from the model itself (``read_contributions``)
 an image or a volume         occlusion: how much the score falls when a window shows the image's mean (Zeiler and
                              Fergus 2014); windows overlap by half, and a voxel has the mean of its windows
+letters of DNA, one-hot      every other letter in turn (in-silico saturation mutagenesis, as in Kelley, Snoek and Rinn
+                             2016): what the score gains when it stands there. So each number is the effect of a variant
 other numbers                integrated gradients along the line from a baseline (Sundararajan, Taly and Yan 2017);
                              they add up to the score minus that of the baseline
 ids and flags                left out one at a time: how much the score falls when an id is 0, or a flag is no
@@ -18,6 +20,8 @@ Rules:
 * ids and flags have no way between two values to integrate along, so they are left out and put back, one after another;
   these numbers need not add up to anything. Flags that say which steps or visits there are, are not touched: their axes
   are the first of another input's;
+* an input of letters has the axes ``(4, "bases")``. A place without a letter, or with shares of several, is left as it
+  is; the letter that stands there has the number 0;
 * a positive number raises the score. No number says that the input is a cause of anything.
 """
 
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 STEPS: Final = 64
+LETTERS: Final = 4
 _AT_ONCE: Final = 64  # changed copies of a record
 _WINDOWS: Final = 8  # along each side of an image, before they overlap
 _SPACE: Final = ("depth", "height", "width")
@@ -92,8 +97,11 @@ def explain_record(
     for each in find_model(contract.model.name).inputs:
         if each.name in attributions:
             continue
-        if each.type == "number" and not is_image(each):
+        if each.type == "number" and not is_image(each) and not is_letters(each):
             numbers.append(each.name)
+        elif is_letters(each):
+            attributions[each.name] = _change_letters(compute, inputs, each.name, value)
+            methods[each.name] = "every other letter"
         elif each.type == "number":
             attributions[each.name], methods[each.name] = _occlude(compute, inputs, each.name, value), "occlusion"
         elif not _is_mask(each, find_model(contract.model.name).inputs):
@@ -110,6 +118,11 @@ def explain_record(
 def is_image(wanted: Input) -> bool:
     """Return whether an input is an image or a volume, by the names of its axes."""
     return len(wanted.axes) >= 2 and tuple(wanted.axes[-2:]) == _SPACE[1:]
+
+
+def is_letters(wanted: Input) -> bool:
+    """Return whether an input is one-hot letters of DNA, by its axes."""
+    return wanted.type == "number" and wanted.axes[:1] == (LETTERS,) and str(wanted.axes[-1]).endswith("bases")
 
 
 def make_baseline(contract: ReleaseContract, name: str, values: torch.Tensor) -> torch.Tensor:
@@ -224,6 +237,21 @@ def _leave_out(compute: Callable[[Tensors], torch.Tensor], inputs: Tensors, name
             changed.append(without)
         falls[tuple(np.array(some).T)] = value - _score_changed(compute, inputs, name, changed)
     return falls
+
+
+def _change_letters(compute: Callable[[Tensors], torch.Tensor], inputs: Tensors, name: str, value: float) -> Values:
+    """Put every other letter at every place of a sequence, (1, 4, bases), one at a time; the score's gain, (4, bases)."""
+    sequence = inputs[name][0]
+    gains = np.zeros(tuple(sequence.shape))
+    one_letter = (sequence == 1).sum(0).eq(1) & (sequence == 0).sum(0).eq(len(sequence) - 1)  # (bases,)
+    others = ((sequence == 0) & one_letter).nonzero().tolist()
+    for some in _take_some(others):
+        changed = sequence.expand(len(some), *sequence.shape).clone()
+        for copy, (letter, place) in zip(changed, some, strict=True):
+            copy[:, place] = 0
+            copy[letter, place] = 1
+        gains[tuple(np.array(some).T)] = _score_changed(compute, inputs, name, list(changed)) - value
+    return gains
 
 
 def _score_changed(

@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from client.data.site_data import read_contents
-from client.prediction.explanation.attributions import Explanation, explain_record, is_image, make_baseline
+from client.prediction.explanation.attributions import (
+    Explanation,
+    explain_record,
+    is_image,
+    is_letters,
+    make_baseline,
+)
 from client.prediction.explanation.score import choose_score
 from client.prediction.predict import load_model, predict, read_batch, select_inputs
 from client.prediction.release_contract import ReleaseContract, read_contract
@@ -179,6 +185,26 @@ def test_left_out_letters_are_what_the_score_loses(tmp_path: Path) -> None:
     assert found.attributions["compound"][place] == pytest.approx(lost, abs=1e-6)
 
 
+def test_every_other_letter_is_worth_what_the_score_gains_with_it(tmp_path: Path) -> None:
+    contract, module, inputs = released(tmp_path, "basset", "binary")
+    letters = torch.randint(0, 4, (inputs["sequence"].shape[2],), generator=torch.Generator().manual_seed(0))
+    sequence = torch.nn.functional.one_hot(letters, 4).T[None].float()
+    sequence[:, :, 7] = 0  # no letter
+    sequence[:, :, 8] = 0.25  # any letter
+    found = explain_record(contract, module, {"sequence": sequence})
+    assert found.methods == {"sequence": "every other letter"}
+    gains = found.attributions["sequence"]
+    with torch.no_grad():
+        for place in (0, 7, 8, 9, 41):
+            for letter in range(4):
+                changed = sequence.clone()
+                if place not in (7, 8):
+                    changed[0, :, place] = torch.eye(4)[letter]
+                gain = float(module({"sequence": changed})[0] - module({"sequence": sequence})[0])
+                assert gains[letter, place] == pytest.approx(gain, abs=1e-6)
+    assert np.abs(gains).max() > 1e-4
+
+
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 def test_contributions_of_retain_are_those_of_the_paper(task: str, tmp_path: Path) -> None:
     """Choi et al. 2016, equation 6: alpha_i W (beta_i * W_emb[:, k]) x_ik."""
@@ -233,3 +259,9 @@ def test_images_are_known_by_the_names_of_their_axes() -> None:
     images = {name for name in NAMES for each in find_model(name).inputs if is_image(each)}
     assert {"unet", "ternausnet11", "chest-xray-cnn", "image-table"} <= images
     assert not images & {"logistic", "gru-d", "deepchrome"}
+
+
+def test_letters_are_known_by_their_axes() -> None:
+    letters = {name for name in NAMES for each in find_model(name).inputs if is_letters(each)}
+    assert "basset" in letters
+    assert not letters & {"deepchrome", "deepdta", "unet"}
