@@ -128,7 +128,7 @@ MODEL: Final = ModelEntry(
     counts=(
         Count("paper", {"bases": 600}, (164,), 4_135_064),
         Count("paper", {"bases": 600}, (), 3_971_901),
-        Count("small", {"bases": 60}, (3,), 755),
+        Count("small", {"bases": 60}, (3,), 1_075),
     ),
     example={"bases": 60},
     replaced=(

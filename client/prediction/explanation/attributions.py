@@ -240,7 +240,7 @@ def _leave_out(compute: Callable[[Tensors], torch.Tensor], inputs: Tensors, name
 
 
 def _change_letters(compute: Callable[[Tensors], torch.Tensor], inputs: Tensors, name: str, value: float) -> Values:
-    """Put every other letter at every place of a sequence, (1, 4, bases), one at a time; the score's gain, (4, bases)."""
+    """Put every other letter at every place of a sequence, (1, 4, bases), alone; the gain of the score, (4, bases)."""
     sequence = inputs[name][0]
     gains = np.zeros(tuple(sequence.shape))
     one_letter = (sequence == 1).sum(0).eq(1) & (sequence == 0).sum(0).eq(len(sequence) - 1)  # (bases,)

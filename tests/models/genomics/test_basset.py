@@ -30,7 +30,7 @@ def test_sequences_shorter_than_the_convolutions_need_are_refused() -> None:
     options = BassetOptions(filters=(2, 2), kernels=(5, 3), pools=(2, 4), hidden=())
     assert build(options, {"bases": 16}, ())({"sequence": torch.zeros(3, 4, 16)}).shape == (3,)
     with pytest.raises(
-        ModelError, match="basset needs at least 16 places for kernels of 5, 3 and pools of 2, 4; .*15"
+        ModelError, match=r"basset needs at least 16 places for kernels of 5, 3 and pools of 2, 4; .*15"
     ):
         build(options, {"bases": 15}, ())
 
