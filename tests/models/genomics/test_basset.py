@@ -65,8 +65,8 @@ def test_motifs_are_those_of_a_loop_over_windows() -> None:
     first, sequences = network.convolutions[0], one_hot(words)
     assert isinstance(first, nn.Conv1d)
     for number, (weight, bias) in enumerate(zip(first.weight.detach(), first.bias.detach(), strict=True)):
-        windows = [sequence[:, at : at + 7] for sequence in sequences for at in range(54)]
+        windows = [sequence[:, at : at + 5] for sequence in sequences for at in range(56)]
         answers = [float((weight * window).sum() + bias) for window in windows]
         chosen = [window for window, answer in zip(windows, answers, strict=True) if answer > max(answers) / 2 > 0]
-        counted = torch.stack(chosen).sum(0) if chosen else torch.zeros(4, 7)
+        counted = torch.stack(chosen).sum(0) if chosen else torch.zeros(4, 5)
         torch.testing.assert_close(network.count_motifs(sequences)[number], counted)
