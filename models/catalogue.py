@@ -69,6 +69,7 @@ _FILES: Final[Mapping[str, str]] = {
     "expression-autoencoder": "models.genomics.expression_autoencoder",
     "late": "models.genomics.late",
     "basset": "models.genomics.basset",
+    "gene2vec": "models.genomics.gene2vec",
     "deepdta": "models.drugs.deepdta",
 }
 
