@@ -70,6 +70,7 @@ _FILES: Final[Mapping[str, str]] = {
     "late": "models.genomics.late",
     "basset": "models.genomics.basset",
     "gene2vec": "models.genomics.gene2vec",
+    "splice-response": "models.genomics.splice_response",
     "deepdta": "models.drugs.deepdta",
 }
 
