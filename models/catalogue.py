@@ -71,6 +71,7 @@ _FILES: Final[Mapping[str, str]] = {
     "basset": "models.genomics.basset",
     "gene2vec": "models.genomics.gene2vec",
     "splice-response": "models.genomics.splice_response",
+    "jha-splicing": "models.genomics.jha_splicing",
     "deepdta": "models.drugs.deepdta",
 }
 
