@@ -72,6 +72,7 @@ _FILES: Final[Mapping[str, str]] = {
     "gene2vec": "models.genomics.gene2vec",
     "splice-response": "models.genomics.splice_response",
     "jha-splicing": "models.genomics.jha_splicing",
+    "tfimpute": "models.genomics.tfimpute",
     "deepdta": "models.drugs.deepdta",
 }
 

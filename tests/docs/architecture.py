@@ -115,8 +115,8 @@ ROOMS: Final = {
     "models/records": "gru_d retain doctor_ai med2vec code_embeddings deepr patient2vec deep_care phenotyping_cnn "
     "event_ensemble deep_patient dbn care_events",
     "models/longitudinal": "dynamic_deephit disease_atlas modality_gru recurrent",
-    "models/genomics": "deepchrome attentive_chrome adage gedfn splice_response jha_splicing basset gene2vec cancer_type "
-    "d_gex expression_autoencoder late",
+    "models/genomics": "deepchrome attentive_chrome adage gedfn splice_response jha_splicing tfimpute basset gene2vec "
+    "cancer_type d_gex expression_autoencoder late",
     "models/drugs": "deepdta",
     "models/layers": "heads sigmoid rectifier boltzmann vgg_unet convolutional_gru graph image_blocks denoising "
     "segmentation fusion recurrent masked_softmax masked_max visit_outputs sparsity regions own_codes "

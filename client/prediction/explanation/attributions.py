@@ -235,7 +235,9 @@ def _leave_out(compute: Callable[[Tensors], torch.Tensor], inputs: Tensors, name
             without = values.clone()
             without[tuple(place)] = 0
             changed.append(without)
-        falls[tuple(np.array(some).T)] = value - _score_changed(compute, inputs, name, changed)
+        scores = _score_changed(compute, inputs, name, changed)
+        for place, score in zip(some, scores.tolist(), strict=True):
+            falls[tuple(place)] = value - score
     return falls
 
 

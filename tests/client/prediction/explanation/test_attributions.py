@@ -205,6 +205,16 @@ def test_every_other_letter_is_worth_what_the_score_gains_with_it(tmp_path: Path
     assert np.abs(gains).max() > 1e-4
 
 
+def test_single_id_that_is_left_out_is_what_the_score_loses(tmp_path: Path) -> None:
+    contract, module, inputs = released(tmp_path, "tfimpute", "binary")
+    found = explain_record(contract, module, inputs)
+    with torch.no_grad():
+        lost = float(
+            read_outputs(module(inputs))[0] - read_outputs(module({**inputs, "cell": inputs["cell"] * 0}))[0]
+        )
+    assert float(found.attributions["cell"]) == pytest.approx(lost, abs=1e-6)
+
+
 @pytest.mark.parametrize("task", ["binary", "multiclass"])
 def test_contributions_of_retain_are_those_of_the_paper(task: str, tmp_path: Path) -> None:
     """Choi et al. 2016, equation 6: alpha_i W (beta_i * W_emb[:, k]) x_ik."""
