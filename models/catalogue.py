@@ -74,6 +74,7 @@ _FILES: Final[Mapping[str, str]] = {
     "jha-splicing": "models.genomics.jha_splicing",
     "tfimpute": "models.genomics.tfimpute",
     "deepdta": "models.drugs.deepdta",
+    "deepdtis": "models.drugs.deepdtis",
 }
 
 NAMES: Final = tuple(_FILES)

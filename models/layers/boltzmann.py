@@ -19,7 +19,7 @@ from models.errors import ModelError
 from models.layers.regions import LinearByRegion
 from models.layers.sigmoid import LinearBeforeSigmoid
 
-LAYERS = 3
+LAYERS = 5
 """The most machines of a stack."""
 OBJECTIVES = tuple(f"layer-{place + 1}" for place in range(LAYERS))
 """Of the pre-training of each machine, the lowest first."""

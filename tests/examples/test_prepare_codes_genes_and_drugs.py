@@ -13,12 +13,12 @@ import pytest
 from client.data.site_data import read_data
 from privacy.study import Terms, read_terms
 
-SOURCES = {"records/prepare_diabetes130_codes.py": "diabetes130", "records/prepare_diabetes130_events.py": "diabetes130", "tabular/prepare_radiograph_vectors.py": "chest/pneumoniamnist.npz", "genomics/prepare_histone.py": "histone", "genomics/prepare_stemcells.py": "multisite/stemcells.npz", "genomics/prepare_pancan.py": "tcga/pancan_types.npz", "genomics/prepare_sarcomas.py": "dgex", "genomics/prepare_dendritic_cells.py": "cnnc/mdc.npz", "drugs/prepare_davis.py": "dta", "drugs/prepare_kiba.py": "dta", "genomics/prepare_accessibility.py": "accessibility", "genomics/prepare_m6a.py": "m6a", }
+SOURCES = {"records/prepare_diabetes130_codes.py": "diabetes130", "records/prepare_diabetes130_events.py": "diabetes130", "tabular/prepare_radiograph_vectors.py": "chest/pneumoniamnist.npz", "genomics/prepare_histone.py": "histone", "genomics/prepare_stemcells.py": "multisite/stemcells.npz", "genomics/prepare_pancan.py": "tcga/pancan_types.npz", "genomics/prepare_sarcomas.py": "dgex", "genomics/prepare_dendritic_cells.py": "cnnc/mdc.npz", "drugs/prepare_davis.py": "dta", "drugs/prepare_kiba.py": "dta", "genomics/prepare_accessibility.py": "accessibility", "genomics/prepare_m6a.py": "m6a", "drugs/prepare_biosnap.py": "", }
 STUDIES = {"records/prepare_diabetes130_codes.py": ("records/deep_patient.yaml", "records/dbn.yaml"), "records/prepare_diabetes130_events.py": ("records/care_events.yaml",), "tabular/prepare_radiograph_vectors.py": (
         "tabular/autoencoder.yaml",
         "tabular/variational_autoencoder.yaml",
         "tabular/rbm.yaml",
-    ), "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"), "genomics/prepare_stemcells.py": ("genomics/adage.yaml", "genomics/expression_autoencoder.yaml"), "genomics/prepare_pancan.py": ("genomics/cancer_type.yaml",), "genomics/prepare_sarcomas.py": ("genomics/d_gex.yaml",), "genomics/prepare_dendritic_cells.py": ("genomics/late.yaml",), "drugs/prepare_davis.py": (), "drugs/prepare_kiba.py": ("drugs/deepdta.yaml",), "genomics/prepare_accessibility.py": ("genomics/basset.yaml",), "genomics/prepare_m6a.py": ("genomics/gene2vec.yaml",), }
+    ), "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"), "genomics/prepare_stemcells.py": ("genomics/adage.yaml", "genomics/expression_autoencoder.yaml"), "genomics/prepare_pancan.py": ("genomics/cancer_type.yaml",), "genomics/prepare_sarcomas.py": ("genomics/d_gex.yaml",), "genomics/prepare_dendritic_cells.py": ("genomics/late.yaml",), "drugs/prepare_davis.py": (), "drugs/prepare_kiba.py": ("drugs/deepdta.yaml",), "genomics/prepare_accessibility.py": ("genomics/basset.yaml",), "genomics/prepare_m6a.py": ("genomics/gene2vec.yaml",), "drugs/prepare_biosnap.py": ("drugs/deepdtis.yaml",), }
 
 
 def find_source(repository: Path, script: str) -> Path:
@@ -168,3 +168,30 @@ def test_kiba_pairs_are_those_of_the_table(repository: Path, prepare: Prepare) -
     assert all(
         len(np.unique(part, axis=0)) == 9 for part in pairs
     )  # a compound's pairs are with different proteins
+
+
+def test_biosnap_pairs_are_those_of_the_table_and_describe_both_items(
+    repository: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "drugs/prepare_biosnap.py"
+    folder = prepare(script)
+    label = np.concatenate(load(folder, "train.npz", "label") + load(folder, "test.npz", "label"))
+    assert (len(label), int(label.sum())) == (8_245, 2_770 + 1_396)
+    fingerprint, composition = (
+        load(folder, "test.npz", "fingerprint")[0],
+        load(folder, "test.npz", "composition")[0],
+    )
+    patient = load(folder, "test.npz", "patient")[0]
+    for name in set(patient[:20].tolist()):
+        assert len(np.unique(fingerprint[patient == name], axis=0)) == 1  # one drug, whatever the protein
+    assert set(np.unique(fingerprint).tolist()) == {0, 1}
+    assert 0 <= composition.min() < composition.max() <= 1
+    np.testing.assert_allclose(composition[:, :20].sum(1), 5, rtol=0.1)  # five times the parts of a whole
+    monkeypatch.syspath_prepend(str(repository / "examples" / "drugs"))  # it takes a part of prepare_kiba.py
+    prepared = runpy.run_path(str(repository / "examples" / script))
+    counts = prepared["count_words"]("MKXMK", 2)
+    assert counts.sum() == 2  # the words with X are none
+    assert counts[20 * 10 + 8] == 2  # M is the eleventh amino acid, K the ninth
+    table = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1]], dtype=np.float32)
+    found = prepared["compute_coordinates"](table, table, 2)
+    np.testing.assert_allclose((found**2).mean(0), 1, rtol=1e-4)
