@@ -75,6 +75,8 @@ _FILES: Final[Mapping[str, str]] = {
     "tfimpute": "models.genomics.tfimpute",
     "deepdta": "models.drugs.deepdta",
     "deepdtis": "models.drugs.deepdtis",
+    "smiles-rnn": "models.drugs.smiles_rnn",
+    "drug-class-mlp": "models.drugs.drug_class_mlp",
 }
 
 NAMES: Final = tuple(_FILES)

@@ -114,12 +114,25 @@ class LongShortTermMemory(nn.Module):
         states: list[torch.Tensor] = []
         state = memory = series.new_zeros(series.shape[0], self._width)
         for step, here in zip(self.input(series).unbind(1), present.unsqueeze(2).unbind(1), strict=True):
-            enter, keep, leave, candidate = (step + self.state(state)).chunk(4, dim=1)
-            new = torch.sigmoid(keep + _FORGET) * memory + torch.sigmoid(enter) * torch.tanh(candidate)
-            memory = torch.where(here, new, memory)
-            state = torch.where(here, torch.sigmoid(leave) * torch.tanh(new), state)
+            new_state, new_memory = self.advance(step, state, memory)
+            memory = torch.where(here, new_memory, memory)
+            state = torch.where(here, new_state, state)
             states.append(state)
         return torch.stack(states, dim=1)
+
+    def advance(
+        self, entered: torch.Tensor, state: torch.Tensor, memory: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return state and memory after one step; (records, width) each.
+
+        Args:
+            entered: what ``input`` makes of the step, (records, 4 * width).
+            state: before the step, (records, width).
+            memory: before the step, (records, width).
+        """
+        enter, keep, leave, candidate = (entered + self.state(state)).chunk(4, dim=1)
+        memory = torch.sigmoid(keep + _FORGET) * memory + torch.sigmoid(enter) * torch.tanh(candidate)
+        return torch.sigmoid(leave) * torch.tanh(memory), memory
 
 
 def take_last_state(states: torch.Tensor) -> torch.Tensor:
