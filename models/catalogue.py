@@ -77,6 +77,7 @@ _FILES: Final[Mapping[str, str]] = {
     "deepdtis": "models.drugs.deepdtis",
     "smiles-rnn": "models.drugs.smiles_rnn",
     "drug-class-mlp": "models.drugs.drug_class_mlp",
+    "deepdr": "models.drugs.deepdr",
 }
 
 NAMES: Final = tuple(_FILES)

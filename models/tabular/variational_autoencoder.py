@@ -21,11 +21,9 @@ from pydantic import Field
 from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.layers.gaussian_code import bound_log_variance, compute_divergence, draw_code
 from models.layers.heads import require_outputs_of_features
 from models.tabular.autoencoder import make_layer
-
-_WIDEST: Final = 8.0
-"""Of the logarithm of a variance, both ways: noise for privacy must not make its exponential infinite."""
 
 
 class VariationalAutoencoderOptions(Options):
@@ -62,10 +60,8 @@ class VariationalAutoencoder(nn.Module):
         """Return ``outputs``, a number for each feature, (records, features), and the divergence, (records,)."""
         layer = self.encoder(inputs["features"])
         mean = self.mean(layer)
-        log_variance = _WIDEST * torch.tanh(self.log_variance(layer) / _WIDEST)
-        code = mean
-        if self.training:
-            code = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        log_variance = bound_log_variance(self.log_variance(layer))
+        code = draw_code(mean, log_variance) if self.training else mean
         return {
             "outputs": self.decoder(code),
             "own_loss": self._weight * compute_divergence(mean, log_variance),
@@ -75,14 +71,6 @@ class VariationalAutoencoder(nn.Module):
         """Return the mean of the code; (records, code)."""
         mean: torch.Tensor = self.mean(self.encoder(inputs["features"]))
         return mean
-
-
-def compute_divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-    """Compute the Kullback-Leibler divergence of normal distributions from the standard one; (records, code).
-
-    The result is the sum over the code, (records,).
-    """
-    return 0.5 * (mean.square() + torch.expm1(log_variance) - log_variance).sum(1)
 
 
 def _make_layers(widths: tuple[int, ...], options: VariationalAutoencoderOptions) -> nn.Sequential:

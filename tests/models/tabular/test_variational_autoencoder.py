@@ -2,12 +2,8 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from models.tabular.variational_autoencoder import (
-    VariationalAutoencoder,
-    VariationalAutoencoderOptions,
-    build,
-    compute_divergence,
-)
+from models.layers.gaussian_code import compute_divergence
+from models.tabular.variational_autoencoder import VariationalAutoencoder, VariationalAutoencoderOptions, build
 
 
 @pytest.fixture
