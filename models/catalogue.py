@@ -78,6 +78,7 @@ _FILES: Final[Mapping[str, str]] = {
     "smiles-rnn": "models.drugs.smiles_rnn",
     "drug-class-mlp": "models.drugs.drug_class_mlp",
     "deepdr": "models.drugs.deepdr",
+    "deepdtnet": "models.drugs.deepdtnet",
 }
 
 NAMES: Final = tuple(_FILES)

@@ -4,8 +4,8 @@
 
 ``deepdr.npz`` has three networks of 1,519 drugs, as pointwise mutual information of random walks
 (https://github.com/ChengF-Lab/deepDR). They are fused, and each number that a drug gets becomes a row that the model
-of ``deepdr.yaml`` restores. Nothing of it is private. The digest that is printed goes into the study as ``model.start``,
-and the file to each site (``consilium-site weights add``). It takes about a minute.
+of ``deepdr.yaml`` restores. Nothing of it is private. The digest that is printed goes into the study as
+``model.start``, and the file to each site (``consilium-site weights add``). It takes about a minute.
 """
 
 import argparse

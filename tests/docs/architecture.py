@@ -117,10 +117,10 @@ ROOMS: Final = {
     "models/longitudinal": "dynamic_deephit disease_atlas modality_gru recurrent",
     "models/genomics": "deepchrome attentive_chrome adage gedfn splice_response jha_splicing tfimpute basset gene2vec "
     "cancer_type d_gex expression_autoencoder late",
-    "models/drugs": "deepdta smiles_rnn drug_class_mlp deepdr deepdtis",
-    "models/layers": "heads sigmoid rectifier boltzmann vgg_unet convolutional_gru graph image_blocks denoising "
-    "segmentation fusion recurrent masked_softmax masked_max visit_outputs sparsity gaussian_code "
-    "regions own_codes sequence_blocks private_projection bounded_noise",
+    "models/drugs": "deepdta smiles_rnn drug_class_mlp deepdr deepdtnet deepdtis",
+    "models/layers": "heads sigmoid rectifier boltzmann vgg_unet convolutional_gru graph network_embedding "
+    "image_blocks denoising segmentation fusion recurrent masked_softmax masked_max visit_outputs "
+    "sparsity gaussian_code regions own_codes sequence_blocks private_projection bounded_noise",
     "models/tasks": "registry binary multiclass ordinal multilabel regression pairs survival segmentation "
     "reconstruction next_event embedding histograms confusion two_way_counts visit_recall group_counts "
     "number_losses precision uncertainty exact_figures statistics statistics_document",
