@@ -115,9 +115,7 @@ def predict(
         with open_mapped(contract.data, mapping, with_targets=figures) as records:
             _predict_once(contract, module, records, out, calibration, figures=figures, refine=refine)
     elif path is not None:
-        _predict_once(
-            contract, module, path, out, calibration, figures=figures, refine=refine, draws=draws
-        )
+        _predict_once(contract, module, path, out, calibration, figures=figures, refine=refine, draws=draws)
 
 
 def _require_sense(

@@ -30,13 +30,12 @@ ROOMS: Final = {
     "expression similarity_matrix scratch_matrix classes hdf5_file hdf5_matrix molecules fhir code_maps",
     "client/data/adapters/imaging": "image image_file pictures dicom dicom_file dicom_pixels "
     "decoder_process decoder_worker dicom_volume nifti",
-    "client/data/conversion": "kept_snapshots convert reach mapping converters batch findings report snapshot sources "
-    "numbers dates units table_mapping mapped_columns table "
-    "record_words joined_table label_words sequences_mapping sequences expression_mapping expression "
-    "pairs_mapping pairs similarity_rows",
+    "client/data/conversion": "kept_snapshots convert reach mapping converters batch findings report snapshot "
+    "sources numbers dates units table_mapping mapped_columns table record_words joined_table label_words "
+    "sequences_mapping sequences expression_mapping expression pairs_mapping pairs similarity_rows",
     "client/data/showing": "gather page charts measure views bars thumbnails",
-    "client/data/conversion/events": "converter mapping tables omop fhir raw times units resolve store history moments "
-    "inputs targets",
+    "client/data/conversion/events": "converter mapping tables omop fhir raw times units resolve store history "
+    "moments inputs targets",
     "client/data/conversion/images": "mapping find_files convert feature_words image_tensors resampling",
     "client/admission": "rules policy_bounds decisions quotas explain budget_forecast",
     "client/ledger": "entry_text summary recovery",
@@ -45,24 +44,26 @@ ROOMS: Final = {
     "room_check noise_modes control_variates personal_layers cut_values noiseless_sums shared_counts "
     "seal_round apply_aggregate state history store round_files held_models released_model "
     "release_folder release statistics_file model_card card_document papers held_budget activity_log",
-    "client/training": "jobs interface job_format answer_format frames worker child confinement restrict system_calls "
-    "session device device_records study_model step_rules local_steps global_step "
-    "site_update scoring statistics statistics_session simulate confined_conversion conversion_child",
+    "client/training": "jobs interface job_format answer_format frames worker child confinement restrict "
+    "system_calls session device device_records study_model step_rules local_steps global_step site_update "
+    "scoring statistics statistics_session simulate confined_conversion conversion_child",
     "client/training/launchers": "choose queue queued job_folder slurm kubernetes manifests batch_job",
     "client/prediction": "release_contract columns predict prediction_file figures calibration certificate certify "
     "level_set refine watch",
     "client/prediction/explanation": "explain score attributions explanation_file picture",
-    "client/prediction/export": "formats exported_model scores description onnx_file onnx_operators monai_bundle quiet",
+    "client/prediction/export": "formats exported_model scores description onnx_file onnx_operators "
+    "monai_bundle quiet",
+    "client/audit": "canaries memory_rounds attack audit_study",
     "client/release_report": "make_report subgroups own_groups reliability outlines page in_words "
     "privacy_section plots",
     "server": "cli",
-    "server/commands": "members sites study study_new study_check launching study_feasibility study_results study_schema "
-    "study_graph model testimony log check doctor backup demo audit_run connect",
+    "server/commands": "members sites study study_new study_check launching study_feasibility study_results "
+    "study_schema study_graph model testimony log check doctor backup demo audit_run connect",
     "server/health": "coordinator network records",
-    "server/control": "coordinator runs server caller rate_limit refused_calls membership study_calls message_calls "
-    "transfers metrics",
-    "server/federation": "folder config members invitations certificates client_certificates gateway_files audit_log "
-    "profile relayed_answers testimony",
+    "server/control": "coordinator runs server caller rate_limit refused_calls membership study_calls "
+    "message_calls transfers metrics",
+    "server/federation": "folder config members invitations certificates client_certificates gateway_files "
+    "audit_log profile relayed_answers testimony",
     "server/superlink": "process program gate fleet_callers database control_api process_tags output_log bundle "
     "server_app run grid message_marks",
     "server/study": "runner machine transitions state sites timeouts key_epochs rounds evaluation closing actions "
@@ -81,18 +82,18 @@ ROOMS: Final = {
     "regression pairs survival segmentation reconstruction neighbouring_visits next_event embedding "
     "measures statistics",
     "privacy/study/guide": "guidance training data tasks augmentation images sequences events",
-    "privacy/accounting": "events renyi records_per_patient epsilon pld calibration plan grant_order renyi_filter account "
-    "figures moments_accountant analytic_gaussian",
-    "privacy/mechanisms": "value_range discrete_gaussian distributed_noise shared_totals site_clipping noised_parameters "
-    "selective_sharing",
+    "privacy/accounting": "events renyi records_per_patient epsilon pld calibration plan grant_order "
+    "renyi_filter account figures moments_accountant analytic_gaussian",
+    "privacy/mechanisms": "value_range discrete_gaussian distributed_noise shared_totals site_clipping "
+    "noised_parameters selective_sharing",
     "privacy/dpsgd": "engine records named_tensors mechanism torch_randomness batching loss trainable activations "
     "record_axes ghost_clipping norms layer_checks self_test example opacus_reference",
     "privacy/dpsgd/grad_sample": "registry patient_gradients outer_products linear embedding normalisation "
     "convolution fallback",
     "privacy/secure_aggregation": "round_layout quantise layout check_fields masks seal aggregate opening "
     "process_pool",
-    "privacy/secure_aggregation/schemes": "scheme registry bfv coefficients bfv_parameters sum_form plain paillier_scheme lwe_scheme phong "
-    "batchcrypt bcp_parties bcp threshold threshold_ring paillier lwe primes",
+    "privacy/secure_aggregation/schemes": "scheme registry bfv coefficients bfv_parameters sum_form plain "
+    "paillier_scheme lwe_scheme phong batchcrypt bcp_parties bcp threshold threshold_ring paillier lwe primes",
     "privacy/control": "calls order channel joining flat_messages",
     "privacy/protocol": "enrolment invitation envelope messages key_messages headers site_testimony flower_records "
     "chunks",
@@ -100,23 +101,25 @@ ROOMS: Final = {
     "decisions cohorts evidence totals signed_head recovery launches papers verified_mark database "
     "export testimony",
     "privacy/audit": "cli read_ledger site_ledger site_witnesses evidence_changes",
+    "privacy/audit/empirical": "binomial largest_epsilon one_run trade_off many_runs guesses",
     "privacy/audit/commands": "verify report reconcile whatif verify_evidence",
     "privacy/audit/report": "timeline findings page population_section study_section study_facts charts "
     "formatting html",
     "privacy": "errors refusal_codes labels canonical document fields sentence base64url keys typed_keys signed "
-    "signed_lines client_certificate consortium key_derivation randomness files spool sqlite_file exchanged_files "
-    "encrypted_file passphrase backup restore address proxy reachability health machine_checks metrics support_file "
-    "secret_search sbom program logs process_lifetime command_line",
+    "signed_lines client_certificate consortium key_derivation randomness files spool sqlite_file "
+    "exchanged_files encrypted_file passphrase backup restore address proxy reachability health "
+    "machine_checks metrics support_file secret_search sbom program logs process_lifetime "
+    "command_line",
     "models": "catalogue entry fit task outputs describe errors",
     "models/tabular": "logistic mlp projected_mlp autoencoder variational_autoencoder rbm",
-    "models/imaging": "chest_xray_cnn pixeldp_cnn lung_pattern_cnn robot_surgery unet unet_3d ternausnet11 ternausnet16 "
-    "linknet34 lv_segmentation md_gru dbn_ensemble image_table image_report deep_knee capsnet "
+    "models/imaging": "chest_xray_cnn pixeldp_cnn lung_pattern_cnn robot_surgery unet unet_3d ternausnet11 "
+    "ternausnet16 linknet34 lv_segmentation md_gru dbn_ensemble image_table image_report deep_knee capsnet "
     "histology_crops lesion_sdae retina_attention",
     "models/records": "gru_d retain doctor_ai med2vec code_embeddings deepr patient2vec deep_care phenotyping_cnn "
     "event_ensemble deep_patient dbn care_events",
     "models/longitudinal": "dynamic_deephit disease_atlas modality_gru recurrent",
-    "models/genomics": "deepchrome attentive_chrome adage gedfn splice_response jha_splicing tfimpute basset gene2vec "
-    "cancer_type d_gex expression_autoencoder late",
+    "models/genomics": "deepchrome attentive_chrome adage gedfn splice_response jha_splicing tfimpute basset "
+    "gene2vec cancer_type d_gex expression_autoencoder late",
     "models/drugs": "deepdta smiles_rnn drug_class_mlp deepdr deepdtnet deepdtis",
     "models/layers": "heads sigmoid rectifier boltzmann vgg_unet convolutional_gru graph network_embedding "
     "image_blocks denoising segmentation fusion recurrent masked_softmax masked_max visit_outputs "
