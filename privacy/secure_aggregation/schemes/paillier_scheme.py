@@ -7,7 +7,7 @@
   reduced modulo t by whoever opens them. What the unreduced sum says beside that depends on masked slots, which are
   uniform whatever the updates are.
 
-**What is lost beside BFV.** A hundred times the work, nearly twice the bytes, and security against quantum
+**What is lost beside BFV.** Four thousand times the work, nearly twice the bytes, and security against quantum
 computers. Masks and check fields are the same, so a lone update is as safe. One site that sends another modulus than
 its peers, before them, makes the coordinator refuse theirs: it can stop a study, as every site can.
 
