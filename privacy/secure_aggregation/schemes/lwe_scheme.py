@@ -8,8 +8,8 @@
   The coordinator expands and adds them; a sum carries c1 whole.
 * An error is at most 40, so the noise of 64 sites is below 2^55, where 2^76 is the limit: no sum opens wrongly.
 
-**What is lost beside BFV.** 1.4 times the bytes up, 2.5 times down, 20 times the work, and a secret that fills 12 MB. What is
-gained: learning with errors without a ring, whose structure nobody has used in an attack so far.
+**What is lost beside BFV.** 1.4 times the bytes up, 2.5 times down, 20 times the work, and a secret that fills 12 MB.
+What is gained: learning with errors without a ring, whose structure nobody has used in an attack so far.
 
 Parameters are limited to :data:`MOST_PARTS` parts, that is half a million values with two values a slot.
 """
