@@ -11,9 +11,10 @@
 theorem 15). Ciphertexts can be changed by anybody: that a sum is the right one is for others to check
 (:mod:`privacy.secure_aggregation.check_fields`).
 
-Python's ``pow`` takes time that depends on the exponent. Whoever can measure a holder of the key closely may learn
-about the key; whoever gets ciphertexts over a network gets no such measure here, because whole vectors are encrypted
-and decrypted at once.
+Python's ``pow`` takes time that depends on the exponent and the base. Who sends ciphertexts to be opened could choose
+them and time the answer (Brumley and Boneh 2003, for RSA). So a ciphertext is blinded before it is opened: it is
+multiplied with one of zero that nobody else knows, which is squared from one ciphertext to the next. Who measures a
+holder of the key from within its own machine is not kept out.
 
 Source: Paillier 1999, "Public-key cryptosystems based on composite degree residuosity classes", scheme 1 and
 section 7 (decryption by Chinese remainders).
@@ -90,6 +91,7 @@ class PaillierKey:
         # what (1 + n)^(p - 1) says modulo p^2, inverted: section 7
         self._p_scale = pow((p - 1) * q % p, -1, p)
         self._q_scale = pow((q - 1) * p % q, -1, q)
+        self._blinding = 0  # a ciphertext of zero, drawn when it is first needed
 
     @classmethod
     def draw(cls, stream: KeyStream, bits: int = MODULUS_BITS) -> "PaillierKey":
@@ -116,7 +118,10 @@ class PaillierKey:
             SealingError: it is no ciphertext under this key's modulus.
         """
         self.public.require(ciphertext)
-        p, q = self._p, self._q
-        at_p = (pow(ciphertext, p - 1, self._p_square) - 1) // p * self._p_scale % p
-        at_q = (pow(ciphertext, q - 1, self._q_square) - 1) // q * self._q_scale % q
+        p, q, square = self._p, self._q, self.public.square
+        # the square of a ciphertext of zero is another one: one product in place of a power
+        self._blinding = self._blinding**2 % square if self._blinding else self.encrypt(0)
+        blinded = ciphertext * self._blinding % square
+        at_p = (pow(blinded, p - 1, self._p_square) - 1) // p * self._p_scale % p
+        at_q = (pow(blinded, q - 1, self._q_square) - 1) // q * self._q_scale % q
         return at_q + (at_p - at_q) * self._q_inverse % p * q

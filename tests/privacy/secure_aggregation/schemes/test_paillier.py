@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from privacy.errors import SealingError
 from privacy.randomness import KeyStream
+from privacy.secure_aggregation.schemes import paillier
 from privacy.secure_aggregation.schemes.paillier import MODULUS_BITS, PaillierKey, PaillierPublicKey
 
 KEY = PaillierKey.draw(KeyStream(b"p" * 32), 512)
@@ -49,6 +50,22 @@ def test_key_has_the_bits_of_128_bit_security_unless_asked_otherwise() -> None:
     assert MODULUS_BITS == 3072
     assert N.bit_length() == 512
     assert KEY.public.ciphertext_bytes == 128
+
+
+def test_what_is_raised_to_the_secret_power_is_unknown_to_who_sends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same ciphertext ten times: the bases of the secret powers are all different."""
+    key, bases = PaillierKey.draw(KeyStream(b"t" * 32), 512), list[int]()
+
+    def watched(base: int, exponent: int, modulus: int) -> int:
+        bases.append(base)
+        return pow(base, exponent, modulus)
+
+    sent = key.public.encrypt(5)
+    key.decrypt(sent)
+    monkeypatch.setattr(paillier, "pow", watched, raising=False)
+    assert {key.decrypt(sent) for _ in range(10)} == {5}
+    assert len(set(bases)) == 10
+    assert sent not in bases
 
 
 @pytest.mark.parametrize("ciphertext", [0, N * N, -1])
