@@ -2,9 +2,9 @@
 
 * The secret S is a matrix of small numbers, (n, l); a ciphertext of l numbers modulo p is (c1, c2), modulo q = 2^77,
   with c1 S + c2 = message + p * noise. It opens while that is within q/2 of zero, and ciphertexts add.
-* In public, P = p R - A S; a ciphertext is e1 [A | P] + p [e2 | e3] + [0 | m], everything **modulo q**. Reduced by p
-  instead, P says nothing but p R - A S modulo p and hides the message no more: a public re-implementation of the
-  paper does that, and ``tests/privacy/secure_aggregation/schemes/test_lwe.py`` shows what then leaks.
+* In public, P = p R - A S; a ciphertext is e1 [A | P] + p [e2 | e3] + [0 | m], everything **modulo q**. Reduced
+  modulo p instead, as an implementation in public is said to do, P is -A S without any error, and gives S away to
+  whoever solves linear equations (``tests/privacy/secure_aggregation/schemes/test_lwe.py``).
 * Who holds S encrypts without A: c1 is uniform from a public seed of its own, and c2 = m + p e - c1 S.
 * Numbers modulo q are three limbs of 26 bits, (3, ...). A limb times a small number, summed n times, stays below
   2^53, so a product of matrices in double precision is exact.

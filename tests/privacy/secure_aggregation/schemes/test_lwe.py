@@ -117,6 +117,30 @@ def test_defect_of_a_public_implementation_is_seen(toy: LweSecret) -> None:
     assert kstest((drawn % Q / Q).astype(float), "uniform").pvalue < 1e-100
 
 
+def solve(matrix: NDArray[np.object_], right: NDArray[np.object_], modulus: int) -> NDArray[np.object_]:
+    """Solve matrix @ x = right by elimination; a pivot is any unit of its column."""
+    table, size = np.concatenate([matrix, right], axis=1) % modulus, len(matrix)
+    for column in range(size):
+        pivot = next(row for row in range(column, size) if math.gcd(table[row, column], modulus) == 1)
+        table[[column, pivot]] = table[[pivot, column]]
+        table[column] = table[column] * pow(table[column, column], -1, modulus) % modulus
+        for row in range(size):
+            if row != column:
+                table[row] = (table[row] - table[row, column] * table[column]) % modulus
+    return table[:, size:]
+
+
+def test_public_key_that_is_reduced_by_p_gives_the_secret_away(toy: LweSecret) -> None:
+    """P modulo p is -A S: p R, the only error, is zero there. Reduced by q it is not, and nothing is found."""
+    public, secret = toy.make_public(), toy._secret.astype(int)
+    matrix = integers(public.matrix)
+    defective = (P * draw_errors(TOY, (64, 40), from_os()).astype(object) - matrix @ secret.astype(object)) % P
+    found = solve(matrix, -defective, P)
+    assert np.where(found > P // 2, found - P, found).tolist() == secret.tolist()
+    right = solve(matrix, -integers(public.masked), P)
+    assert not np.any(np.where(right > P // 2, right - P, right) == secret)
+
+
 def test_holder_of_the_secret_encrypts_from_a_seed_as_everybody_opens(toy: LweSecret) -> None:
     first = draw_uniform(TOY, 64, KeyStream(b"f" * 32))
     fresh = [toy.encrypt(MESSAGE % P, first) for _ in range(2)]
