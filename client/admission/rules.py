@@ -277,12 +277,12 @@ def _require_small_rounds(launch: Launch, policy: Policy) -> None:
     if policy.megabytes_per_round is None and unlimited:
         return
     # imported late: it loads tenseal, without which a command that only shows a budget starts in half the time
-    from privacy.secure_aggregation.round_layout import layout_of
+    from privacy.secure_aggregation.round_layout import find_largest_layout, layout_of
 
-    layout = layout_of(launch, 1, 0)
-    if layout.excess:
-        raise RefusedError(RefusalCode.POLICY, layout.excess)
-    size = layout.sealed_bytes / 1e6
+    excess = find_largest_layout(launch).excess
+    if excess:
+        raise RefusedError(RefusalCode.POLICY, excess)
+    size = layout_of(launch, 1, 0).sealed_bytes / 1e6
     if policy.megabytes_per_round is not None and size > policy.megabytes_per_round:
         raise RefusedError(
             RefusalCode.POLICY,

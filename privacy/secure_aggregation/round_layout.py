@@ -60,11 +60,15 @@ def choose_sum_form(sites: int) -> SumForm:
     return SumForm.SEEDS if sites <= MOST_SEEDS else SumForm.POLYNOMIAL
 
 
+def find_largest_layout(launch: Launch) -> Layout:
+    """Return the layout of the round with the most parts: one that carries totals beside an update, if any does."""
+    base = max(launch.terms.evaluation.rounds, default=0)
+    return max((layout_of(launch, 1, each) for each in (base, 0)), key=lambda layout: layout.parts)
+
+
 def compute_largest_aggregate(launch: Launch) -> int:
     """Return the most bytes that an aggregate of the study can have."""
-    base = max(launch.terms.evaluation.rounds, default=0)
-    sites = len(launch.roster)
-    return max(layout_of(launch, 1, each).compute_aggregate_bytes(sites) for each in (base, 0))
+    return find_largest_layout(launch).compute_aggregate_bytes(len(launch.roster))
 
 
 def count_sealed_values(terms: Terms, parameters: int) -> int:
