@@ -69,6 +69,9 @@ LWE_SECRET: Final = "consilium sealing v1 09 lwe secret"  # noqa: S105 - a label
 THRESHOLD_COMMON: Final = "consilium sealing v1 10 threshold common"  # 48
 THRESHOLD_COMMITMENT: Final = "consilium threshold commitment v1"  # 49
 
+# noise that is the same whenever it is drawn (HKDF-SHA256)
+CORRELATED_NOISE: Final = "consilium correlated noise v1"  # 50, a site
+
 
 def make_prefix(label: str) -> bytes:
     r"""Return the bytes that go before what is signed or hashed under ``label``.

@@ -83,9 +83,9 @@ ROOMS: Final = {
     "measures statistics",
     "privacy/study/guide": "guidance training data tasks augmentation images sequences events",
     "privacy/accounting": "events renyi records_per_patient epsilon pld calibration plan grant_order "
-    "renyi_filter account figures moments_accountant analytic_gaussian",
+    "renyi_filter account figures moments_accountant analytic_gaussian adaptive_filters correlated_noise",
     "privacy/mechanisms": "value_range discrete_gaussian distributed_noise shared_totals site_clipping "
-    "noised_parameters selective_sharing",
+    "noised_parameters selective_sharing correlated_noise",
     "privacy/dpsgd": "engine records named_tensors mechanism torch_randomness batching loss trainable activations "
     "record_axes ghost_clipping norms layer_checks self_test example opacus_reference",
     "privacy/dpsgd/grad_sample": "registry patient_gradients outer_products linear embedding normalisation "

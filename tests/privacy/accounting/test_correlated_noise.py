@@ -1,0 +1,93 @@
+"""The price of correlated noise against known figures, matrices, and dp-accounting's tree."""
+
+import numpy as np
+import pytest
+from dp_accounting import NeighboringRelation, SingleEpochTreeAggregationDpEvent
+from dp_accounting.rdp import RdpAccountant
+
+from privacy.accounting.correlated_noise import (
+    compute_banded_sensitivity,
+    compute_prefix_error,
+    compute_tree_error,
+    count_tree_levels,
+    epsilon_of_banded,
+    epsilon_of_tree,
+    make_band,
+)
+from privacy.mechanisms.correlated_noise import list_nodes
+
+
+@pytest.mark.parametrize(
+    ("noise", "steps", "expected"),
+    [(1.13, 1600, 18.7096), (8.83, 1600, 1.7732), (1.0, 1, 5.2215), (1.0, 2, 7.7662), (1.0, 8, 11.6886)],
+)
+def test_known_epsilons_of_trees(noise: float, steps: int, expected: float) -> None:
+    """Origin: dp-accounting over its orders, delta 1e-6; the paper's own, looser conversion gives 19.74 and 2.04."""
+    ours = epsilon_of_tree(noise, steps, 1e-6)
+    assert ours == pytest.approx(expected, abs=2e-3)
+    assert ours <= expected + 5e-5
+
+
+@pytest.mark.parametrize(("steps", "epochs"), [(1, 1), (5, 1), (1600, 1), (64, 3)])
+def test_tree_costs_what_dp_accounting_says(steps: int, epochs: int) -> None:
+    orders = [1.5, 2, 8, 32]
+    accountant = RdpAccountant(orders, NeighboringRelation.REPLACE_SPECIAL)
+    accountant.compose(SingleEpochTreeAggregationDpEvent(2.0, steps), epochs)
+    ours = [order * epochs * count_tree_levels(steps) / (2 * 2.0**2) for order in orders]
+    assert accountant._rdp == pytest.approx(ours)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 8, 100])
+def test_a_step_is_in_as_many_nodes_of_the_tree_as_it_has_levels_at_most(steps: int) -> None:
+    """All nodes of all prefixes together: those that contain one step."""
+    nodes = {node for t in range(1, steps + 1) for node in list_nodes(t)}
+    most = max(sum(first <= step <= last for first, last in nodes) for step in range(1, steps + 1))
+    assert most <= count_tree_levels(steps)
+    assert most == count_tree_levels(steps) or steps & (steps - 1)  # reached by full trees
+
+
+@pytest.mark.parametrize(("bands", "steps"), [(1, 6), (3, 10), (4, 16), (8, 8)])
+def test_banded_sensitivity_bounds_every_way_to_take_part(bands: int, steps: int) -> None:
+    """All patterns of uses at least ``bands`` apart, with gradients of length 1 in the worst direction."""
+    strategy = np.zeros((steps, steps))
+    for offset, coefficient in enumerate(make_band(bands)):
+        strategy += coefficient * np.eye(steps, k=-offset)
+    most = 0.0
+    for first in range(bands):
+        uses = np.arange(first, steps, bands)
+        most = max(most, float(np.linalg.norm(strategy[:, uses].sum(1))))
+    random = np.random.default_rng(1)
+    for _ in range(50):
+        taken, step = list[int](), int(random.integers(0, bands))
+        while step < steps:
+            taken.append(step)
+            step += bands + int(random.integers(0, 3))
+        gradients = random.standard_normal((len(taken), 4))
+        gradients /= np.linalg.norm(gradients, axis=1, keepdims=True)
+        most = max(most, float(np.linalg.norm(strategy[:, taken] @ gradients)))
+    assert most <= compute_banded_sensitivity(bands, steps) * (1 + 1e-12)
+
+
+def test_prefix_error_is_that_of_the_matrices() -> None:
+    bands, steps = 4, 20
+    strategy = np.zeros((steps, steps))
+    for offset, coefficient in enumerate(make_band(bands)):
+        strategy += coefficient * np.eye(steps, k=-offset)
+    sums = np.tril(np.ones((steps, steps))) @ np.linalg.inv(strategy)
+    assert compute_prefix_error(bands, steps) == pytest.approx(float(np.sqrt((sums**2).sum() / steps)))
+    assert compute_prefix_error(1, steps) == pytest.approx(np.sqrt((steps + 1) / 2))
+
+
+def test_one_epoch_of_banded_noise_has_less_error_than_a_tree_and_much_less_than_independent_noise() -> None:
+    """At equal price: errors times sensitivities, one use of every record in 256 steps."""
+    steps = 256
+    banded = compute_prefix_error(steps, steps) * compute_banded_sensitivity(steps, steps)
+    tree = compute_tree_error(steps) * count_tree_levels(steps) ** 0.5
+    independent = compute_prefix_error(1, steps)  # a record is used once, so its sensitivity is 1
+    assert banded < 0.5 * tree < tree < independent * 1.2
+    assert banded < 0.35 * independent
+
+
+def test_one_band_and_one_step_are_the_gaussian() -> None:
+    assert epsilon_of_banded(2.0, 1, 9, 1e-6) == pytest.approx(epsilon_of_banded(2.0 / 3, 1, 1, 1e-6))
+    assert epsilon_of_tree(2.0, 1, 1e-6) == epsilon_of_banded(2.0, 1, 1, 1e-6)
