@@ -82,8 +82,9 @@ ROOMS: Final = {
     "regression pairs survival segmentation reconstruction neighbouring_visits next_event embedding "
     "measures statistics",
     "privacy/study/guide": "guidance training data tasks augmentation images sequences events",
-    "privacy/accounting": "events renyi records_per_patient epsilon pld calibration plan grant_order "
-    "renyi_filter account figures moments_accountant analytic_gaussian adaptive_filters correlated_noise",
+    "privacy/accounting": "events renyi records_per_patient epsilon pld calibration plan grant_order renyi_filter account "
+    "figures moments_accountant analytic_gaussian adaptive_filters correlated_noise group_privacy "
+    "integer_noise individual_filter",
     "privacy/mechanisms": "value_range discrete_gaussian distributed_noise shared_totals site_clipping "
     "noised_parameters selective_sharing correlated_noise",
     "privacy/dpsgd": "engine records named_tensors mechanism torch_randomness batching loss trainable activations "
