@@ -16,7 +16,7 @@ placement          what is seen of the audited site
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -60,11 +60,17 @@ class SeenRound:
         model: (P,) the shared model that it began from.
         total: (P,) the sum of the clipped gradients of all its lots, with noise. In ``distributed`` placement those of
             the sites that do not conspire.
+        integers: (P,) of each site before it seals them, by name.
+        sealed: what each site sends, by name.
+        opened: (d,) the integers of the sum, which every site opens.
     """
 
     number: int
     model: Vector
     total: Vector
+    integers: Mapping[str, Integers] = field(repr=False, default_factory=dict)
+    sealed: Mapping[str, bytes] = field(repr=False, default_factory=dict)
+    opened: NDArray[np.int64] = field(repr=False, default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 class MemoryRounds:
@@ -74,7 +80,7 @@ class MemoryRounds:
         terms: the audited study.
         sessions: the training of each site, by name.
         patients: the public patient count of each.
-        noise_multiplier: sigma.
+        noise_multiplier: sigma; None without privacy.
         stream: secret randomness of sampling, noise, rounding and masks.
 
     Raises:
@@ -86,7 +92,7 @@ class MemoryRounds:
         terms: Terms,
         sessions: Mapping[str, TrainingInterface],
         patients: Mapping[str, int],
-        noise_multiplier: float,
+        noise_multiplier: float | None,
         stream: KeyStream,
     ) -> None:
         self._terms, self._sessions, self._patients, self._stream = terms, sessions, patients, stream
@@ -96,7 +102,7 @@ class MemoryRounds:
         model = sessions[self._names[AUDITED]].run(FirstModel())
         self._shared = self._optimiser.make_initial_state(model)
         self._parameters = len(model)
-        self._layout = make_layout(terms, count_sealed_values(terms, len(model)), 0, sites=len(self._names))
+        self.layout = make_layout(terms, count_sealed_values(terms, len(model)), 0, sites=len(self._names))
         self._key = StudyKey.generate()
         self._pairs = _make_pair_secrets(self._names, stream)
         self._residuals: dict[str, Vector | float] = dict.fromkeys(self._names, 0.0)
@@ -111,13 +117,13 @@ class MemoryRounds:
         for number in range(1, self._terms.training.rounds + 1):
             model = self._optimiser.model_of(self._shared)
             integers = {name: self._work(name, number, model) for name in self._names}
-            opened = self._open(number, integers)
+            sealed, opened = self._exchange(number, integers)
             facts = self._make_facts(number)
             seen = self._look(opened, integers, facts)
             mean: MeanUpdate = read_mean_update(self._terms, self._parameters, opened, facts)
             self._shared = self._optimiser.advance(self._shared, mean.update)
             self._halvings = mean.halvings
-            yield SeenRound(number, model, seen)
+            yield SeenRound(number, model, seen, integers, sealed, opened)
 
     @property
     def _noise(self) -> SharedNoise:
@@ -145,31 +151,36 @@ class MemoryRounds:
         self._residuals[name] = rounded.residual
         return rounded.quantised.integers
 
-    def _open(self, number: int, integers: Mapping[str, Integers]) -> NDArray[np.int64]:
-        """Seal every site's integers, add the ciphertexts, take the masks off, and open the sum."""
+    def _exchange(
+        self, number: int, integers: Mapping[str, Integers]
+    ) -> tuple[dict[str, bytes], NDArray[np.int64]]:
+        """Seal every site's integers, add what is sealed, take the masks off, and open the sum."""
         context = f"audit round {number}".encode()
         seeds, aggregate = (
             {name: self._stream.draw_bytes(KEY_BYTES) for name in self._names},
-            Aggregate(self._layout),
+            Aggregate(self.layout),
         )
-        for name in self._names:
-            aggregate.add(
-                seal(
-                    self._layout,
-                    integers[name],
-                    (),
-                    site=name,
-                    cohort=self._names,
-                    context=context,
-                    study_key=self._key,
-                    pair_secrets=self._pairs[name],
-                    own_seed=seeds[name],
-                )
+        sealed = {
+            name: seal(
+                self.layout,
+                integers[name],
+                (),
+                site=name,
+                cohort=self._names,
+                context=context,
+                study_key=self._key,
+                pair_secrets=self._pairs[name],
+                own_seed=seeds[name],
             )
+            for name in self._names
+        }
+        for each in sealed.values():
+            aggregate.add(each)
         aggregate.subtract_masks(seeds, context)
-        return open_aggregate(
-            self._layout, aggregate.to_bytes(), cohort=self._names, context=context, study_key=self._key
-        ).values
+        opened = open_aggregate(
+            self.layout, aggregate.to_bytes(), cohort=self._names, context=context, study_key=self._key
+        )
+        return sealed, opened.values
 
     def _look(self, opened: NDArray[np.int64], integers: Mapping[str, Integers], facts: PublicRound) -> Vector:
         """Return what conspiring sites see of the audited one; their own integers they know."""
