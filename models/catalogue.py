@@ -73,6 +73,7 @@ _FILES: Final[Mapping[str, str]] = {
     "splice-response": "models.genomics.splice_response",
     "jha-splicing": "models.genomics.jha_splicing",
     "tfimpute": "models.genomics.tfimpute",
+    "cnnc": "models.genomics.cnnc",
     "deepdta": "models.drugs.deepdta",
     "deepdtis": "models.drugs.deepdtis",
     "smiles-rnn": "models.drugs.smiles_rnn",
