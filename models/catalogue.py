@@ -74,6 +74,7 @@ _FILES: Final[Mapping[str, str]] = {
     "jha-splicing": "models.genomics.jha_splicing",
     "tfimpute": "models.genomics.tfimpute",
     "cnnc": "models.genomics.cnnc",
+    "xpresso": "models.genomics.xpresso",
     "deepdta": "models.drugs.deepdta",
     "deepdtis": "models.drugs.deepdtis",
     "smiles-rnn": "models.drugs.smiles_rnn",
