@@ -75,6 +75,7 @@ _FILES: Final[Mapping[str, str]] = {
     "tfimpute": "models.genomics.tfimpute",
     "cnnc": "models.genomics.cnnc",
     "xpresso": "models.genomics.xpresso",
+    "deepcpg": "models.genomics.deepcpg",
     "deepdta": "models.drugs.deepdta",
     "deepdtis": "models.drugs.deepdtis",
     "smiles-rnn": "models.drugs.smiles_rnn",

@@ -82,9 +82,9 @@ ROOMS: Final = {
     "regression pairs survival segmentation reconstruction neighbouring_visits next_event embedding "
     "measures statistics",
     "privacy/study/guide": "guidance training data tasks augmentation images sequences events",
-    "privacy/accounting": "events renyi records_per_patient epsilon pld calibration plan grant_order renyi_filter account "
-    "figures moments_accountant analytic_gaussian adaptive_filters correlated_noise group_privacy "
-    "integer_noise individual_filter",
+    "privacy/accounting": "events renyi records_per_patient epsilon pld calibration plan grant_order "
+    "renyi_filter account figures moments_accountant analytic_gaussian adaptive_filters correlated_noise "
+    "group_privacy integer_noise individual_filter",
     "privacy/mechanisms": "value_range discrete_gaussian distributed_noise shared_totals site_clipping "
     "noised_parameters selective_sharing correlated_noise",
     "privacy/dpsgd": "engine records named_tensors mechanism torch_randomness batching loss trainable activations "
@@ -119,8 +119,8 @@ ROOMS: Final = {
     "models/records": "gru_d retain doctor_ai med2vec code_embeddings deepr patient2vec deep_care phenotyping_cnn "
     "event_ensemble deep_patient dbn care_events",
     "models/longitudinal": "dynamic_deephit disease_atlas modality_gru recurrent",
-    "models/genomics": "deepchrome attentive_chrome adage gedfn splice_response jha_splicing tfimpute basset gene2vec "
-    "xpresso cancer_type d_gex expression_autoencoder late cnnc",
+    "models/genomics": "deepchrome attentive_chrome adage gedfn splice_response jha_splicing tfimpute basset "
+    "gene2vec xpresso deepcpg cancer_type d_gex expression_autoencoder late cnnc",
     "models/drugs": "deepdta smiles_rnn drug_class_mlp deepdr deepdtnet deepdtis",
     "models/layers": "heads sigmoid rectifier boltzmann vgg_unet convolutional_gru graph network_embedding "
     "image_blocks denoising segmentation fusion recurrent masked_softmax masked_max visit_outputs "

@@ -13,12 +13,12 @@ import pytest
 from client.data.site_data import read_data
 from privacy.study import Terms, read_terms
 
-SOURCES = {"records/prepare_diabetes130_codes.py": "diabetes130", "records/prepare_diabetes130_events.py": "diabetes130", "tabular/prepare_radiograph_vectors.py": "chest/pneumoniamnist.npz", "genomics/prepare_histone.py": "histone", "genomics/prepare_stemcells.py": "multisite/stemcells.npz", "genomics/prepare_pancan.py": "tcga/pancan_types.npz", "genomics/prepare_sarcomas.py": "dgex", "genomics/prepare_dendritic_cells.py": "cnnc/mdc.npz", "drugs/prepare_davis.py": "dta", "drugs/prepare_kiba.py": "dta", "genomics/prepare_accessibility.py": "accessibility", "genomics/prepare_m6a.py": "m6a", "drugs/prepare_biosnap.py": "", "genomics/prepare_gene_pairs.py": "cnnc/mdc.npz", "genomics/prepare_yeast_promoters.py": "promoter/yeast_native.tsv.gz", }
+SOURCES = {"records/prepare_diabetes130_codes.py": "diabetes130", "records/prepare_diabetes130_events.py": "diabetes130", "tabular/prepare_radiograph_vectors.py": "chest/pneumoniamnist.npz", "genomics/prepare_histone.py": "histone", "genomics/prepare_stemcells.py": "multisite/stemcells.npz", "genomics/prepare_pancan.py": "tcga/pancan_types.npz", "genomics/prepare_sarcomas.py": "dgex", "genomics/prepare_dendritic_cells.py": "cnnc/mdc.npz", "drugs/prepare_davis.py": "dta", "drugs/prepare_kiba.py": "dta", "genomics/prepare_accessibility.py": "accessibility", "genomics/prepare_m6a.py": "m6a", "drugs/prepare_biosnap.py": "", "genomics/prepare_gene_pairs.py": "cnnc/mdc.npz", "genomics/prepare_yeast_promoters.py": "promoter/yeast_native.tsv.gz", "genomics/prepare_methylation.py": "methylation", }
 STUDIES = {"records/prepare_diabetes130_codes.py": ("records/deep_patient.yaml", "records/dbn.yaml"), "records/prepare_diabetes130_events.py": ("records/care_events.yaml",), "tabular/prepare_radiograph_vectors.py": (
         "tabular/autoencoder.yaml",
         "tabular/variational_autoencoder.yaml",
         "tabular/rbm.yaml",
-    ), "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"), "genomics/prepare_stemcells.py": ("genomics/adage.yaml", "genomics/expression_autoencoder.yaml"), "genomics/prepare_pancan.py": ("genomics/cancer_type.yaml",), "genomics/prepare_sarcomas.py": ("genomics/d_gex.yaml",), "genomics/prepare_dendritic_cells.py": ("genomics/late.yaml",), "drugs/prepare_davis.py": (), "drugs/prepare_kiba.py": ("drugs/deepdta.yaml",), "genomics/prepare_accessibility.py": ("genomics/basset.yaml",), "genomics/prepare_m6a.py": ("genomics/gene2vec.yaml",), "drugs/prepare_biosnap.py": ("drugs/deepdtis.yaml",), "genomics/prepare_gene_pairs.py": ("genomics/cnnc.yaml",), "genomics/prepare_yeast_promoters.py": ("genomics/xpresso.yaml",), }
+    ), "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"), "genomics/prepare_stemcells.py": ("genomics/adage.yaml", "genomics/expression_autoencoder.yaml"), "genomics/prepare_pancan.py": ("genomics/cancer_type.yaml",), "genomics/prepare_sarcomas.py": ("genomics/d_gex.yaml",), "genomics/prepare_dendritic_cells.py": ("genomics/late.yaml",), "drugs/prepare_davis.py": (), "drugs/prepare_kiba.py": ("drugs/deepdta.yaml",), "genomics/prepare_accessibility.py": ("genomics/basset.yaml",), "genomics/prepare_m6a.py": ("genomics/gene2vec.yaml",), "drugs/prepare_biosnap.py": ("drugs/deepdtis.yaml",), "genomics/prepare_gene_pairs.py": ("genomics/cnnc.yaml",), "genomics/prepare_yeast_promoters.py": ("genomics/xpresso.yaml",), "genomics/prepare_methylation.py": ("genomics/deepcpg.yaml",), }
 
 
 def find_source(repository: Path, script: str) -> Path:
@@ -195,3 +195,22 @@ def test_biosnap_pairs_are_those_of_the_table_and_describe_both_items(
     table = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1]], dtype=np.float32)
     found = prepared["compute_coordinates"](table, table, 2)
     np.testing.assert_allclose((found**2).mean(0), 1, rtol=1e-4)
+
+
+def test_neighbours_of_a_site_are_the_nearest_on_each_side(repository: Path) -> None:
+    script = runpy.run_path(str(repository / "examples" / "genomics" / "prepare_methylation.py"))
+    places, states = np.array([100, 200, 500, 900]), np.array([1, 0, 1, 1], np.float32)
+    state, distance = script["find_neighbours"](500, places, states)
+    assert state[:3].tolist() == [0, 1, 0.5]
+    assert state[10:12].tolist() == [1, 0.5]
+    np.testing.assert_allclose(distance[[0, 1, 2, 10, 11]], [0.03, 0.04, 1, 0.04, 1])
+    assert (state != 0.5).sum() == 3  # the site itself is none
+
+
+def test_promoters_that_share_a_stretch_are_one_group(repository: Path) -> None:
+    script = runpy.run_path(str(repository / "examples" / "genomics" / "prepare_yeast_promoters.py"))
+    random = np.random.default_rng(0)
+    first, other, end = ("".join(random.choice(list("ACGT"), 40)) for _ in range(3))
+    words = ["AC" + first + "GGT", "AC" + other + "GGT", "AC" + end[:19] + first[20:] + "T" + "GGT"]
+    assert script["count_common_ends"](words) == (2, 3)
+    assert script["group_promoters"](words) == [0, 1, 0]

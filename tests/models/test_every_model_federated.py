@@ -34,6 +34,7 @@ ROUNDS = {
     "basset": 40,
     "gene2vec": 30,
     "deepdtis": 60,
+    "deepcpg": 40,
 }
 """Rounds with one common step each, where 20 are too few: after 20 its loss is still that of the first model."""
 NORMS = {
@@ -63,6 +64,7 @@ RATES = {
     "basset": 1.5,
     "gene2vec": 1.0,
     "deepdr": 6.0,
+    "deepcpg": 1.0,
 }
 """Learning rates where that of the entry, with one large step a round, now and then ends where it began or above."""
 
