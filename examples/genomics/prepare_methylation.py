@@ -3,8 +3,8 @@
     python examples/genomics/prepare_methylation.py FOLDER OUT
 
 FOLDER has ``BS27_4_SER.bed.gz`` and ``BS28_2_SER.bed.gz`` of https://github.com/PMBio/deepcpg (chromosome, place,
-state): 10,000 CpG sites of each of two mouse cells, on chromosomes 18 and 19. OUT gets ``site-1`` to ``site-4``, each with
-``train.npz`` and ``test.npz``; a record is a CpG site that was seen in a cell:
+state): 10,000 CpG sites of each of two mouse cells, on chromosomes 18 and 19. OUT gets ``site-1`` to ``site-4``, each
+with ``train.npz`` and ``test.npz``; a record is a CpG site that was seen in a cell:
 
 =============  ==================  ===========================================================================
 array          shape               content
