@@ -76,6 +76,7 @@ _FILES: Final[Mapping[str, str]] = {
     "cnnc": "models.genomics.cnnc",
     "xpresso": "models.genomics.xpresso",
     "deepcpg": "models.genomics.deepcpg",
+    "speid": "models.genomics.speid",
     "deepdta": "models.drugs.deepdta",
     "deepdtis": "models.drugs.deepdtis",
     "smiles-rnn": "models.drugs.smiles_rnn",

@@ -214,3 +214,16 @@ def test_promoters_that_share_a_stretch_are_one_group(repository: Path) -> None:
     words = ["AC" + first + "GGT", "AC" + other + "GGT", "AC" + end[:19] + first[20:] + "T" + "GGT"]
     assert script["count_common_ends"](words) == (2, 3)
     assert script["group_promoters"](words) == [0, 1, 0]
+
+
+def test_generated_pairs_keep_the_contract_and_touch_where_both_words_are(repository: Path, tmp_path: Path) -> None:
+    program = [sys.executable, str(repository / "examples/genomics/prepare_enhancer_promoter.py"), str(tmp_path)]
+    subprocess.run(program, check=True, capture_output=True)
+    terms = read_study(repository, "genomics/speid.yaml")
+    for path in sorted(tmp_path.glob("*/test.npz")):
+        assert read_data(terms.data, path).patients.patients == 400
+        with np.load(path) as arrays:
+            words = zip(arrays["enhancer"], arrays["promoter"], arrays["label"], strict=True)
+            for enhancer, promoter, label in words:
+                texts = ["".join("ACGT"[place] for place in each.argmax(0)) for each in (enhancer, promoter)]
+                assert label <= ("GATAAGCA" in texts[0] and "CCACGTGG" in texts[1])

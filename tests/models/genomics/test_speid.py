@@ -1,0 +1,59 @@
+import pytest
+import torch
+from torch import nn
+
+from models.entry import Count
+from models.errors import ModelError
+from models.genomics.speid import MODEL, SpeidOptions, build
+from tests.models.counting import count_parameters
+
+
+@pytest.mark.parametrize("count", MODEL.counts, ids=lambda count: count.preset)
+def test_parameters_are_as_many_as_counted(count: Count) -> None:
+    assert count_parameters(MODEL, count) == count.parameters
+
+
+def test_hidden_layer_reads_the_steps_of_the_paper() -> None:
+    """(3000 - 39) // 20 = 148 steps of the enhancer and 98 of the promoter, of 100 units each."""
+    with torch.device("meta"):
+        network = build(SpeidOptions(), {"enhancer_bases": 3000, "promoter_bases": 2000}, ())
+        summed = build(SpeidOptions(summary="largest"), {"enhancer_bases": 3000, "promoter_bases": 2000}, ())
+    assert isinstance(network.hidden[0], nn.Linear)
+    assert isinstance(summed.hidden[0], nn.Linear)
+    assert network.hidden[0].in_features == (148 + 98) * 100 == 24_600
+    assert summed.hidden[0].in_features == 100
+
+
+def test_memory_is_that_of_torch_in_both_directions() -> None:
+    torch.manual_seed(0)
+    network = build(MODEL.presets["small"], MODEL.example, ())
+    theirs = nn.LSTM(8, 6, batch_first=True, bidirectional=True)
+    with torch.no_grad():
+        for own, ending in ((network.onward, ""), (network.back, "_reverse")):
+            # torch has input, forget, candidate and output gate
+            for name, weight in (("ih", own.input.weight), ("hh", own.state.weight)):
+                enter, keep, leave, new = weight.chunk(4)
+                getattr(theirs, f"weight_{name}_l0{ending}").copy_(torch.cat([enter, keep, new, leave]))
+            enter, keep, leave, new = own.input.bias.chunk(4)
+            getattr(theirs, f"bias_ih_l0{ending}").copy_(torch.cat([enter, keep + 1, new, leave]))
+            getattr(theirs, f"bias_hh_l0{ending}").zero_()
+        series = torch.randn(3, 7, 8)
+        torch.testing.assert_close(network.remember(series), theirs(series)[0])
+
+
+@pytest.mark.parametrize("summary", ["steps", "largest"])
+def test_both_sequences_matter_and_each_has_its_own_filters(summary: str) -> None:
+    torch.manual_seed(0)
+    options = MODEL.check_options("speid", {"preset": "small", "summary": summary})
+    network = build(options, {"enhancer_bases": 30, "promoter_bases": 30}, ())  # type: ignore[arg-type]
+    one, other = torch.rand(2, 2, 4, 30)
+    found = network({"enhancer": one, "promoter": other})
+    assert found.shape == (2,)
+    assert not torch.allclose(found, network({"enhancer": other, "promoter": one}))
+    assert not torch.allclose(found, network({"enhancer": one, "promoter": one}))
+
+
+def test_sequences_too_short_for_a_filter_and_a_pooling_are_refused() -> None:
+    build(SpeidOptions(), {"enhancer_bases": 59, "promoter_bases": 59}, ())
+    with pytest.raises(ModelError, match=r"speid needs at least 59 places .* the data have 58"):
+        build(SpeidOptions(), {"enhancer_bases": 59, "promoter_bases": 58}, ())
