@@ -77,6 +77,7 @@ _FILES: Final[Mapping[str, str]] = {
     "xpresso": "models.genomics.xpresso",
     "deepcpg": "models.genomics.deepcpg",
     "speid": "models.genomics.speid",
+    "expression-contrast": "models.genomics.expression_contrast",
     "deepdta": "models.drugs.deepdta",
     "deepdtis": "models.drugs.deepdtis",
     "smiles-rnn": "models.drugs.smiles_rnn",

@@ -118,8 +118,8 @@ MODEL: Final = ModelEntry(
         Input("enhancer", "number", (LETTERS, "enhancer_bases"), "one-hot letters of the enhancer"),
         Input("promoter", "number", (LETTERS, "promoter_bases"), "one-hot letters of the promoter"),
     ),
-    citation="Singh, Yang, Póczos and Ma 2019, Predicting enhancer-promoter interaction from genomic sequence with deep "
-    "neural networks, Quantitative Biology 7:122-137",
+    citation="Singh, Yang, Póczos and Ma 2019, Predicting enhancer-promoter interaction from genomic sequence with "
+    "deep neural networks, Quantitative Biology 7:122-137",
     repository="https://github.com/ma-compbio/SPEID",
     presets={
         "paper": SpeidOptions(),

@@ -119,8 +119,9 @@ ROOMS: Final = {
     "models/records": "gru_d retain doctor_ai med2vec code_embeddings deepr patient2vec deep_care phenotyping_cnn "
     "event_ensemble deep_patient dbn care_events",
     "models/longitudinal": "dynamic_deephit disease_atlas modality_gru recurrent",
-    "models/genomics": "deepchrome attentive_chrome adage gedfn splice_response jha_splicing tfimpute basset gene2vec "
-    "xpresso deepcpg speid cancer_type d_gex expression_autoencoder late cnnc",
+    "models/genomics": "deepchrome attentive_chrome adage gedfn splice_response jha_splicing tfimpute "
+    "expression_contrast basset gene2vec xpresso deepcpg speid cancer_type d_gex "
+    "expression_autoencoder late cnnc",
     "models/drugs": "deepdta smiles_rnn drug_class_mlp deepdr deepdtnet deepdtis",
     "models/layers": "heads sigmoid rectifier boltzmann vgg_unet convolutional_gru graph network_embedding "
     "image_blocks denoising segmentation fusion recurrent masked_softmax masked_max visit_outputs "
