@@ -84,6 +84,7 @@ _FILES: Final[Mapping[str, str]] = {
     "drug-class-mlp": "models.drugs.drug_class_mlp",
     "deepdr": "models.drugs.deepdr",
     "deepdtnet": "models.drugs.deepdtnet",
+    "seq2seq-fingerprint": "models.drugs.seq2seq_fingerprint",
 }
 
 NAMES: Final = tuple(_FILES)

@@ -4,7 +4,7 @@ Rules:
 
 * a step that is not present leaves the state as it was. So padding after the last step changes nothing, and a series
   that is turned round in time may begin with padding;
-* the first state is zero;
+* the first state is zero, unless it is given;
 * all steps go into the layer in one call of a linear layer; what comes from the state is one call a step.
 """
 
@@ -65,7 +65,11 @@ class GatedUnits(nn.Module):
         self._width = width
 
     def forward(
-        self, series: torch.Tensor, present: torch.Tensor, decay: torch.Tensor | None = None
+        self,
+        series: torch.Tensor,
+        present: torch.Tensor,
+        decay: torch.Tensor | None = None,
+        first: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the state after every step; (records, time, width).
 
@@ -73,9 +77,10 @@ class GatedUnits(nn.Module):
             series: (records, time, inputs).
             present: (records, time), which steps there are.
             decay: (records, time, width), by which the state is multiplied before a step.
+            first: the state before the first step, (records, width).
         """
         states: list[torch.Tensor] = []
-        state = series.new_zeros(series.shape[0], self._width)
+        state = series.new_zeros(series.shape[0], self._width) if first is None else first
         steps = self.input(series).split([2 * self._width, self._width], dim=2)
         to_gates, to_candidate = (part.unbind(1) for part in steps)
         decays = None if decay is None else decay.unbind(1)
