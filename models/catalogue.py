@@ -85,6 +85,7 @@ _FILES: Final[Mapping[str, str]] = {
     "deepdr": "models.drugs.deepdr",
     "deepdtnet": "models.drugs.deepdtnet",
     "seq2seq-fingerprint": "models.drugs.seq2seq_fingerprint",
+    "cascade-fusion": "models.drugs.cascade_fusion",
 }
 
 NAMES: Final = tuple(_FILES)
