@@ -140,11 +140,11 @@ def test_value_beyond_the_range_is_refused(value: float) -> None:
 def test_plain_gradients_of_one_record_give_the_record_away() -> None:
     """The leak that moved the authors: dL/dW_k / dL/db_k is the record, whatever loss, layers and unit k."""
     torch.manual_seed(3)
-    record = torch.randn(30)
+    record = torch.rand(30)
     model = torch.nn.Sequential(torch.nn.Linear(30, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
     torch.nn.functional.cross_entropy(model(record)[None], torch.tensor([1])).backward()  # type: ignore[no-untyped-call]
     weights, bias = (parameter.grad for parameter in model[0].parameters())
     assert weights is not None
     assert bias is not None
     for unit in range(8):
-        assert (weights[unit] / bias[unit] - record).abs().max() < 1e-6  # of float32
+        assert (weights[unit] / bias[unit] - record).abs().max() < 1.2e-7  # a unit of float32
