@@ -132,7 +132,7 @@ def number_letters(smiles: str) -> list[int]:
     """Return the tokens of a SMILES or the beginning of one, with the start before them and no end.
 
     >>> number_letters("#C")
-    [0, 1, 21]
+    [0, 1, 23]
 
     Raises:
         ModelError: it has a letter that is not of the alphabet; the message does not show it.

@@ -16,9 +16,9 @@ Sources: Vadhan 2017, The complexity of differential privacy, lemma 2.2, for gro
 import math
 
 from privacy.accounting.events import SampledGaussian
+from privacy.accounting.pld import make_delta_of_epsilon
 from privacy.errors import BudgetError
 
-_INTERVAL = 1e-4
 _EPSILONS = [0.01 * 1.05**place for place in range(160)]  # up to 23
 
 
@@ -32,14 +32,10 @@ def compute_group_epsilon(event: SampledGaussian, records: int, delta: float) ->
     Raises:
         BudgetError: no epsilon up to 23 for a record is enough.
     """
-    from dp_accounting.pld import privacy_loss_distribution as distributions  # slow to start
-
-    losses = distributions.from_gaussian_mechanism(
-        event.noise_multiplier, sampling_prob=event.sampling_rate, value_discretization_interval=_INTERVAL
-    ).self_compose(event.steps)
+    compute_delta = make_delta_of_epsilon(event)
 
     def fits(epsilon: float) -> bool:
-        grown = math.log(losses.get_delta_for_epsilon(epsilon) or 1e-300)
+        grown = math.log(compute_delta(epsilon) or 1e-300)
         grown += math.log(math.expm1(records * epsilon)) if records * epsilon < 700 else records * epsilon
         return grown - math.log(math.expm1(epsilon)) <= math.log(delta)
 

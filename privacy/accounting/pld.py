@@ -25,6 +25,7 @@ dp-accounting computes the distributions. It is slow to start, so it is imported
 """
 
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
 from functools import reduce
 from math import comb, sqrt
@@ -95,6 +96,15 @@ def compute_pld_epsilon(events: Events, delta: float) -> float:
         if not totals:
             break
     return max(figures)
+
+
+def make_delta_of_epsilon(event: SampledGaussian) -> Callable[[float], float]:
+    """Return how the delta of ``event`` falls with epsilon: a function that is cheap to ask often.
+
+    *Guarantee* and *privacy unit*: those of :func:`compute_pld_epsilon`.
+    """
+    losses = _compute_loss_distribution(event.model_copy(update={"steps": 1}), event.steps, _INTERVAL)
+    return lambda epsilon: float(losses.get_delta_for_epsilon(epsilon))
 
 
 def _count_steps(events: Events) -> Counter[AnyEvent]:

@@ -7,7 +7,6 @@ import click
 from models.errors import ModelError
 from privacy.command_line import Commands, print_json, print_table
 from privacy.errors import TermsError
-from server.study.slow_layers import format_readiness, list_slow_layers
 
 if TYPE_CHECKING:
     from models.describe import ModelDescription
@@ -30,6 +29,7 @@ def list_models(domain: str | None, task: str | None, takes: str | None, as_json
     gradients of each patient; else these layers are differentiated patient by patient (vmap), exactly but slowly.
     """
     from models.describe import describe_catalogue
+    from server.study.slow_layers import format_readiness, list_slow_layers
 
     found = list(describe_catalogue())
     for option, asked, list_words in (
@@ -68,6 +68,7 @@ def list_models(domain: str | None, task: str | None, takes: str | None, as_json
 def show(name: str, as_json: bool) -> None:
     """Explain the model NAME: inputs, tasks, options, parameters, and what privacy replaced in it."""
     from models.describe import describe_model
+    from server.study.slow_layers import format_readiness, list_slow_layers
 
     try:
         found = describe_model(name)
