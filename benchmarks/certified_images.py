@@ -18,11 +18,11 @@ from client.prediction.certificate import certify_counts
 from client.prediction.certify import count_classes
 from models.imaging.pixeldp_cnn import PixelDpCnn, PixelDpOptions, build
 from models.layers.bounded_noise import find_noise
-from privacy.command_line import print_json, print_table
+from privacy.command_line import print_json, print_table, say
 
 _RADII: Final = (0.1, 0.25, 0.5, 1.0)
-_EPOCHS, _BATCH = 6, 64
-_PLACES: Final[tuple[Literal["input", "convolution"], ...]] = ("input", "convolution")
+_EPOCHS, _BATCH = 4, 64
+_PLACES: Final[tuple[Literal["input", "convolution"], ...]] = ("convolution", "input")
 
 
 def train(place: Literal["input", "convolution"], size: float, found: Hospital, seed: int) -> PixelDpCnn:
@@ -70,6 +70,7 @@ def main(file: Path, draws: int, as_json: bool) -> None:
         for size in (0.1, 0.4):
             model = train(place, size, Hospital(images, labels), seed=1)
             rows.append({"place": place, "size": size, **measure(model, test, draws)})
+            say(f"{place}, size {size:g}: accuracy {rows[-1]['accuracy']:.3f}")
     if as_json:
         print_json({"draws": draws, "models": rows})
         return

@@ -7,9 +7,9 @@ charged by these.
 filter        a sequence of steps with S = sum of e^2 keeps within (E, d) while
 ============  ======================================================================================================
 basic         sum of e <= E; d is not needed
-Whitehouse    sqrt(2 ln(1/d) S) + S / 2 <= E (Whitehouse, Ramdas, Rogers and Wu 2023, arXiv 2203.05481, theorem 1)
+Whitehouse    sqrt(2 ln(1/d) S) + S / 2 <= E (Whitehouse, Ramdas, Rogers and Wu 2023, arXiv 2203.05481)
 Rogers        sum of e (exp(e) - 1) / 2 + sqrt(2 (S + x) (1 + ln(S / x + 1) / 2) ln(2/d)) <= E, with x = E^2 / (28.04
-              ln(1/d)) (Rogers, Roth, Ullman and Vadhan 2016, arXiv 1605.08294, theorem 5.1)
+              ln(1/d)) (Rogers, Roth, Ullman and Vadhan 2016, arXiv 1605.08294)
 ============  ======================================================================================================
 
 :class:`AdaptiveFilter` goes on while either the basic filter or Whitehouse's does. That is sound: where the basic one
@@ -18,7 +18,7 @@ that the loss is above E there is at most d.
 
 For steps that were fixed in advance there is also advanced composition (Dwork, Rothblum and Vadhan 2010), sqrt(2 k
 ln(1/d)) e + k e (exp(e) - 1). An odometer, which says at any time what was spent, must lose a factor of log log
-(Rogers et al. 2016, theorem 6.1); none is here.
+(Rogers et al. 2016); none is here.
 
 >>> round(compute_whitehouse_epsilon([0.1] * 100, 1e-6), 4)
 5.7565
@@ -102,7 +102,7 @@ def convert_zcdp(rho: float, delta: float) -> float:
 
 
 def convert_zcdp_classically(rho: float, delta: float) -> float:
-    """Return the epsilon of rho-zCDP by Bun and Steinke 2016, proposition 3: rho + 2 sqrt(rho ln(1/delta))."""
+    """Return the epsilon of rho-zCDP by Bun and Steinke 2016, proposition 1.3: rho + 2 sqrt(rho ln(1/delta))."""
     return rho + 2 * math.sqrt(rho * math.log(1 / delta))
 
 

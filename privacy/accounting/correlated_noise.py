@@ -6,11 +6,11 @@ would cost (the mechanisms are in ``privacy/mechanisms/correlated_noise.py``).
 Neither needs sampling or shuffling: the order of the records may be known. Neighbours differ in one record, which is
 replaced by zeros wherever it takes part.
 
-**Tree** (Kairouz et al. 2021, arXiv 2103.00039, theorem 4.1). All T sums of the first t gradients are read off a binary
+**Tree** (Kairouz et al. 2021, arXiv 2103.00039). All T sums of the first t gradients are read off a binary
 tree whose nodes have noise s C each. A record that is used once is in floor(log2 T) + 1 nodes, so the tree is one
 Gaussian release of noise s / sqrt(levels): order a costs a levels / (2 s^2).
 
-**Banded factorisation** (Choquette-Choo et al. 2023, arXiv 2306.08153, theorem 2). The sums are B (C x + z), with BC
+**Banded factorisation** (Choquette-Choo et al. 2023, arXiv 2306.08153). The sums are B (C x + z), with BC
 the matrix of prefix sums and C lower triangular with b bands. Uses of a record are at least b steps apart, so the
 columns of its uses do not overlap, and k uses change C x by at most sqrt(k) times the longest column, whatever its
 gradients are. C is here the Toeplitz matrix of the coefficients of (1 - x)^(-1/2), 1, 1/2, 3/8 ..., cut off after b

@@ -14,7 +14,7 @@ Rules:
 
 **Guarantee.** (a, B)-Rényi DP for every patient, for any number of steps that are chosen in view of earlier results,
 with B the limit: so (B + ln-terms of the conversion, delta)-DP, the same epsilon for all
-(Feldman and Zrnic 2021, arXiv 2008.11193, theorem 4.5 and corollary 4.6).
+(Feldman and Zrnic 2021, arXiv 2008.11193, section 4).
 
 **Privacy unit.** One patient, added or removed.
 

@@ -16,8 +16,8 @@ Rules:
 >>> round(bound_rounded_norm(100, 1024, beta=math.exp(-0.5)), 4), bound_rounded_norm(100, 1024, beta=0)
 (101.843, 132.0)
 
-Sources: Kairouz, Liu and Steinke 2021 (arXiv 2102.06387, propositions 5 and 14, theorem 1); Agarwal, Kairouz and Liu
-2021, The Skellam mechanism (arXiv 2110.04995, theorem 3.5).
+Sources: Kairouz, Liu and Steinke 2021 (arXiv 2102.06387); Agarwal, Kairouz and Liu
+2021, The Skellam mechanism (arXiv 2110.04995).
 """
 
 import math

@@ -7,7 +7,7 @@ Rules:
 
 * one step has the log moments alpha(l) = log max(E_0[(mu_0/mu)^l], E_mu[(mu/mu_0)^l]), with mu_0 = N(0, s^2) and
   mu = (1-q) mu_0 + q N(1, s^2). The second expectation is the larger one (Mironov, Talwar and Zhang 2019, arXiv
-  1908.10530, theorem 5). It is l times the Rényi divergence of order l + 1;
+  1908.10530). It is l times the Rényi divergence of order l + 1;
 * log moments add over steps (theorem 2.1 of the paper), and epsilon is the least (alpha(l) - log delta) / l over the
   integers l up to 32 (theorem 2.2, section 3.2).
 

@@ -12,7 +12,7 @@ Rules:
 
 **Guarantee** of :func:`share_noised`: epsilon-DP for one call. With c hits and a sensitivity D, noise of scale 2 c D /
 e1 on the threshold and twice that on each query costs e1 = 8/9 epsilon; c values with noise of scale 2 c D / e2 cost e2
-/ 2, for e2 = 2/9 epsilon (Dwork and Roth 2014, algorithm 3, theorems 3.23 to 3.28).
+/ 2, for e2 = 2/9 epsilon (Dwork and Roth 2014, algorithm 3, theorem 3.28).
 
 **Privacy unit.** Whatever the update is of. Every coordinate is in [-gamma, gamma], so it moves by at most D = 2 gamma
 whatever changes, even all of a participant's records; any number of queries may move at once. It holds for **one
@@ -159,9 +159,8 @@ class Total(NamedTuple):
 def compute_total(epsilon: float, calls: int, count: int, delta: float) -> Total:
     """Return what ``calls`` calls of ``epsilon`` and ``count`` coordinates each cost together.
 
-    An epsilon-DP call is epsilon^2 / 2-zCDP (Bun and Steinke 2016, proposition 3); zCDP adds, and converts by
-    proposition 7 of Canonne, Kamath and Steinke 2020 with its best order, here bounded by rho + 2 sqrt(rho
-    ln(1/delta)).
+    An epsilon-DP call is epsilon^2 / 2-zCDP (Bun and Steinke 2016, proposition 1.4); zCDP adds, and rho of it is
+    epsilon rho + 2 sqrt(rho ln(1/delta)) at delta (proposition 1.3).
     """
     pure = epsilon * calls
     rho = calls * epsilon**2 / 2
