@@ -21,7 +21,7 @@ from models.layers.bounded_noise import find_noise
 from privacy.command_line import print_json, print_table, say
 
 _RADII: Final = (0.1, 0.25, 0.5, 1.0)
-_EPOCHS, _BATCH = 4, 64
+_EPOCHS, _BATCH = 12, 64
 _PLACES: Final[tuple[Literal["input", "convolution"], ...]] = ("convolution", "input")
 
 
@@ -31,7 +31,7 @@ def train(place: Literal["input", "convolution"], size: float, found: Hospital, 
     options = PixelDpOptions(filters=(16, 32), noise=place, attack_size=size, activation="elu")
     side = found.images.shape[-1]
     model = build(options, {"channels": 1, "height": side, "width": side}, ())
-    optimiser = torch.optim.Adam(model.parameters(), 2e-3)
+    optimiser = torch.optim.Adam(model.parameters(), 5e-3)
     images, labels = torch.from_numpy(found.images), torch.from_numpy(found.labels)
     for _ in range(_EPOCHS):
         for rows in torch.split(torch.randperm(len(labels)), _BATCH):
@@ -67,7 +67,7 @@ def main(file: Path, draws: int, as_json: bool) -> None:
     (images, labels), test = read_images(file)
     rows = []
     for place in _PLACES:
-        for size in (0.1, 0.4):
+        for size in (0.02, 0.1):
             model = train(place, size, Hospital(images, labels), seed=1)
             rows.append({"place": place, "size": size, **measure(model, test, draws)})
             say(f"{place}, size {size:g}: accuracy {rows[-1]['accuracy']:.3f}")
