@@ -64,11 +64,14 @@ class Attacker:
     Args:
         terms: the audited study.
         canaries: all of them, present or not.
-        ordinary: the ordinary patients whose gradients are in what is seen.
+        ordinary: the ordinary patients whose gradients are in what is seen; None where they are real: then the bounds
+            are computed from noised sums and invented patients alone.
         noise_multiplier: sigma.
     """
 
-    def __init__(self, terms: Terms, canaries: Canaries, ordinary: DeviceRecords, noise_multiplier: float) -> None:
+    def __init__(
+        self, terms: Terms, canaries: Canaries, ordinary: DeviceRecords | None, noise_multiplier: float
+    ) -> None:
         self._terms, self._ordinary, self._sigma = terms, ordinary, noise_multiplier
         # with the record as unit each record is drawn and clipped for itself
         self._units = canaries.records_each if terms.privacy.unit is Unit.RECORD else 1  # of one canary
@@ -92,7 +95,9 @@ class Attacker:
         training, norm = self._terms.training, self._terms.privacy.clipping_norm or 1.0
         expected = training.lots * training.sampling_rate
         gradients = self._compute_gradients()  # (canaries, P)
-        left = seen.total - expected * self._sum_gradients(self._ordinary)
+        left = seen.total
+        if self._ordinary is not None:
+            left = left - expected * self._sum_gradients(self._ordinary)
         gram = gradients @ gradients.T
         if not self._numbers:
             self._sides = np.where(gram[0] < 0, -1.0, 1.0)
@@ -142,7 +147,11 @@ def _find_largest_correlation(covariance: NDArray[np.floating]) -> float:
 
 
 def score_rounds(
-    terms: Terms, canaries: Canaries, ordinary: DeviceRecords, noise_multiplier: float, seen: Sequence[SeenRound]
+    terms: Terms,
+    canaries: Canaries,
+    ordinary: DeviceRecords | None,
+    noise_multiplier: float,
+    seen: Sequence[SeenRound],
 ) -> Attack:
     """Score the canaries by all rounds that were seen."""
     attacker = Attacker(terms, canaries, ordinary, noise_multiplier)

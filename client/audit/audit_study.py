@@ -7,7 +7,7 @@ noises or charges is wrong. A bound below it says that this attacker, with so ma
 import hashlib
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,7 @@ from client.training.device_records import DeviceRecords
 from client.training.interface import TrainingInterface
 from client.training.session import TrainingSession
 from client.training.simulate import pool_patients
+from privacy.accounting.account import PUBLIC_COUNT_STEP
 from privacy.audit.empirical.guesses import Bounds, compute_bounds
 from privacy.errors import DataError, TermsError
 from privacy.randomness import KeyStream, from_os
@@ -42,6 +43,24 @@ from privacy.study.cost import compute_study_noise
 
 MOST_CANARIES: Final = 5000
 _TESTED: Final = 10  # patients of a site's test file, which nobody looks at
+
+
+@dataclass(frozen=True, eq=False)
+class OwnPatients:
+    """Real patients of one site, beside whom the canaries train.
+
+    Attributes:
+        patients: by the terms' own contract.
+        public_count: as registered.
+        folder: where their records may be on disk meanwhile; they are removed at the end.
+        pay: called before each round, with its number; it raises where the round cannot be paid.
+    """
+
+    patients: Patients
+    public_count: int
+    folder: Path
+    pay: Callable[[int], None]
+
 
 MakeSession = Callable[[Terms, StudyFiles, bool], TrainingInterface]
 """(audited terms, files, whether it is the audited site) -> the training of a site."""
@@ -106,6 +125,7 @@ def audit_study(
     patients: int = 100,
     make_session: MakeSession = make_plain_session,
     stream: KeyStream | None = None,
+    own: OwnPatients | None = None,
 ) -> StudyAudit:
     """Train ``terms`` once with canaries at the first site, and bound its epsilon from below.
 
@@ -117,6 +137,8 @@ def audit_study(
         patients: of each site, where they are generated.
         make_session: the training of a site; a test plants a fault in it.
         stream: secret randomness; fresh from the operating system unless a test gives one.
+        own: real patients of the audited site; the other sites' are then generated. Nothing is computed from them but
+            the noised sums that ``pay`` pays for.
 
     Raises:
         TermsError: the study cannot be audited.
@@ -129,26 +151,35 @@ def audit_study(
     stream = stream or from_os()
     made = make_canaries(terms, audited, canaries, stream)
     if train:
-        own = [widen(read_data(terms.data, path).patients, audited) for path in train]
+        at_sites = [widen(read_data(terms.data, path).patients, audited) for path in train]
     else:
-        own = [generate_ordinary(audited, patients, seed) for seed in range(1, sites + 1)]
-    require_sites(terms, len(own))
-    with tempfile.TemporaryDirectory(prefix="consilium-audit-") as folder:
+        at_sites = [generate_ordinary(audited, patients, seed) for seed in range(1, sites + 1)]
+    if own is not None:
+        at_sites[AUDITED] = widen(own.patients, audited)
+    require_sites(terms, len(at_sites))
+    with tempfile.TemporaryDirectory(prefix="consilium-audit-", dir=None if own is None else own.folder) as folder:
         sessions, counts, read = dict[str, TrainingInterface](), dict[str, int](), list[Patients]()
-        for number, ordinary in enumerate(own):
+        for number, ordinary in enumerate(at_sites):
             name, there = f"site{number:02d}", made if number == AUDITED else None
             files = _write_files(Path(folder) / name, audited, ordinary, there)
+            if own is not None and number == AUDITED:
+                expected = canaries // 2 // PUBLIC_COUNT_STEP * PUBLIC_COUNT_STEP
+                files = replace(files, public_patients=own.public_count + expected)
             sessions[name] = make_session(audited, files, number == AUDITED)
             counts[name] = files.public_patients
-            read.append(read_as_trained(audited, ordinary))
+            if own is None or number != AUDITED:
+                read.append(read_as_trained(audited, ordinary))
         rounds = MemoryRounds(audited, sessions, counts, noise, stream)
         try:
-            seen = list(rounds.run())
+            seen = list(rounds.run() if own is None else rounds.run(own.pay))
         finally:
             for session in sessions.values():
                 session.close()
-    visible = [read[AUDITED], *(read[1 + audited.cohort.colluders :] if audited.sums_patients else ())]
-    attack = score_rounds(audited, made, _join(visible, audited), noise, seen)
+    known = None  # of real patients nothing is used but the noised sums
+    if own is None:
+        shown = read[1 + audited.cohort.colluders :] if audited.sums_patients else ()
+        known = _join([read[AUDITED], *shown], audited)
+    attack = score_rounds(audited, made, known, noise, seen)
     delta = terms.privacy.delta
     assert delta is not None, "an epsilon comes with a delta, which the terms check"
     assert terms.privacy.epsilon is not None, "without a claim a study is refused"
@@ -158,7 +189,7 @@ def audit_study(
         canaries=canaries,
         present=int(np.count_nonzero(made.present)),
         rounds=len(seen),
-        patients=sum(each.patients for each in read),
+        patients=sum(each.patients for each in read) + (0 if own is None else own.public_count),
         gaussian=terms.training.sampling_rate == 1,
         bounds=compute_bounds(attack.scores, made.present, delta, independent=attack.independent),
     )

@@ -15,7 +15,7 @@ placement          what is seen of the audited site
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -112,9 +112,10 @@ class MemoryRounds:
         if self._mode is not NoiseMode.LOCAL and (problem := self._noise.describe_problem(len(self._names))):
             raise TermsError(f"this study cannot be audited with {len(self._names)} sites: {problem}")
 
-    def run(self) -> Iterator[SeenRound]:
-        """Run all rounds; yield what is seen of the audited site in each."""
+    def run(self, pay: Callable[[int], None] = lambda number: None) -> Iterator[SeenRound]:
+        """Run all rounds; yield what is seen of the audited site in each. ``pay`` is called before each begins."""
         for number in range(1, self._terms.training.rounds + 1):
+            pay(number)
             model = self._optimiser.model_of(self._shared)
             integers = {name: self._work(name, number, model) for name in self._names}
             sealed, opened = self._exchange(number, integers)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from client.site.folder import SiteFolder
 from privacy.canonical import Json
 from privacy.command_line import print_json, print_table, print_text, say
 from privacy.errors import RefutedError
@@ -25,17 +26,41 @@ if TYPE_CHECKING:
 @click.option("--canaries", default=400, show_default=True, type=click.IntRange(2, 5000), help="More say more.")
 @click.option("--sites", default=3, show_default=True, type=click.IntRange(3, 64), help="With generated patients.")
 @click.option("--patients", default=100, show_default=True, type=click.IntRange(10, 100_000), help="Of each.")
+@click.option(
+    "--own-data",
+    is_flag=True,
+    help="On the patients registered here: it needs an approval of STUDY.yaml, is paid like a launch, and stands in "
+    "the ledger.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
 def audit_run(
-    study: Path, train: tuple[Path, ...], canaries: int, sites: int, patients: int, as_json: bool
+    home: SiteFolder,
+    study: Path,
+    train: tuple[Path, ...],
+    canaries: int,
+    sites: int,
+    patients: int,
+    own_data: bool,
+    as_json: bool,
 ) -> None:
     """Attack one training on public or generated data: what epsilon is it at least, beside the one claimed?"""
     from client.audit.audit_study import Verdict, audit_study
 
     terms = read_terms(study)
-    if not as_json:
-        say("training once with canaries, over sites in memory: nothing is charged, nothing leaves this machine")
-    found = audit_study(terms, canaries=canaries, train=train, sites=sites, patients=patients)
+    if own_data and train:
+        raise click.UsageError("--own-data and --train both choose the patients; keep one of them")
+    if own_data:
+        from client.audit.own_data import audit_own_data
+
+        found = audit_own_data(home, terms, canaries=canaries, sites=sites, patients=patients)
+        say("paid, and signed into this site's ledger")
+    else:
+        if not as_json:
+            say(
+                "training once with canaries, over sites in memory: nothing is charged, nothing leaves this machine"
+            )
+        found = audit_study(terms, canaries=canaries, train=train, sites=sites, patients=patients)
     if as_json:
         print_json(_to_json(found))
     else:

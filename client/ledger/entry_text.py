@@ -15,6 +15,7 @@ from privacy.ledger.entries import (
     About,
     Allow,
     Approve,
+    Audit,
     Body,
     Checkpoint,
     Choice,
@@ -123,6 +124,10 @@ def _describe_body(body: Body) -> str:
             return f"released the model {body.model[:16]} of '{body.study}' to {body.to}"
         case ReleaseCohort():
             return f"released its share of the statistics of '{body.study}' over {', '.join(body.cohort)}"
+        case Audit():
+            bound = max(body.at_least.one_run, body.at_least.trade_off)
+            said = f"audited '{body.study}' with {body.canaries} canaries"
+            return f"{said}: epsilon at least {bound:g} of {body.epsilon:g}"
         case Refuse():
             return f"refused '{body.study}' ({body.code}): {body.sentence}"
         case Incident():

@@ -46,6 +46,8 @@ Person = Annotated[Sentence, Field(max_length=100)]
 MachineAccount = Annotated[Sentence, Field(max_length=100)]
 """The account of the machine under which the command ran, as the operating system named it."""
 
+Bound = Annotated[float, Field(ge=0, le=1000)]
+
 Subject = tuple[str | int, ...]
 
 
@@ -368,6 +370,41 @@ class ReleaseCohort(Body):
         return (self.kind, self.study, *self.cohort)
 
 
+class AtLeast(Document):
+    """Bounds of epsilon from below (``privacy/audit/empirical/guesses.py``), which says what each presumes."""
+
+    one_run: Bound
+    trade_off: Bound
+    gaussian: Bound
+    independent: Bound | None
+
+
+class Audit(Body):
+    """An audit of a study's terms has trained on this site's patients with canaries: what its attack proved.
+
+    Attributes:
+        study: the audit's own account, from which its rounds were paid.
+        canaries: invented patients who took part by a coin each.
+        epsilon: what the terms claim, at ``delta``.
+        gaussian_is_claimed: whether the claimed mechanism is Gaussian, so that no bound presumes more than the claim.
+        at_least: the bounds, with 95 per cent each.
+    """
+
+    kind: ClassVar[str] = "audit"
+
+    study: StudyName
+    canaries: Annotated[int, Field(ge=2, le=100_000)]
+    epsilon: Annotated[float, Field(gt=0, le=200)]
+    delta: Annotated[float, Field(gt=0, lt=1)]
+    gaussian_is_claimed: bool
+    at_least: AtLeast
+
+    @property
+    def subject(self) -> Subject:
+        """An audit has one result."""
+        return (self.kind, self.study)
+
+
 class Refuse(Body):
     """The site refused what was asked."""
 
@@ -460,6 +497,7 @@ BODIES: Final[dict[str, type[Body]]] = {
         Return,
         ModelRelease,
         ReleaseCohort,
+        Audit,
         Refuse,
         Incident,
         Checkpoint,

@@ -33,6 +33,7 @@ from privacy.ledger.entries import (
     About,
     Allow,
     Approve,
+    Audit,
     Body,
     Checkpoint,
     Choice,
@@ -462,6 +463,15 @@ class Ledger:
             LedgerError: the ledger cannot take it.
         """
         self._add(ReleaseCohort, study=study, cohort=tuple(cohort), minimum=minimum)
+
+    def record_audit(self, audit: Audit) -> None:
+        """Record what an audit of a study proved, on the account from which it was paid.
+
+        Raises:
+            BudgetError: the audit was never admitted.
+            LedgerError: it has another result, or the ledger cannot take it.
+        """
+        self._record(lambda _: audit)
 
     def record_refusal(self, study: str, code: str, sentence: str) -> None:
         """Record that the site refused a request, and by which rule; the sentence is cut if it is too long.

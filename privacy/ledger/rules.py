@@ -7,7 +7,17 @@ from enum import StrEnum
 from typing import Final
 
 from privacy.errors import BudgetError, Error, LedgerError, RefusedError
-from privacy.ledger.entries import Allow, Body, Evaluate, ModelRelease, ReleaseCohort, Reserve, Return, Settle
+from privacy.ledger.entries import (
+    Allow,
+    Audit,
+    Body,
+    Evaluate,
+    ModelRelease,
+    ReleaseCohort,
+    Reserve,
+    Return,
+    Settle,
+)
 from privacy.refusal_codes import RefusalCode
 
 
@@ -84,7 +94,7 @@ def describe_subject(body: Body) -> str:
     match body:
         case Reserve() | Settle() | Evaluate():
             return f"{body.kind} of round {body.round} of the study '{body.study}'"
-        case Allow() | Return() | ModelRelease() | ReleaseCohort():
+        case Allow() | Return() | ModelRelease() | ReleaseCohort() | Audit():
             return f"{body.kind} of the study '{body.study}'"
         case _:
             return f"'{body.kind}'"

@@ -24,6 +24,7 @@ from privacy.ledger.decisions import Decisions
 from privacy.ledger.entries import (
     Allow,
     Approve,
+    Audit,
     Body,
     Checkpoint,
     Clock,
@@ -357,6 +358,8 @@ class LedgerState:
             case ModelRelease():
                 self.find_account_of_study(body.study)
                 self._decisions.require_released(body)
+            case Audit():
+                self.find_account_of_study(body.study)
             case ReleaseCohort():
                 self._cohorts.add(self.find_account_of_study(body.study).population, body)
             case Require():

@@ -53,7 +53,7 @@ ROOMS: Final = {
     "client/prediction/explanation": "explain score attributions explanation_file picture",
     "client/prediction/export": "formats exported_model scores description onnx_file onnx_operators "
     "monai_bundle quiet",
-    "client/audit": "canaries memory_rounds attack audit_study",
+    "client/audit": "canaries memory_rounds attack audit_study own_data",
     "client/release_report": "make_report subgroups own_groups reliability outlines page in_words "
     "privacy_section plots",
     "server": "cli",

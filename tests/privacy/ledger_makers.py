@@ -14,7 +14,7 @@ from privacy.accounting.plan import Planned, Purpose
 from privacy.canonical import compute_sha256, to_canonical
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger
-from privacy.ledger.entries import About, Choice, Ending, Require, Review
+from privacy.ledger.entries import About, AtLeast, Audit, Choice, Ending, Require, Review
 from privacy.ledger.signed_head import Countersigned
 from privacy.ledger.signing import SignedEntry
 
@@ -100,6 +100,16 @@ def requirement(study: str, **changes: Any) -> Require:
     )
 
 
+AUDITED = Audit(
+    study="third",
+    canaries=400,
+    epsilon=3,
+    delta=1e-3,
+    gaussian_is_claimed=False,
+    at_least=AtLeast(one_run=0, trade_off=0.25, gaussian=0.5, independent=None),
+)
+
+
 def write_every_kind(path: Path) -> None:
     """Entries of every kind: a study, a disk that is lost, its backup, a second study, a key, a clock."""
     look, backup = clock(), path.with_suffix(".backup")
@@ -135,6 +145,7 @@ def write_every_kind(path: Path) -> None:
         ledger.allow("third", POPULATION, plan(2, RECORDS, COUNTS), TERMS)
         ledger.reserve("third", 1, RECORDS)
         ledger.pay_evaluation("third", 1, COUNTS)
+        ledger.record_audit(AUDITED)
         ledger.record_cohort("third", ("east", "north", "south"), 3)
         ledger.give_back("third", Ending.GIVEN_UP)
         ledger.change_key(OTHER_KEY)

@@ -182,7 +182,11 @@ def _render_epsilons(
     reading: Reading, history: PopulationTimeline, account: Account, study: Study, second: SecondFigure | None
 ) -> Markup:
     """Render every epsilon that people may read about this study, and why they differ."""
-    rows = [_make_promised_row(reading, study), *_make_computed_rows(history, account, study, second)]
+    rows = [
+        _make_promised_row(reading, study),
+        *_make_audited_rows(reading, study),
+        *_make_computed_rows(history, account, study, second),
+    ]
     columns = [Column("Which"), Column("Epsilon", True), Column("What it is of")]
     caption = f"Why {study.name} has several epsilons: each answers another question"
     return render_table(caption, columns, [each for each in rows if each], lambda each: each, cards=True)
@@ -201,6 +205,27 @@ def _make_promised_row(reading: Reading, study: Study) -> Sequence[Content] | No
         f"the terms: at most this much for a training patient, at delta {format_delta(delta)}; what is paid for test "
         "patients is not in it",
     )
+
+
+def _make_audited_rows(reading: Reading, study: Study) -> Iterator[Sequence[Content]]:
+    """Yield what audits of exactly these terms on this site's patients proved: bounds from below."""
+    for audited in reading.timeline.audits.get(study.said.terms, ()):
+        said, bounds = audited.said, audited.said.at_least
+        surely = max(bounds.one_run, bounds.trade_off)
+        if said.gaussian_is_claimed:
+            surely = max(surely, bounds.gaussian, bounds.independent or 0.0)
+        beyond = surely > said.epsilon
+        shown = f"{surely:.2f}"
+        yield (
+            "at least",
+            render_element("b", shown, class_="alarm") if beyond else shown,
+            join_content(
+                f"by an attack with {said.canaries:,} canaries on one training of these terms, which claim "
+                f"{said.epsilon:g} at delta {format_delta(said.delta)}"
+                f"{'; the claim does not hold' if beyond else ''}: ",
+                render_entry(audited.at),
+            ),
+        )
 
 
 def _make_computed_rows(

@@ -26,6 +26,7 @@ from privacy.ledger.entries import (
     About,
     Allow,
     Approve,
+    Audit,
     Checkpoint,
     Choice,
     Clock,
@@ -183,6 +184,14 @@ class Study:
         return self.said.study
 
 
+@dataclass(frozen=True)
+class Audited:
+    """What an audit of a study's terms proved, and when."""
+
+    at: Moment
+    said: Audit
+
+
 @dataclass
 class PopulationTimeline:
     """One population: its registrations, its grants, its studies, and its figures after each of them."""
@@ -215,6 +224,8 @@ class Timeline:
         self.decisions: dict[str, list[Decision]] = {}
         self.refusals: list[LedgerNote] = []
         self.incidents: list[LedgerNote] = []
+        self.audits: dict[str, list[Audited]] = {}
+        """By the digest of the terms that were audited."""
         self.keys: list[KeyInUse] = []
         self.witnesses: dict[str, WitnessedHeads] = {}
         self.recoveries: list[Recovery] = []
@@ -258,6 +269,8 @@ class Timeline:
                 self._record_point(ledger_state, at, study.said.population)
             case ModelRelease() as body:
                 self.studies[body.study].releases.append(ReleasedModel(at, body.model, body.to))
+            case Audit() as body:
+                self.audits.setdefault(self.studies[body.study].said.terms, []).append(Audited(at, body))
             case Refuse() as body:
                 self.refusals.append(LedgerNote(at, body.study, None, body.code, body.sentence))
             case Incident() as body:

@@ -23,6 +23,7 @@ from privacy.ledger.entries import (
 )
 from privacy.ledger.signed_head import Countersigned
 from tests.privacy.ledger_makers import (
+    AUDITED,
     KEY,
     OTHER_KEY,
     STEP,
@@ -78,7 +79,7 @@ def test_every_kind_has_words(entries: list[Entry]) -> None:
     for kind, words in EXPECTED.items():
         assert words in said[kind]
     # tests/client/commands/test_ledger.py has a recovery, and the others are below
-    assert set(BODIES) - set(said) == {"cohort", "recover", "require", "decide"}
+    assert set(BODIES) - set(said) == {"audit", "cohort", "recover", "require", "decide"}
 
 
 def test_what_a_policy_asked_and_people_decided_has_words() -> None:
@@ -103,6 +104,10 @@ def test_what_a_policy_asked_and_people_decided_has_words() -> None:
     )
     released = said.model_copy(update={"about": About.RELEASE, "choice": Choice.APPROVE, "model": "4" * 64})
     assert "approved the release of the model 4444444444444444 of 'first', by Ada" in describe_entry(released)
+
+
+def test_result_of_an_audit_has_words() -> None:
+    assert describe_entry(AUDITED) == "audited 'third' with 400 canaries: epsilon at least 0.25 of 3"
 
 
 def test_cohort_of_statistics_has_words() -> None:

@@ -163,6 +163,14 @@ GRANTED: Written = (
 )
 APPROVED: Written = ("approve", 3, {"terms": "3" * 64, "runs": 1, "by": "data protection", "account": None})
 REVOKED: Written = ("revoke", 5, {"terms": "3" * 64, "by": "data protection", "account": None})
+AUDITED: Value = {
+    "study": "third",
+    "canaries": 400,
+    "epsilon": 3,
+    "delta": 0.001,
+    "gaussian_is_claimed": False,
+    "at_least": {"one_run": 0, "trade_off": 0.25, "gaussian": 0.5, "independent": None},
+}
 REQUIRED: Written = (
     "require",
     3,
@@ -256,11 +264,12 @@ def accepted() -> Ledger:
     state.add("reserve", 21, paid("third", RECORDS))
     state.add("evaluate", 22, paid("third", COUNTS))
     unused = third["charge"] // 2
-    state.add("cohort", 23, {"study": "third", "cohort": ["east", "north", "south"], "minimum": 3})
-    state.add("return", 24, {"study": "third", "charge": unused, "why": "given-up"})
-    state.change_key(25, NEW)
+    state.add("audit", 23, AUDITED)
+    state.add("cohort", 24, {"study": "third", "cohort": ["east", "north", "south"], "minimum": 3})
+    state.add("return", 25, {"study": "third", "charge": unused, "why": "given-up"})
+    state.change_key(26, NEW)
     now = state.standing([grant(PRICE + unused, 0), grant(0, 0, 1, 0.0001, 32)], recovered=lost.head)
-    state.add("checkpoint", 26, countersigned(now, NEW))
+    state.add("checkpoint", 27, countersigned(now, NEW))
     state.add("clock", 22, {"by": "Ada", "account": "ada"})
     return state
 
@@ -275,6 +284,7 @@ def refused() -> Iterator[tuple[str, Ledger]]:
     yield from _wrong_budgets()
     yield from _wrong_approvals()
     yield from _wrong_cohorts()
+    yield from _wrong_audits()
     yield from _wrong_witnesses()
 
 
@@ -424,6 +434,17 @@ def _wrong_cohorts() -> Iterator[tuple[str, Ledger]]:
     yield "budget-cohort-never-admitted", Ledger(*BEGUN, all_five)
 
 
+def _wrong_audits() -> Iterator[tuple[str, Ledger]]:
+    of_first = {**AUDITED, "study": "first"}
+    other = {**of_first, "canaries": 401}
+    yield "once-audit-with-another-result", Ledger(*UNDER_WAY, ("audit", 6, of_first), ("audit", 7, other))
+    yield "budget-audit-never-admitted", Ledger(*BEGUN, ("audit", 6, of_first))
+    yield (
+        "form-audit-below-zero",
+        Ledger(*UNDER_WAY, ("audit", 6, {**of_first, "at_least": {**AUDITED["at_least"], "gaussian": -0.5}})),
+    )
+
+
 def _wrong_witnesses() -> Iterator[tuple[str, Ledger]]:
     spent = RESERVED[2]["charge"]
     true = grant(spent, PRICE - spent)
@@ -454,7 +475,7 @@ def expected(state: Ledger, wrong: list[tuple[str, Ledger]]) -> Value:
             "entries": len(state.lines),
             "head": state.head,
             "last_entry": state.time,
-            "witnessed": 25,
+            "witnessed": 26,
             "recovered": 10,
             "unsettled_rounds": 1,
             "grants": [
