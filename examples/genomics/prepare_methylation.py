@@ -58,7 +58,7 @@ def find_neighbours(place: int, places: NDArray[np.int64], states: Floats) -> tu
     """Find the states of the neighbours of ``place`` among sorted ``places``, and how far away they are."""
     state = np.full(2 * EACH_SIDE, 0.5, np.float32)
     distance = np.ones(2 * EACH_SIDE, np.float32)
-    before, after = np.searchsorted(places, place), np.searchsorted(places, place, side="right")
+    before, after = int(np.searchsorted(places, place)), int(np.searchsorted(places, place, side="right"))
     first = max(0, before - EACH_SIDE)
     near = [*range(before - 1, first - 1, -1)], [*range(after, min(len(places), after + EACH_SIDE))]
     for side, numbers in enumerate(near):
@@ -106,7 +106,7 @@ def prepare(source: Path, target: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for part, chosen in (("train", ~held_out), ("test", held_out)):
             own = {name: values[chosen & (site_of == site)] for name, values in records.items()}
-            np.savez(folder / f"{part}.npz", **own)  # type: ignore[arg-type]
+            np.savez(folder / f"{part}.npz", **own)
             stretches = len(np.unique(own["patient"]))
             sys.stdout.write(f"{folder / part}.npz: {len(own['label'])} CpG sites in {stretches} stretches\n")
 

@@ -139,7 +139,8 @@ class SkipGram(nn.Module):
             back = scores[:, apart:].gather(2, left.unsqueeze(2)).squeeze(2)
             losses = losses - ((onward + back) * there).sum(1)
             pairs = pairs + 2 * there.sum(1)
-        return losses / pairs.clamp(min=1)
+        mean: torch.Tensor = losses / pairs.clamp(min=1)
+        return mean
 
 
 class Gene2vec(nn.Module):

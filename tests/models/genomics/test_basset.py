@@ -8,6 +8,8 @@ from models.errors import ModelError
 from models.genomics.basset import MODEL, BassetOptions, build
 from tests.models.counting import count_parameters
 
+SMALL = BassetOptions.model_validate(MODEL.presets["small"].model_dump())
+
 
 @pytest.mark.parametrize("count", MODEL.counts, ids=lambda count: f"{count.preset}{count.outputs}")
 def test_parameters_are_as_many_as_counted(count: Count) -> None:
@@ -51,6 +53,7 @@ def test_motif_of_a_filter_is_the_word_it_was_made_for() -> None:
     with torch.no_grad():
         first.weight[0] = 2 * one_hot(["GATA"])[0] - 1
         first.weight[1] = -1.0  # never above 0
+        assert first.bias is not None
         first.bias.zero_()
     counts = network.count_motifs(one_hot(["CCGATACCCCCC", "TTTTTTTGATAT", "GGGGGGGGGGGG"]))
     torch.testing.assert_close(counts[0], 2 * one_hot(["GATA"])[0])
@@ -59,11 +62,12 @@ def test_motif_of_a_filter_is_the_word_it_was_made_for() -> None:
 
 def test_motifs_are_those_of_a_loop_over_windows() -> None:
     torch.manual_seed(0)
-    network = build(MODEL.presets["small"], MODEL.example, ())
+    network = build(SMALL, MODEL.example, ())
     random = np.random.default_rng(0)
     words = ["".join(random.choice(list("ACGT"), 60)) for _ in range(5)]
     first, sequences = network.convolutions[0], one_hot(words)
     assert isinstance(first, nn.Conv1d)
+    assert first.bias is not None
     for number, (weight, bias) in enumerate(zip(first.weight.detach(), first.bias.detach(), strict=True)):
         windows = [sequence[:, at : at + 5] for sequence in sequences for at in range(56)]
         answers = [float((weight * window).sum() + bias) for window in windows]

@@ -10,6 +10,7 @@ from models.fit import set_objective
 from models.genomics.gene2vec import MODEL, SKIP_GRAM, Gene2vecOptions, SkipGram, build, number_words
 from tests.models.counting import count_parameters
 
+SMALL = Gene2vecOptions.model_validate(MODEL.presets["small"].model_dump())
 SIZES = {"bases": 1001, "letters": 5}
 
 
@@ -53,7 +54,7 @@ def test_skip_gram_loss_is_that_of_a_loop_over_pairs() -> None:
 
 def test_outputs_are_the_mean_of_the_networks() -> None:
     torch.manual_seed(0)
-    module = build(MODEL.presets["small"], MODEL.example, (2,))
+    module = build(SMALL, MODEL.example, (2,))
     letters = torch.randint(1, 5, (3, 24))
     words = number_words(letters)
     one_hot = torch.stack([letters == base for base in (1, 2, 3, 4)], dim=1).float()

@@ -7,6 +7,8 @@ from models.errors import ModelError
 from models.genomics.speid import MODEL, SpeidOptions, build
 from tests.models.counting import count_parameters
 
+SMALL = SpeidOptions.model_validate(MODEL.presets["small"].model_dump())
+
 
 @pytest.mark.parametrize("count", MODEL.counts, ids=lambda count: count.preset)
 def test_parameters_are_as_many_as_counted(count: Count) -> None:
@@ -26,7 +28,7 @@ def test_hidden_layer_reads_the_steps_of_the_paper() -> None:
 
 def test_memory_is_that_of_torch_in_both_directions() -> None:
     torch.manual_seed(0)
-    network = build(MODEL.presets["small"], MODEL.example, ())
+    network = build(SMALL, MODEL.example, ())
     theirs = nn.LSTM(8, 6, batch_first=True, bidirectional=True)
     with torch.no_grad():
         for own, ending in ((network.onward, ""), (network.back, "_reverse")):
@@ -44,8 +46,8 @@ def test_memory_is_that_of_torch_in_both_directions() -> None:
 @pytest.mark.parametrize("summary", ["steps", "largest"])
 def test_both_sequences_matter_and_each_has_its_own_filters(summary: str) -> None:
     torch.manual_seed(0)
-    options = MODEL.check_options("speid", {"preset": "small", "summary": summary})
-    network = build(options, {"enhancer_bases": 30, "promoter_bases": 30}, ())  # type: ignore[arg-type]
+    options = SMALL.model_copy(update={"summary": summary})
+    network = build(options, {"enhancer_bases": 30, "promoter_bases": 30}, ())
     one, other = torch.rand(2, 2, 4, 30)
     found = network({"enhancer": one, "promoter": other})
     assert found.shape == (2,)
