@@ -78,6 +78,7 @@ _FILES: Final[Mapping[str, str]] = {
     "deepcpg": "models.genomics.deepcpg",
     "speid": "models.genomics.speid",
     "expression-contrast": "models.genomics.expression_contrast",
+    "deep-motif": "models.genomics.deep_motif",
     "deepdta": "models.drugs.deepdta",
     "deepdtis": "models.drugs.deepdtis",
     "smiles-rnn": "models.drugs.smiles_rnn",

@@ -50,7 +50,7 @@ ROOMS: Final = {
     "client/training/launchers": "choose queue queued job_folder slurm kubernetes manifests batch_job",
     "client/prediction": "release_contract columns predict prediction_file figures calibration certificate certify "
     "level_set refine watch",
-    "client/prediction/explanation": "explain score attributions explanation_file picture",
+    "client/prediction/explanation": "explain score attributions letters explanation_file picture",
     "client/prediction/export": "formats exported_model scores description onnx_file onnx_operators "
     "monai_bundle quiet",
     "client/audit": "canaries memory_rounds attack audit_study own_data",
@@ -120,7 +120,7 @@ ROOMS: Final = {
     "event_ensemble deep_patient dbn care_events",
     "models/longitudinal": "dynamic_deephit disease_atlas modality_gru recurrent",
     "models/genomics": "deepchrome attentive_chrome adage gedfn splice_response jha_splicing tfimpute "
-    "expression_contrast basset gene2vec xpresso deepcpg speid cancer_type d_gex "
+    "expression_contrast deep_motif basset gene2vec xpresso deepcpg speid cancer_type d_gex "
     "expression_autoencoder late cnnc",
     "models/drugs": "deepdta smiles_rnn drug_class_mlp deepdr deepdtnet seq2seq_fingerprint cascade_fusion "
     "deepdtis",
