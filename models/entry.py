@@ -22,6 +22,9 @@ Rules for a module:
   (records, *axes), where the axes are the first ones of an input's; ``read_contributions(inputs)`` returns by the name
   of an input what its every value adds to every output, (records, *axes, *outputs), so that all of them and a constant
   are the outputs;
+* a module that reads letters one after the other may show what it says of parts of them:
+  ``read_temporal_outputs(inputs)`` returns ``prefix`` and ``suffix``, (records, length + 1, *outputs) each: what the
+  first t letters give, and what the others do;
 * the number of records is ``tensor.shape[0]``, not ``len(tensor)``, which an exported model would keep for good;
 * a module with ``objective``, one of ``MODEL.objectives`` or ``task``, computes what it returns for that objective
   alone: its ``own_loss`` where no label is needed, or ``outputs`` of the task's shape, of which the task's loss is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import click
 
@@ -15,11 +15,13 @@ from privacy.command_line import print_table, say
 from privacy.errors import ReleaseError
 
 if TYPE_CHECKING:
-    from client.prediction.explanation.explain import Explained
+    from client.prediction.explanation.explain import Asked, Explained
     from client.prediction.explanation.explanation_file import Average
 
 _SHOWN: Final = 20  # rows at the terminal
 _SUFFIXES: Final = (".csv", ".npz", ".png")
+_USUAL: Final = "usual"
+_METHODS: Final = (_USUAL, "saliency", "temporal", "max-entropy", "motif")
 
 
 @click.command()
@@ -33,6 +35,28 @@ _SUFFIXES: Final = (".csv", ".npz", ".png")
 @click.option("--patient", help="Explain every record of this patient.")
 @click.option("--summary", is_flag=True, help="Explain all patients, on average.")
 @click.option("--of", "place", type=int, help="Explain this class, label, cause or code, by its number from 0.")
+@click.option(
+    "--method",
+    type=click.Choice(_METHODS),
+    default=_USUAL,
+    show_default=True,
+    help="For models of one-hot letters of DNA: saliency, temporal (scores of beginnings and ends), max-entropy "
+    "(letters that the last hidden layer needs), or motif (letters of a class, without DATA).",
+)
+@click.option(
+    "--beta",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="Of max-entropy: how strictly the layer must stay.",
+)
+@click.option(
+    "--gc",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="Of max-entropy: the genome's share of G and C.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Write this new file: .csv, .npz (arrays) or .png.")
 def explain(
     folder: Path,
@@ -41,6 +65,9 @@ def explain(
     patient: str | None,
     summary: bool,
     place: int | None,
+    method: str,
+    beta: float,
+    gc: float,
     out: Path | None,
 ) -> None:
     """Say which inputs moved the model in RELEASE for a patient of DATA, or for all of them.
@@ -50,25 +77,40 @@ def explain(
 
     A page of a patient stays at the site: it shows their data.
     """
+    if out is not None and out.suffix not in _SUFFIXES:
+        raise click.UsageError(f"--out {out.name}: expected a name that ends with {', '.join(_SUFFIXES)}")
+    if method == "motif":
+        if path is not None or mapping is not None or patient is not None or summary:
+            raise click.UsageError(
+                "--method motif needs no data: leave out DATA, --mapping, --patient and --summary"
+            )
+        _show_motif(folder, place, out)
+        say("what the model uses, not a cause of anything; research output, no advice about any patient")
+        return
     if (path is None) == (mapping is None):
         raise click.UsageError("name DATA, a file of the contract, or --mapping, which leads to it; one of them")
     if (patient is None) != summary:
         raise click.UsageError("name one patient with --patient ID, or all of them with --summary")
-    if out is not None and out.suffix not in _SUFFIXES:
-        raise click.UsageError(f"--out {out.name}: expected a name that ends with {', '.join(_SUFFIXES)}")
+    if summary and method in ("temporal", "max-entropy"):
+        raise click.UsageError(f"--method {method} explains a patient: name one with --patient ID")
     if summary and out is not None and out.suffix == ".npz":
         raise click.UsageError("--summary is a table or a picture: name a .csv or a .png")
+    from client.prediction.explanation.explain import Asked
+    from client.prediction.explanation.letters import Chance, Method
+
+    chosen = None if method == _USUAL else cast(Method, method)
+    asked = Asked(place, chosen, Chance(beta, gc))
     contract = read_contract(folder)
     if path is not None:
-        _explain_file(folder, contract, path, patient, place, out)
+        _explain_file(folder, contract, path, patient, asked, out)
     elif mapping is not None:
         with open_mapped(contract.data, mapping, with_targets=False) as records:
-            _explain_file(folder, contract, records, patient, place, out)
+            _explain_file(folder, contract, records, patient, asked, out)
     say("what the model uses, not a cause of anything; research output, no advice about any patient")
 
 
 def _explain_file(
-    folder: Path, contract: ReleaseContract, path: Path, patient: str | None, place: int | None, out: Path | None
+    folder: Path, contract: ReleaseContract, path: Path, patient: str | None, asked: Asked, out: Path | None
 ) -> None:
     """Explain a patient of a file, or all of them where none is named."""
     from client.prediction.explanation.explain import explain_all, explain_patient, read_explained_data
@@ -78,9 +120,37 @@ def _explain_file(
     require_usable(contract, path, contents.mistakes)
     report_counts(contract, (), contents.counts)
     if patient is not None:
-        _show_patient(contract, explain_patient(contract, module, contents, patient, place), out)
+        _show_patient(contract, explain_patient(contract, module, contents, patient, asked), out)
     else:
-        _show_average(contract, explain_all(contract, module, contents, place, say), out)
+        _show_average(contract, explain_all(contract, module, contents, asked, say), out)
+
+
+def _show_motif(folder: Path, place: int | None, out: Path | None) -> None:
+    from client.prediction.explanation.explanation_file import (
+        MOTIF_HEADINGS,
+        format_motif_array,
+        format_rows,
+        list_motif,
+    )
+    from client.prediction.explanation.letters import find_motif
+    from client.prediction.predict import load_model
+
+    contract = read_contract(folder)
+    motif = find_motif(contract, load_model(folder, contract), place)
+    say(f"{motif.score}: letters that it grows with most")
+    if out is None:
+        _print_rows(MOTIF_HEADINGS, list_motif(motif))
+    elif out.suffix == ".csv":
+        text = format_rows(MOTIF_HEADINGS, list_motif(motif))
+        write_new(out, lambda file: file.write(text.encode("utf-8")))
+    elif out.suffix == ".npz":
+        data = format_motif_array(motif)
+        write_new(out, lambda file: file.write(data))
+    else:
+        from client.prediction.explanation.picture import draw_map
+
+        picture = draw_map(motif.shares, "A, C, G, T", f"{motif.score}: letters that it grows with most", "share")
+        write_new(out, lambda file: file.write(picture))
 
 
 def _show_patient(contract: ReleaseContract, found: Explained, out: Path | None) -> None:

@@ -26,7 +26,7 @@ Rules:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -65,6 +65,7 @@ class Explanation:
         attributions: of every value of an input, by the model's name for the input; (*shape) each.
         methods: how each was made.
         attention: what the model attended to, by name; (*axes) each.
+        measures: what else a method found, by name.
     """
 
     score: str
@@ -73,6 +74,7 @@ class Explanation:
     attributions: Mapping[str, Values]
     methods: Mapping[str, str]
     attention: Mapping[str, Values]
+    measures: Mapping[str, Values] = field(default_factory=dict)
 
 
 def explain_record(
@@ -138,7 +140,7 @@ def make_baseline(contract: ReleaseContract, name: str, values: torch.Tensor) ->
 def read_attention(module: "nn.Module", inputs: Tensors) -> dict[str, Values]:
     """Return what the model attends to in one record, if it shows it; (*axes) each."""
     read = getattr(module, "read_attention", None)
-    return {} if read is None else {name: _to_numpy(values[0]) for name, values in read(inputs).items()}
+    return {} if read is None else {name: to_numpy(values[0]) for name, values in read(inputs).items()}
 
 
 def _read_contributions(
@@ -151,7 +153,7 @@ def _read_contributions(
     found = {name: values[0] for name, values in read(inputs).items()}
     if score.place is not None:
         found = {name: values[..., score.place] for name, values in found.items()}
-    return {name: _to_numpy(values) for name, values in found.items()}, dict.fromkeys(found, "exact")
+    return {name: to_numpy(values) for name, values in found.items()}, dict.fromkeys(found, "exact")
 
 
 def _is_mask(wanted: Input, inputs: tuple[Input, ...]) -> bool:
@@ -182,7 +184,7 @@ def _integrate(compute: Callable[[Tensors], torch.Tensor], inputs: Tensors, star
         n_steps=STEPS,
         internal_batch_size=_AT_ONCE,
     )
-    return {name: _to_numpy(values[0]) for name, values in zip(names, found, strict=True)}
+    return {name: to_numpy(values[0]) for name, values in zip(names, found, strict=True)}
 
 
 def _occlude(compute: Callable[[Tensors], torch.Tensor], inputs: Tensors, name: str, value: float) -> Values:
@@ -262,13 +264,14 @@ def _score_changed(
     """Compute the score of a record in which one input has other values; (changes,)."""
     many = {key: each.expand(len(changed), *each.shape[1:]) for key, each in inputs.items()}
     with torch.no_grad():
-        return _to_numpy(compute({**many, name: torch.stack(changed)}))
+        return to_numpy(compute({**many, name: torch.stack(changed)}))
 
 
 def _take_some(places: list[Any]) -> list[list[Any]]:
     return [places[start : start + _AT_ONCE] for start in range(0, len(places), _AT_ONCE)]
 
 
-def _to_numpy(values: torch.Tensor) -> Values:
+def to_numpy(values: torch.Tensor) -> Values:
+    """Return ``values`` as an array of double precision on the CPU."""
     found: Values = values.detach().double().cpu().numpy()
     return found

@@ -4,7 +4,7 @@ The file is read as for predictions; it needs no label.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from client.data.identifiers import normalise
 from client.data.site_data import read_contents
 from client.prediction.explanation.attributions import Explanation, explain_record
 from client.prediction.explanation.explanation_file import Average
+from client.prediction.explanation.letters import Chance, Method, explain_letters
 from client.prediction.predict import read_batch, select_inputs
 from client.prediction.release_contract import ReleaseContract
 from privacy.errors import DataError
@@ -25,6 +26,21 @@ if TYPE_CHECKING:
     from torch import nn
 
 _SAY_EVERY = 50  # patients
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of every record.
+
+    Attributes:
+        place: which class, label, cause or code; None for the one that is predicted, or the first one.
+        method: of models of letters; None for the usual methods, one for each kind of input.
+        chance: what ``max-entropy`` draws with.
+    """
+
+    place: int | None = None
+    method: Method | None = None
+    chance: Chance = field(default_factory=Chance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +62,7 @@ def read_explained_data(contract: ReleaseContract, path: Path) -> Contents:
 
 
 def explain_patient(
-    contract: ReleaseContract, module: "nn.Module", contents: Contents, patient: str, place: int | None
+    contract: ReleaseContract, module: "nn.Module", contents: Contents, patient: str, asked: Asked
 ) -> Explained:
     """Explain every record of ``patient``, whose identifier is compared in its normal form.
 
@@ -60,14 +76,14 @@ def explain_patient(
         raise DataError(
             "the file has no record of the patient that --patient names; compare the spelling with the file"
         )
-    return _explain_rows(contract, module, select_inputs(contract, contents), rows, place)
+    return _explain_rows(contract, module, select_inputs(contract, contents), rows, asked)
 
 
 def explain_all(
     contract: ReleaseContract,
     module: "nn.Module",
     contents: Contents,
-    place: int | None,
+    asked: Asked,
     report_progress: Callable[[str], None],
 ) -> Average:
     """Explain every record, and average over patients.
@@ -78,7 +94,7 @@ def explain_all(
     inputs, average = select_inputs(contract, contents), Average(contract)
     patients = list(_group(contents))
     for rows in patients:
-        average.add(_explain_rows(contract, module, inputs, rows, place).explanations)
+        average.add(_explain_rows(contract, module, inputs, rows, asked).explanations)
         if average.patients % _SAY_EVERY == 0:
             report_progress(f"{average.patients} of {len(patients)} patients explained")
     return average
@@ -96,7 +112,15 @@ def _explain_rows(
     module: "nn.Module",
     inputs: Mapping[str, Array],
     rows: list[int],
-    place: int | None,
+    asked: Asked,
 ) -> Explained:
     each = [read_batch(inputs, np.array([row], dtype=np.int64)) for row in rows]
-    return Explained(tuple(rows), tuple(each), tuple(explain_record(contract, module, one, place) for one in each))
+    return Explained(tuple(rows), tuple(each), tuple(_explain(contract, module, one, asked) for one in each))
+
+
+def _explain(
+    contract: ReleaseContract, module: "nn.Module", inputs: Mapping[str, torch.Tensor], asked: Asked
+) -> Explanation:
+    if asked.method is None:
+        return explain_record(contract, module, inputs, asked.place)
+    return explain_letters(contract, module, inputs, asked.place, asked.method, asked.chance)

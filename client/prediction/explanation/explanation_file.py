@@ -20,12 +20,15 @@ from numpy.typing import NDArray
 
 from client.prediction.columns import FEATURES, describe_value, list_columns
 from client.prediction.explanation.attributions import Explanation, Values
+from client.prediction.explanation.letters import BASES, Motif
 from client.prediction.release_contract import ReleaseContract
 from models.catalogue import find_model
 
 HEADINGS: Final = ("record", "input", "place", "value", "attribution", "method")
+MOTIF_HEADINGS: Final = ("place", "letter", "share")
 SUMMARY_HEADINGS: Final = ("input", "place", "mean size", "mean", "method")
 ATTENTION: Final = "attention"
+MEASURE: Final = "measure"
 
 
 class Row(NamedTuple):
@@ -52,7 +55,7 @@ class SummaryRow(NamedTuple):
 def list_rows(
     contract: ReleaseContract, record: int, inputs: Mapping[str, torch.Tensor], explanation: Explanation
 ) -> list[Row]:
-    """List what every input adds to a record's score, the largest first, then what the model attends to."""
+    """List what every input adds to a record's score, the largest first, what the model attends to, and measures."""
     rows = list[Row]()
     types = {each.name: each.type for each in find_model(contract.model.name).inputs}
     for name, values in explanation.attributions.items():
@@ -71,7 +74,12 @@ def list_rows(
         for place in np.ndindex(weights.shape)
         if weights[place]
     ]
-    return [*rows, *sorted(attended, key=lambda row: (row.input, -row.attribution))]
+    measured = [
+        Row(record, name, _name_place(place), "", float(values[place]), MEASURE)
+        for name, values in explanation.measures.items()
+        for place in np.ndindex(values.shape)
+    ]
+    return [*rows, *sorted(attended, key=lambda row: (row.input, -row.attribution)), *measured]
 
 
 def format_rows(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -83,14 +91,34 @@ def format_rows(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> st
     return out.getvalue()
 
 
+def list_motif(motif: Motif) -> list[tuple[int, str, float]]:
+    """List the share of every letter of a motif, place after place: the place, the letter, its share."""
+    return [
+        (place, base, float(motif.shares[row, place]))
+        for place in range(motif.shares.shape[1])
+        for row, base in enumerate(BASES)
+    ]
+
+
 def format_explanation_arrays(explanations: Sequence[Explanation]) -> bytes:
     """Format explanations of records as ``.npz``: an array of attributions or attention each, records first."""
-    out = io.BytesIO()
     arrays: dict[str, NDArray[Any]] = {"value": np.array([each.value for each in explanations])}
     for name in explanations[0].attributions:
         arrays[name] = np.stack([each.attributions[name] for each in explanations])
     for name in explanations[0].attention:
         arrays[f"{ATTENTION}_{name}"] = np.stack([each.attention[name] for each in explanations])
+    for name in explanations[0].measures:
+        arrays[f"{MEASURE}_{name}"] = np.stack([each.measures[name] for each in explanations])
+    return _format_arrays(arrays)
+
+
+def format_motif_array(motif: Motif) -> bytes:
+    """Format a motif as ``.npz``: the array ``share``, (4, length)."""
+    return _format_arrays({"share": motif.shares})
+
+
+def _format_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, values in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:

@@ -34,8 +34,8 @@ def draw_image(image: NDArray[Any], attributions: Values, title: str) -> bytes:
     return _save(figure, title)
 
 
-def draw_map(attributions: Values, name: str, title: str) -> bytes:
-    """Draw the attributions of an input, (first axis, the rest), as a map.
+def draw_map(attributions: Values, name: str, title: str, meaning: str = "what it adds to the score") -> bytes:
+    """Draw the attributions of an input, (first axis, the rest), as a map; ``meaning`` says what its colours are.
 
     Raises:
         ReleaseError: as :func:`draw_image`.
@@ -48,7 +48,7 @@ def draw_map(attributions: Values, name: str, title: str) -> bytes:
     drawn = axes.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most, aspect="auto", interpolation="nearest")
     axes.set_xlabel(f"{name}: last axis")
     axes.set_ylabel(f"{name}: first axis")
-    figure.colorbar(drawn, ax=axes, label="what it adds to the score")
+    figure.colorbar(drawn, ax=axes, label=meaning)
     return _save(figure, title)
 
 

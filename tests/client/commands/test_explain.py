@@ -91,3 +91,44 @@ def test_class_that_a_binary_model_does_not_have_is_refused(tmp_path: Path) -> N
     done = explain(release, table, "--patient", "p1", "--of", "1")
     assert isinstance(done.exception, ReleaseError)
     assert "the model gives one number of a record; leave out --of" in str(done.exception)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "npz", "png"])
+def test_motif_of_a_class_is_written_without_data(suffix: str, tmp_path: Path) -> None:
+    release, _, _ = release_of_catalogue(tmp_path, "deep-motif", "binary", patients=2)
+    out = tmp_path / f"motif.{suffix}"
+    done = explain(release, "--method", "motif", "--out", out)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    assert "logit of a positive label: letters that it grows with most" in done.stderr
+    if suffix == "csv":
+        rows = list(csv.DictReader(out.read_text().splitlines()))
+        assert len(rows) == 4 * 24
+        assert sum(float(row["share"]) for row in rows) == pytest.approx(24, abs=1e-3)
+    elif suffix == "npz":
+        with np.load(out, allow_pickle=False) as arrays:
+            assert arrays["share"].shape == (4, 24)
+    else:
+        assert out.read_bytes().startswith(PNG)
+
+
+def test_saliency_of_letters_is_shown_for_a_patient_and_for_all(tmp_path: Path) -> None:
+    release, data, contract = release_of_catalogue(tmp_path, "deep-motif", "binary", patients=2)
+    with np.load(data) as arrays:
+        patient = str(arrays[contract.data.patient][0])
+    done = explain(release, data, "--method", "saliency", "--patient", patient)
+    assert done.exit_code == 0, (done.stderr, done.exception)
+    assert "saliency" in done.stdout
+    assert explain(release, data, "--method", "saliency", "--summary").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--method", "motif", "--summary"],
+        ["--method", "temporal", "--summary"],
+        ["--method", "max-entropy", "--gc", "1"],
+    ],
+)
+def test_methods_of_letters_with_options_that_make_no_sense_are_refused(options: list[str], tmp_path: Path) -> None:
+    release, table = release_table(tmp_path)
+    assert explain(release, *([] if "motif" in options else [table]), *options).exit_code == 2
