@@ -75,6 +75,8 @@ def explain(
     Attention where the model has it, integrated gradients of numbers, occlusion of images, ids and flags left out one
     at a time. A positive number raises the score. It shows what the model uses, not what makes people ill.
 
+    With --method, models of DNA are asked in other ways; of them motif needs no data.
+
     A page of a patient stays at the site: it shows their data.
     """
     if out is not None and out.suffix not in _SUFFIXES:

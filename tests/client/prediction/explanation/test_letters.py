@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from client.prediction.explanation.attributions import Explanation
+from client.prediction.explanation.attributions import Explanation, Values
 from client.prediction.explanation.letters import (
     METHODS,
     Chance,
@@ -48,7 +48,7 @@ def plant(length: int = 24) -> dict[str, torch.Tensor]:
 
 
 def make_detector(length: int) -> DeepMotif:
-    """A network whose only filter is the planted word: its logit is 1 for the word, and less than 0 without it."""
+    """A network whose only filter is the planted word: its logit is 4 for the word, and at most 0 without it."""
     options = DeepMotifOptions(form="cnn", filters=(1,), kernels=(len(PLANTED),), dropout=0.0)
     module = build(options, {"bases": length}, ()).eval()
     with torch.no_grad():
@@ -84,11 +84,22 @@ def test_saliency_is_that_of_finite_differences(tmp_path: Path) -> None:
         assert found[base, place] == pytest.approx(expected, abs=1e-6)
 
 
-def test_saliency_of_a_planted_word_lies_within_it(tmp_path: Path) -> None:
+def test_saliency_of_a_planted_word_lies_within_it_unless_the_model_learned_nothing(tmp_path: Path) -> None:
+    """Adebayo et al. 2018, Sanity checks for saliency maps: a map that random weights do not change shows the input."""
     contract, _ = released(tmp_path, "deep-motif")
-    found = np.abs(explain(contract, make_detector(24), plant(), "saliency").attributions["sequence"])
-    inside = found[:, START : START + len(PLANTED)].sum()
-    assert inside / found.sum() > 3 * len(PLANTED) / 24
+    torch.manual_seed(0)
+    options = DeepMotifOptions(form="cnn", filters=(8,), kernels=(len(PLANTED),), dropout=0.0)
+    knows, *learned_nothing = (
+        measure_part_inside(explain(contract, module, plant(), "saliency").attributions["sequence"])
+        for module in (make_detector(24), *(build(options, {"bases": 24}, ()).eval() for _ in range(20)))
+    )
+    assert knows > 3 * len(PLANTED) / 24
+    assert np.mean(learned_nothing) < 2 * len(PLANTED) / 24
+
+
+def measure_part_inside(values: Values) -> float:
+    sizes = np.abs(values)
+    return float(sizes[:, START : START + len(PLANTED)].sum() / sizes.sum())
 
 
 def test_temporal_scores_add_up_and_are_read_from_the_model(tmp_path: Path) -> None:
