@@ -87,6 +87,7 @@ _FILES: Final[Mapping[str, str]] = {
     "deepdtnet": "models.drugs.deepdtnet",
     "seq2seq-fingerprint": "models.drugs.seq2seq_fingerprint",
     "cascade-fusion": "models.drugs.cascade_fusion",
+    "deepcpi": "models.drugs.deepcpi",
 }
 
 NAMES: Final = tuple(_FILES)

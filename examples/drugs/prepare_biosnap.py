@@ -7,16 +7,17 @@ FOLDER has the pairs as the authors of MolTrans gave them (https://github.com/ke
 proteins); and 6,955 other public compounds (https://github.com/jgmeyerucsd/drug-class),
 ``drug_class/mesh12_6955.csv.gz``. OUT gets ``site-1`` to ``site-3``, each with ``train.npz`` and ``test.npz``:
 
-===============  ================  =======================================================================
-array            shape             content
-===============  ================  =======================================================================
-``fingerprint``  (pairs, 1024)     1 for each substructure of the drug: a Morgan fingerprint of radius 2
-``composition``  (pairs, 8420)     how often the protein has each amino acid, pair and triple of them
-``compound``     (pairs, 200)      the drug among public compounds: coordinates of its substructures
-``protein``      (pairs, 200)      the protein among public proteins: coordinates of its triples
-``label``        (pairs,)          1 for a known interaction
-``patient``      (pairs,)          the drug
-===============  ================  =======================================================================
+=================  ================  =======================================================================
+array              shape             content
+=================  ================  =======================================================================
+``fingerprint``    (pairs, 1024)     1 for each substructure of the drug: a Morgan fingerprint of radius 2
+``composition``    (pairs, 8420)     how often the protein has each amino acid, pair and triple of them
+``compound``       (pairs, 50)       the drug among public compounds: coordinates of its substructures
+``wide_compound``  (pairs, 200)      more of these coordinates
+``protein``        (pairs, 200)      the protein among public proteins: coordinates of its triples
+``label``          (pairs,)          1 for a known interaction
+``patient``        (pairs,)          the drug
+=================  ================  =======================================================================
 
 **What is protected.** The sites are companies, and what a company hides is its drugs and what they bind. So a
 "patient" is a drug, and its pairs with all proteins are its records, which are clipped together. No drug is at two
@@ -61,6 +62,7 @@ AMINO_ACIDS: Final = "ACDEFGHIKLMNPQRSTVWY"
 FACTORS: Final = (5, 50, 200)
 """Of the frequencies of amino acids, of pairs and of triples: nearly all are below 1/5, 1/50 and 1/200."""
 COORDINATES: Final = 200
+FEWER_COORDINATES: Final = 50
 Numbers = NDArray[np.float32]
 
 
@@ -82,7 +84,8 @@ def count_words(sequence: str, length: int) -> Numbers:
     letters = np.array([AMINO_ACIDS.find(letter) for letter in sequence])
     words = np.lib.stride_tricks.sliding_window_view(letters, length)  # (words, length)
     numbers = words[(words >= 0).all(1)] @ len(AMINO_ACIDS) ** np.arange(length - 1, -1, -1)
-    return np.bincount(numbers, minlength=len(AMINO_ACIDS) ** length).astype(np.float32)
+    counts: Numbers = np.bincount(numbers, minlength=len(AMINO_ACIDS) ** length).astype(np.float32)
+    return counts
 
 
 def compute_frequencies(sequences: Iterable[str], length: int) -> Numbers:
@@ -105,7 +108,8 @@ def compute_coordinates(public: Numbers, own: Numbers, coordinates: int) -> Numb
 
     _, values, vectors = svds(weigh(public), k=coordinates, v0=np.ones(min(public.shape)))
     found = weigh(own) @ (vectors[::-1].T / values[::-1]) * np.sqrt(len(public))
-    return np.clip(found, -3, 3).astype(np.float32)
+    clipped: Numbers = np.clip(found, -3, 3).astype(np.float32)
+    return clipped
 
 
 def describe_drugs(smiles: Sequence[str], public: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -113,7 +117,11 @@ def describe_drugs(smiles: Sequence[str], public: Sequence[str]) -> dict[str, ND
     coordinates = compute_coordinates(
         find_substructures(public, 2 * BITS), find_substructures(smiles, 2 * BITS), COORDINATES
     )
-    return {"fingerprint": find_substructures(smiles, BITS).astype(np.uint8), "compound": coordinates}
+    return {
+        "fingerprint": find_substructures(smiles, BITS).astype(np.uint8),
+        "compound": np.ascontiguousarray(coordinates[:, :FEWER_COORDINATES]),
+        "wide_compound": coordinates,
+    }
 
 
 def describe_proteins(sequences: Sequence[str]) -> dict[str, NDArray[Any]]:
