@@ -14,9 +14,9 @@ batches, one record a patient, cross-entropy. The first step of each is a warm-u
 * ``ratio_to_plain``: the median over the steps of ours by plain; ``bar``: what it should not exceed.
 * ``..._peak_mb``: the most that torch holds during a step above what it held before: tensors, without what libraries
   take for themselves. ``memory_ratio``: of ours by plain.
-* ``wide``: a perceptron 12758-8182-4096-1 (138 million parameters), batch 64: one whole private step with noise and
-  update, in a process of its own; ``peak_gb`` is the largest resident size of the process, libraries and model
-  included.
+* ``wide``: ``deepsynergy`` as its authors' program has it (12758-8182-4096-1, 138 million parameters), 64 records, each
+  in both orders: one whole private step with noise and update, in a process of its own; ``peak_gb`` is the largest
+  resident size of the process, libraries and model included.
 """
 
 import json
@@ -44,6 +44,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.dpsgd_networks import NETWORKS, Network
+from models.catalogue import find_model
 from privacy.command_line import print_json, print_table, say
 from privacy.dpsgd import DpSgd, Mechanism, TensorRecords, add_noise
 from privacy.randomness import from_os
@@ -51,6 +52,7 @@ from privacy.randomness import from_os
 _RATE: Final = 1e-3
 _NORM: Final = 1.0
 _NOISES: Final = 10_000_000
+_WIDE_SIZES: Final = {"drug_features": 4_387, "cell_features": 3_984}
 
 
 Step = Callable[[NDArray[np.int64]], None]
@@ -65,7 +67,7 @@ Step = Callable[[NDArray[np.int64]], None]
 @click.option(
     "--network", "only", multiple=True, type=click.Choice(list(NETWORKS)), help="Only this one; repeatable."
 )
-@click.option("--wide/--no-wide", default=True, help="Whether to measure the perceptron of 138 million parameters.")
+@click.option("--wide/--no-wide", default=True, help="Whether to measure deepsynergy, of 138 million parameters.")
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--one", hidden=True, help="A network, or noise or wide, in this process.")
@@ -270,11 +272,13 @@ def _measure_noise() -> dict[str, float]:
 
 
 def _wide(device: torch.device) -> dict[str, float]:
+    entry = find_model("deepsynergy")
     with torch.device(device):
-        module = nn.Sequential(
-            nn.Linear(12758, 8182), nn.ReLU(), nn.Linear(8182, 4096), nn.ReLU(), nn.Linear(4096, 1), nn.Flatten(0)
-        )
-        table = TensorRecords(torch.randn(64, 12758), torch.ones(64), torch.arange(64))
+        module = entry.build(entry.presets["program"], _WIDE_SIZES, ())
+        inputs = {
+            each.name: torch.randn(64, *(_WIDE_SIZES[str(axis)] for axis in each.axes)) for each in entry.inputs
+        }
+        table = TensorRecords(inputs, torch.ones(64), torch.arange(64))
     engine = DpSgd(module, _binary, Mechanism(1.0, 64, _NORM, 1.0), from_os())
     times = [_time(lambda: _move(module, engine.compute_gradient(table), _RATE), device) for _ in range(3)]
     if device.type == "cuda":

@@ -88,6 +88,7 @@ _FILES: Final[Mapping[str, str]] = {
     "seq2seq-fingerprint": "models.drugs.seq2seq_fingerprint",
     "cascade-fusion": "models.drugs.cascade_fusion",
     "deepcpi": "models.drugs.deepcpi",
+    "deepsynergy": "models.drugs.deepsynergy",
 }
 
 NAMES: Final = tuple(_FILES)

@@ -1,4 +1,4 @@
-"""A convolution whose outputs go through a rectifier, and which therefore begins with wider weights."""
+"""Layers whose outputs go through a rectifier, and which therefore begin with wider weights."""
 
 import math
 from typing import ClassVar
@@ -14,3 +14,9 @@ class ConvolutionBeforeRectifier(nn.Conv1d):
     """
 
     initial_gain: ClassVar[float] = math.sqrt(6)
+
+
+class LinearBeforeRectifier(nn.Linear):
+    """A linear layer that begins as wide as :class:`ConvolutionBeforeRectifier`, for the same reason."""
+
+    initial_gain: ClassVar[float] = ConvolutionBeforeRectifier.initial_gain

@@ -13,7 +13,7 @@ import pytest
 from client.data.site_data import read_data
 from privacy.study import Terms, read_terms
 
-SOURCES = {"records/prepare_diabetes130_codes.py": "diabetes130", "records/prepare_diabetes130_events.py": "diabetes130", "tabular/prepare_radiograph_vectors.py": "chest/pneumoniamnist.npz", "genomics/prepare_histone.py": "histone", "genomics/prepare_stemcells.py": "multisite/stemcells.npz", "genomics/prepare_pancan.py": "tcga/pancan_types.npz", "genomics/prepare_sarcomas.py": "dgex", "genomics/prepare_dendritic_cells.py": "cnnc/mdc.npz", "drugs/prepare_davis.py": "dta", "drugs/prepare_kiba.py": "dta", "genomics/prepare_accessibility.py": "accessibility", "genomics/prepare_m6a.py": "m6a", "drugs/prepare_biosnap.py": "", "genomics/prepare_gene_pairs.py": "cnnc/mdc.npz", "genomics/prepare_yeast_promoters.py": "promoter/yeast_native.tsv.gz", "genomics/prepare_yeast_pairs.py": "promoter/yeast_native.tsv.gz", "genomics/prepare_methylation.py": "methylation", }
+SOURCES = {"records/prepare_diabetes130_codes.py": "diabetes130", "records/prepare_diabetes130_events.py": "diabetes130", "tabular/prepare_radiograph_vectors.py": "chest/pneumoniamnist.npz", "genomics/prepare_histone.py": "histone", "genomics/prepare_stemcells.py": "multisite/stemcells.npz", "genomics/prepare_pancan.py": "tcga/pancan_types.npz", "genomics/prepare_sarcomas.py": "dgex", "genomics/prepare_dendritic_cells.py": "cnnc/mdc.npz", "drugs/prepare_davis.py": "dta", "drugs/prepare_kiba.py": "dta", "genomics/prepare_accessibility.py": "accessibility", "genomics/prepare_m6a.py": "m6a", "drugs/prepare_biosnap.py": "", "genomics/prepare_gene_pairs.py": "cnnc/mdc.npz", "genomics/prepare_yeast_promoters.py": "promoter/yeast_native.tsv.gz", "genomics/prepare_yeast_pairs.py": "promoter/yeast_native.tsv.gz", "genomics/prepare_methylation.py": "methylation", "drugs/prepare_oneil.py": "synergy", }
 STUDIES = {"records/prepare_diabetes130_codes.py": ("records/deep_patient.yaml", "records/dbn.yaml"), "records/prepare_diabetes130_events.py": ("records/care_events.yaml",), "tabular/prepare_radiograph_vectors.py": (
         "tabular/autoencoder.yaml",
         "tabular/variational_autoencoder.yaml",
@@ -21,7 +21,7 @@ STUDIES = {"records/prepare_diabetes130_codes.py": ("records/deep_patient.yaml",
     ), "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"), "genomics/prepare_stemcells.py": ("genomics/adage.yaml", "genomics/expression_autoencoder.yaml"), "genomics/prepare_pancan.py": ("genomics/cancer_type.yaml",), "genomics/prepare_sarcomas.py": ("genomics/d_gex.yaml",), "genomics/prepare_dendritic_cells.py": ("genomics/late.yaml",), "drugs/prepare_davis.py": (), "drugs/prepare_kiba.py": ("drugs/deepdta.yaml",), "genomics/prepare_accessibility.py": ("genomics/basset.yaml",), "genomics/prepare_m6a.py": ("genomics/gene2vec.yaml",), "drugs/prepare_biosnap.py": (
         "drugs/deepdtis.yaml",
         "drugs/deepcpi.yaml",
-    ), "genomics/prepare_gene_pairs.py": ("genomics/cnnc.yaml",), "genomics/prepare_yeast_promoters.py": ("genomics/xpresso.yaml",), "genomics/prepare_yeast_pairs.py": ("genomics/expression_contrast.yaml",), "genomics/prepare_methylation.py": ("genomics/deepcpg.yaml",), }
+    ), "genomics/prepare_gene_pairs.py": ("genomics/cnnc.yaml",), "genomics/prepare_yeast_promoters.py": ("genomics/xpresso.yaml",), "genomics/prepare_yeast_pairs.py": ("genomics/expression_contrast.yaml",), "genomics/prepare_methylation.py": ("genomics/deepcpg.yaml",), "drugs/prepare_oneil.py": ("drugs/deepsynergy.yaml",), }
 
 
 def find_source(repository: Path, script: str) -> Path:
@@ -230,3 +230,24 @@ def test_generated_pairs_keep_the_contract_and_touch_where_both_words_are(reposi
             for enhancer, promoter, label in words:
                 texts = ["".join("ACGT"[place] for place in each.argmax(0)) for each in (enhancer, promoter)]
                 assert label <= ("GATAAGCA" in texts[0] and "CCACGTGG" in texts[1])
+
+
+def test_oneil_trials_are_those_of_the_table_and_a_pair_has_no_order(prepare: Prepare) -> None:
+    folder = prepare("drugs/prepare_oneil.py")
+    parts = {
+        name: np.concatenate(load(folder, "train.npz", name) + load(folder, "test.npz", name))
+        for name in ("first_drug", "second_drug", "cell", "synergy", "patient")
+    }
+    assert len(parts["synergy"]) == 18_950
+    assert len(np.unique(parts["patient"])) == 583
+    assert len(np.unique(parts["cell"], axis=0)) == 32
+    both = np.concatenate([parts["first_drug"], parts["second_drug"]])
+    assert len(np.unique(both, axis=0)) == 38  # every drug has substructures of its own
+    assert np.abs(parts["synergy"]).max() == 100
+    for pair in np.unique(parts["patient"])[:20]:
+        drugs = {
+            each.tobytes()
+            for name in ("first_drug", "second_drug")
+            for each in parts[name][parts["patient"] == pair]
+        }
+        assert len(drugs) == 2
