@@ -89,6 +89,7 @@ _FILES: Final[Mapping[str, str]] = {
     "cascade-fusion": "models.drugs.cascade_fusion",
     "deepcpi": "models.drugs.deepcpi",
     "deepsynergy": "models.drugs.deepsynergy",
+    "dti-cnn": "models.drugs.dti_cnn",
 }
 
 NAMES: Final = tuple(_FILES)
