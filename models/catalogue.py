@@ -90,6 +90,7 @@ _FILES: Final[Mapping[str, str]] = {
     "deepcpi": "models.drugs.deepcpi",
     "deepsynergy": "models.drugs.deepsynergy",
     "dti-cnn": "models.drugs.dti_cnn",
+    "dti-lstm": "models.drugs.dti_lstm",
 }
 
 NAMES: Final = tuple(_FILES)
