@@ -91,6 +91,7 @@ _FILES: Final[Mapping[str, str]] = {
     "deepsynergy": "models.drugs.deepsynergy",
     "dti-cnn": "models.drugs.dti_cnn",
     "dti-lstm": "models.drugs.dti_lstm",
+    "dti-sae": "models.drugs.dti_sae",
 }
 
 NAMES: Final = tuple(_FILES)

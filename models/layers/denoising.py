@@ -68,28 +68,38 @@ class DenoisingStack(nn.Module):
         hidden: units of each layer, lowest first.
         corruption: the part of a layer's numbers that is set to zero while it is pre-trained.
         outputs: the shape of a record's outputs.
+        beside: further numbers of a record, which the head reads beside the highest features.
     """
 
     objective: str = "task"
     draws_randomly = True
 
-    def __init__(self, features: int, hidden: Sequence[int], corruption: float, outputs: tuple[int, ...]) -> None:
+    def __init__(
+        self, features: int, hidden: Sequence[int], corruption: float, outputs: tuple[int, ...], beside: int = 0
+    ) -> None:
         super().__init__()
         widths = (features, *hidden)
         self.autoencoders = nn.ModuleList(
             DenoisingAutoencoder(below, units, corruption) for below, units in pairwise(widths)
         )
-        self.head = nn.Linear(widths[-1], count_outputs(outputs))
+        self.head = nn.Linear(widths[-1] + beside, count_outputs(outputs))
         self._outputs = outputs
 
-    def compute(self, values: torch.Tensor) -> torch.Tensor | dict[str, torch.Tensor]:
+    def compute(
+        self, values: torch.Tensor, beside: torch.Tensor | None = None
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
         """Return the outputs of ``values`` (records, features), or the loss of the layer that is pre-trained.
+
+        The head reads ``beside`` (records, beside) too, where it was made for it.
 
         Raises:
             ModelError: the objective is that of a layer which is not there.
         """
         if self.objective == "task":
-            return shape_outputs(self.head(self.encode(values, len(self.autoencoders))), self._outputs)
+            read = self.encode(values, len(self.autoencoders))
+            if beside is not None:
+                read = torch.cat([read, beside], dim=1)
+            return shape_outputs(self.head(read), self._outputs)
         place = list(OBJECTIVES).index(self.objective)
         if place >= len(self.autoencoders):
             raise ModelError(f"objective {self.objective}: the model has {len(self.autoencoders)} layers")

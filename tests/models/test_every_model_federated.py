@@ -23,7 +23,7 @@ from tests.simulator import FOUR, Simulator
 THREE = FOUR[:3]
 PATIENTS = {"attentive-chrome": 300, "care-events": 300, "dbn-ensemble": 300, "lesion-sdae": 300, }
 """Training patients of a site, where 60 are too few to tell learning from noise: their models learn slowly."""
-ROUNDS = {"attentive-chrome": 40, "care-events": 40, "basset": 40, "gene2vec": 30, "deepdtis": 60, "deepcpg": 40, "deepcpi": 40, "dti-lstm": 40, }
+ROUNDS = {"attentive-chrome": 40, "care-events": 40, "basset": 40, "gene2vec": 30, "deepdtis": 60, "deepcpg": 40, "deepcpi": 40, "dti-lstm": 40, "dti-sae": 60, }
 """Rounds with one common step each, where 20 are too few: after 20 its loss is still that of the first model."""
 NORMS = {"attentive-chrome": 0.5, "lv-segmentation": 0.05, "deepdr": 0.3, }
 """Clipping norms where gradients are so short that noise of a norm of 1 drowns them."""
