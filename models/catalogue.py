@@ -92,6 +92,7 @@ _FILES: Final[Mapping[str, str]] = {
     "dti-cnn": "models.drugs.dti_cnn",
     "dti-lstm": "models.drugs.dti_lstm",
     "dti-sae": "models.drugs.dti_sae",
+    "dfcnn": "models.drugs.dfcnn",
 }
 
 NAMES: Final = tuple(_FILES)

@@ -24,6 +24,7 @@ STUDIES = {"records/prepare_diabetes130_codes.py": ("records/deep_patient.yaml",
         "drugs/dti_cnn.yaml",
         "drugs/dti_lstm.yaml",
         "drugs/dti_sae.yaml",
+        "drugs/dfcnn.yaml",
     ), "genomics/prepare_gene_pairs.py": ("genomics/cnnc.yaml",), "genomics/prepare_yeast_promoters.py": ("genomics/xpresso.yaml",), "genomics/prepare_yeast_pairs.py": ("genomics/expression_contrast.yaml",), "genomics/prepare_methylation.py": ("genomics/deepcpg.yaml",), "drugs/prepare_oneil.py": ("drugs/deepsynergy.yaml",), }
 
 
