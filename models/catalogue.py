@@ -93,6 +93,7 @@ _FILES: Final[Mapping[str, str]] = {
     "dti-lstm": "models.drugs.dti_lstm",
     "dti-sae": "models.drugs.dti_sae",
     "dfcnn": "models.drugs.dfcnn",
+    "deepwalk-dti": "models.drugs.deepwalk_dti",
 }
 
 NAMES: Final = tuple(_FILES)

@@ -87,8 +87,10 @@ def embed_walks(network: Matrix, width: int, window: int = 5) -> Matrix:
         total += step
     inverse = np.divide(1.0, degrees, out=np.zeros_like(degrees), where=degrees != 0)
     near = degrees.sum() / window * total * inverse[None]
-    left, sizes, _ = np.linalg.svd(np.log(np.maximum(near, 1.0)))
-    vectors: Matrix = left[:, :width] * np.sqrt(sizes[:width])
+    # of a symmetric matrix, singular vectors are those of the eigenvalues with the largest sizes
+    values, found = np.linalg.eigh(np.log(np.maximum((near + near.T) / 2, 1.0)))
+    order = np.argsort(-np.abs(values), kind="stable")[:width]
+    vectors: Matrix = found[:, order] * np.sqrt(np.abs(values[order]))
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     return vectors * np.where(largest < 0, -1.0, 1.0)
 

@@ -122,8 +122,8 @@ ROOMS: Final = {
     "models/genomics": "deepchrome attentive_chrome adage gedfn splice_response jha_splicing tfimpute "
     "expression_contrast deep_motif basset gene2vec xpresso deepcpg speid cancer_type d_gex "
     "expression_autoencoder late cnnc",
-    "models/drugs": "deepdta smiles_rnn drug_class_mlp deepdr deepdtnet seq2seq_fingerprint cascade_fusion deepdtis "
-    "deepcpi deepsynergy dti_cnn dti_lstm dti_sae dfcnn",
+    "models/drugs": "deepdta smiles_rnn drug_class_mlp deepdr deepdtnet seq2seq_fingerprint cascade_fusion "
+    "deepwalk_dti deepdtis deepcpi deepsynergy dti_cnn dti_lstm dti_sae dfcnn",
     "models/layers": "heads sigmoid rectifier boltzmann vgg_unet convolutional_gru graph network_embedding "
     "image_blocks denoising segmentation fusion recurrent masked_softmax masked_max visit_outputs "
     "sparsity gaussian_code regions own_codes sequence_blocks private_projection bounded_noise",
