@@ -8,7 +8,7 @@ from server.demo.processes import find_program
 
 
 @click.command("audit-run", context_settings={"ignore_unknown_options": True, "help_option_names": []})
-@click.argument("words", metavar="STUDY.yaml [OPTIONS]", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("words", metavar="STUDY.yaml", nargs=-1, required=True, type=click.UNPROCESSED)
 def audit_run(words: tuple[str, ...]) -> int:
     """Attack one training of a study on public or generated data, as 'consilium-site audit-run' does.
 
