@@ -79,6 +79,7 @@ _FILES: Final[Mapping[str, str]] = {
     "speid": "models.genomics.speid",
     "expression-contrast": "models.genomics.expression_contrast",
     "deep-motif": "models.genomics.deep_motif",
+    "expecto": "models.genomics.expecto",
     "deepdta": "models.drugs.deepdta",
     "deepdtis": "models.drugs.deepdtis",
     "smiles-rnn": "models.drugs.smiles_rnn",

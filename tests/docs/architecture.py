@@ -120,7 +120,7 @@ ROOMS: Final = {
     "event_ensemble deep_patient dbn care_events",
     "models/longitudinal": "dynamic_deephit disease_atlas modality_gru recurrent",
     "models/genomics": "deepchrome attentive_chrome adage gedfn splice_response jha_splicing tfimpute "
-    "expression_contrast deep_motif basset gene2vec xpresso deepcpg speid cancer_type d_gex "
+    "expression_contrast deep_motif basset gene2vec xpresso deepcpg speid expecto cancer_type d_gex "
     "expression_autoencoder late cnnc",
     "models/drugs": "deepdta smiles_rnn drug_class_mlp deepdr deepdtnet seq2seq_fingerprint cascade_fusion "
     "deepwalk_dti deepdtis deepcpi deepsynergy dti_cnn dti_lstm dti_sae dfcnn",
