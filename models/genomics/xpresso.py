@@ -4,8 +4,9 @@ A patient is whose expression it is: all genes of a person are their records, an
 promoters of yeast a "patient" is a promoter, so that epsilon protects a promoter and nobody.
 
 Weights of the published Keras models have the shapes of ``paper``: :data:`KERAS_LAYERS` names their layers, and
-:func:`convert_keras_weights` turns their axes. So places are flattened before filters, and a sequence is continued by
-zeros as TensorFlow does, one more after its end than before its start.
+:func:`convert_keras_weights` turns their axes, as ``examples/genomics/convert_xpresso.py`` does with a file. So places
+are flattened before filters, and a sequence is continued by zeros as TensorFlow does, one more after its end than
+before its start.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,10 @@
+import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from models.entry import Count
 from models.errors import ModelError
@@ -74,6 +75,22 @@ def test_weights_of_keras_give_what_keras_layers_give(tmp_path: Path) -> None:
     }
     np.testing.assert_allclose(network(inputs).detach().numpy(), wanted, rtol=1e-4)
     assert np.ptp(wanted) > 1e-3
+
+
+def test_file_that_keras_saved_is_converted(repository: Path, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py", reason="needs the extra genomics")
+    weights = draw_keras_weights(np.random.default_rng(1), places=2)
+    with h5py.File(tmp_path / "published.h5", "w") as file:
+        for name, values in weights.items():
+            layer, _, weight = name.partition("/")
+            file[f"model_weights/{layer}/{layer}/{weight}:0"] = values
+        file["optimizer_weights/Adam/iterations:0"] = 7
+    script = runpy.run_path(str(repository / "examples" / "genomics" / "convert_xpresso.py"))
+    path = tmp_path / "xpresso.safetensors"
+    assert script["convert"](tmp_path / "published.h5", path) == compute_weights_digest(path)
+    wanted = convert_keras_weights(weights)
+    for name, values in load_file(path).items():
+        np.testing.assert_array_equal(values, wanted[name])
 
 
 def test_published_weights_that_lack_a_layer_are_refused() -> None:
