@@ -95,6 +95,7 @@ _FILES: Final[Mapping[str, str]] = {
     "dti-sae": "models.drugs.dti_sae",
     "dfcnn": "models.drugs.dfcnn",
     "deepwalk-dti": "models.drugs.deepwalk_dti",
+    "gans-dta": "models.drugs.gans_dta",
 }
 
 NAMES: Final = tuple(_FILES)

@@ -91,7 +91,8 @@ def count_words(sequence: str, length: int) -> Numbers:
 def compute_frequencies(sequences: Iterable[str], length: int) -> Numbers:
     """Compute how often each protein has each word, as parts of all its words; (proteins, 20**length)."""
     counts = np.array([count_words(sequence, length) for sequence in sequences])
-    return counts / counts.sum(1, keepdims=True)
+    frequencies: Numbers = counts / counts.sum(1, keepdims=True)
+    return frequencies
 
 
 def compute_coordinates(public: Numbers, own: Numbers, coordinates: int) -> Numbers:

@@ -1,7 +1,6 @@
 """DeepDTA: two convolutional towers, over a compound's SMILES and a protein's sequence, to predict binding affinity."""
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Annotated, Final
 
 import torch
@@ -9,11 +8,9 @@ from pydantic import Field
 from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
-from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
-from models.layers.rectifier import ConvolutionBeforeRectifier
+from models.layers.letter_tower import CONVOLUTIONS, Tower
 
-_CONVOLUTIONS: Final = 3
 Kernel = Annotated[int, Field(ge=1, le=100)]
 Units = Annotated[int, Field(ge=1, le=8192)]
 
@@ -38,36 +35,6 @@ class DeepDtaOptions(Options):
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
 
-class Tower(nn.Module):
-    """An embedding of letters, three convolutions, and the largest value of each filter over the sequence.
-
-    The padding letter 0 is a letter like the others, as in the paper.
-
-    Raises:
-        ModelError: the sequences are shorter than three convolutions need.
-    """
-
-    def __init__(self, name: str, letters: int, length: int, kernel: int, options: DeepDtaOptions) -> None:
-        super().__init__()
-        least = _CONVOLUTIONS * (kernel - 1) + 1
-        if length < least:
-            raise ModelError(
-                f"deepdta needs at least {least} letters of '{name}' for a kernel of {kernel}; the data have {length}"
-            )
-        widths = (options.embedding, *(options.filters * times for times in range(1, _CONVOLUTIONS + 1)))
-        self.embedding = nn.Embedding(letters, options.embedding)
-        self.convolutions = nn.ModuleList(
-            ConvolutionBeforeRectifier(before, after, kernel) for before, after in pairwise(widths)
-        )
-
-    def forward(self, letters: torch.Tensor) -> torch.Tensor:
-        """Encode ``letters`` (records, length); (records, 3 * filters)."""
-        values: torch.Tensor = self.embedding(letters).movedim(1, 2)  # (records, embedding, length)
-        for convolution in self.convolutions:
-            values = torch.relu(convolution(values))
-        return values.amax(2)
-
-
 class DeepDta(nn.Module):
     """Both towers, and a perceptron on what they give."""
 
@@ -75,15 +42,15 @@ class DeepDta(nn.Module):
 
     def __init__(self, options: DeepDtaOptions, sizes: Sizes, outputs: tuple[int, ...]) -> None:
         super().__init__()
-        self.compound = Tower(
-            "compound", sizes["compound_letters"], sizes["compound_length"], options.compound_kernel, options
-        )
-        self.protein = Tower(
-            "protein", sizes["protein_letters"], sizes["protein_length"], options.protein_kernel, options
+        self.compound, self.protein = (
+            Tower(
+                name, sizes[f"{name}_letters"], sizes[f"{name}_length"], kernel, options.embedding, options.filters
+            )
+            for name, kernel in (("compound", options.compound_kernel), ("protein", options.protein_kernel))
         )
         first, second, third = options.hidden
         self.layers = nn.Sequential(
-            nn.Linear(2 * _CONVOLUTIONS * options.filters, first),
+            nn.Linear(2 * CONVOLUTIONS * options.filters, first),
             nn.ReLU(),
             nn.Dropout(options.dropout),
             nn.Linear(first, second),

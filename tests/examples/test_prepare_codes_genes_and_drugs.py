@@ -18,7 +18,7 @@ STUDIES = {"records/prepare_diabetes130_codes.py": ("records/deep_patient.yaml",
         "tabular/autoencoder.yaml",
         "tabular/variational_autoencoder.yaml",
         "tabular/rbm.yaml",
-    ), "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"), "genomics/prepare_stemcells.py": ("genomics/adage.yaml", "genomics/expression_autoencoder.yaml"), "genomics/prepare_pancan.py": ("genomics/cancer_type.yaml",), "genomics/prepare_sarcomas.py": ("genomics/d_gex.yaml",), "genomics/prepare_dendritic_cells.py": ("genomics/late.yaml",), "drugs/prepare_davis.py": (), "drugs/prepare_kiba.py": ("drugs/deepdta.yaml",), "genomics/prepare_accessibility.py": ("genomics/basset.yaml",), "genomics/prepare_m6a.py": ("genomics/gene2vec.yaml",), "drugs/prepare_biosnap.py": (
+    ), "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"), "genomics/prepare_stemcells.py": ("genomics/adage.yaml", "genomics/expression_autoencoder.yaml"), "genomics/prepare_pancan.py": ("genomics/cancer_type.yaml",), "genomics/prepare_sarcomas.py": ("genomics/d_gex.yaml",), "genomics/prepare_dendritic_cells.py": ("genomics/late.yaml",), "drugs/prepare_davis.py": (), "drugs/prepare_kiba.py": ("drugs/deepdta.yaml", "drugs/gans_dta.yaml"), "genomics/prepare_accessibility.py": ("genomics/basset.yaml",), "genomics/prepare_m6a.py": ("genomics/gene2vec.yaml",), "drugs/prepare_biosnap.py": (
         "drugs/deepdtis.yaml",
         "drugs/deepcpi.yaml",
         "drugs/dti_cnn.yaml",
