@@ -5,7 +5,7 @@
     networks   h_n = tanh(W_n row_n)             an autoencoder for each network of drugs, and of proteins
     fusion     drug = tanh(V [h_1 h_2])          one more on the codes of an item's networks
                protein = tanh(U h_3)
-    head       elu(A [drug protein drug*protein]), then the outputs
+    pair       elu(A [drug protein drug*protein]), then a linear head
 
 Each autoencoder restores what it read: squared errors, under the objectives ``networks`` and ``fusion``. Then the task
 trains the encoders with the head, unless the stage's ``trained`` leaves them out.
@@ -28,6 +28,7 @@ from typing import Annotated, ClassVar, Final
 import torch
 from pydantic import Field
 from torch import nn
+from torch.nn import functional
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
 from models.layers.heads import count_outputs, shape_outputs
@@ -48,7 +49,7 @@ class CascadeFusionOptions(Options):
     Attributes:
         network: units for each network.
         fused: units for a drug, and for a protein.
-        hidden: units of the head.
+        hidden: units of the layer before the outputs.
     """
 
     network: Width = 256
@@ -97,11 +98,8 @@ class CascadeFusion(nn.Module):
             RowAutoencoder(count * options.network, options.fused)
             for count in (_OF_DRUGS, len(_NETWORKS) - _OF_DRUGS)
         )
-        self.head = nn.Sequential(
-            nn.Linear(3 * options.fused, options.hidden),
-            nn.ELU(),
-            nn.Linear(options.hidden, count_outputs(outputs)),
-        )
+        self.pair = nn.Linear(3 * options.fused, options.hidden)
+        self.head = nn.Linear(options.hidden, count_outputs(outputs))
         self._outputs = outputs
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor | dict[str, torch.Tensor]:
@@ -115,7 +113,8 @@ class CascadeFusion(nn.Module):
             # the networks' autoencoders are not trained again
             return {"own_loss": _sum_losses(self.fusions, [part.detach() for part in parts])}
         drug, protein = (fusion(part) for fusion, part in zip(self.fusions, parts, strict=True))
-        return shape_outputs(self.head(torch.cat([drug, protein, drug * protein], dim=1)), self._outputs)
+        pair = functional.elu(self.pair(torch.cat([drug, protein, drug * protein], dim=1)))
+        return shape_outputs(self.head(pair), self._outputs)
 
 
 def _sum_losses(autoencoders: nn.ModuleList, values: list[torch.Tensor]) -> torch.Tensor:
@@ -136,7 +135,7 @@ _EXAMPLE: Final = {"drugs": 12, "diseases": 10}
 MODEL: Final = ModelEntry(
     title="Cascade fusion of networks for drugs and targets",
     domain="drugs",
-    rate=6.0,
+    rate=1.5,
     options=CascadeFusionOptions,
     build=build,
     tasks=("binary", "multiclass", "regression"),
@@ -163,6 +162,7 @@ MODEL: Final = ModelEntry(
         *(f"networks.{place}.encoder" for place in range(len(_NETWORKS))),
         "fusions.0.encoder",
         "fusions.1.encoder",
+        "pair",
         "head",
     ),
     replaced=(

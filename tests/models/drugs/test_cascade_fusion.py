@@ -43,9 +43,7 @@ def test_outputs_are_those_of_the_cascade_written_out() -> None:
     codes = [torch.tanh(module.networks[place].encoder(row.float())) for place, row in enumerate(inputs.values())]
     drug = torch.tanh(module.fusions[0].encoder(torch.cat(codes[:2], 1)))
     protein = torch.tanh(module.fusions[1].encoder(codes[2]))
-    want = module.head[2](torch.nn.functional.elu(module.head[0](torch.cat([drug, protein, drug * protein], 1))))[
-        :, 0
-    ]
+    want = module.head(torch.nn.functional.elu(module.pair(torch.cat([drug, protein, drug * protein], 1))))[:, 0]
     torch.testing.assert_close(module(inputs), want)
 
 
@@ -64,7 +62,7 @@ def test_losses_of_the_stages_are_squared_errors_of_what_was_read() -> None:
     [
         ("networks", {"networks"}),
         ("fusion", {"fusions"}),
-        ("task", {"networks", "fusions", "head"}),
+        ("task", {"networks", "fusions", "pair", "head"}),
     ],
 )
 def test_stage_trains_its_own_layers_alone(objective: str, trained: set[str]) -> None:
