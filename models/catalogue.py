@@ -96,6 +96,7 @@ _FILES: Final[Mapping[str, str]] = {
     "dfcnn": "models.drugs.dfcnn",
     "deepwalk-dti": "models.drugs.deepwalk_dti",
     "gans-dta": "models.drugs.gans_dta",
+    "drug-combo": "models.drugs.drug_combo",
 }
 
 NAMES: Final = tuple(_FILES)

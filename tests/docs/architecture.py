@@ -123,11 +123,11 @@ ROOMS: Final = {
     "expression_contrast deep_motif basset gene2vec xpresso deepcpg speid expecto cancer_type d_gex "
     "expression_autoencoder late cnnc",
     "models/drugs": "deepdta smiles_rnn drug_class_mlp deepdr deepdtnet seq2seq_fingerprint cascade_fusion "
-    "deepwalk_dti deepdtis deepcpi deepsynergy dti_cnn dti_lstm dti_sae dfcnn gans_dta",
+    "deepwalk_dti drug_combo deepdtis deepcpi deepsynergy dti_cnn dti_lstm dti_sae dfcnn gans_dta",
     "models/layers": "heads sigmoid rectifier letter_tower sequence_gan boltzmann vgg_unet convolutional_gru graph "
-    "network_embedding image_blocks denoising segmentation fusion recurrent masked_softmax masked_max "
-    "visit_outputs sparsity gaussian_code regions own_codes sequence_blocks private_projection "
-    "bounded_noise",
+    "network_embedding graph_autoencoder image_blocks denoising segmentation fusion recurrent "
+    "masked_softmax masked_max visit_outputs sparsity gaussian_code regions own_codes sequence_blocks "
+    "private_projection bounded_noise",
     "models/tasks": "registry binary multiclass ordinal multilabel regression pairs survival segmentation "
     "reconstruction next_event embedding histograms confusion two_way_counts visit_recall group_counts "
     "number_losses precision uncertainty exact_figures statistics statistics_document",
