@@ -21,15 +21,56 @@ from tests.models.generated_studies import (
 from tests.simulator import FOUR, Simulator
 
 THREE = FOUR[:3]
-PATIENTS = {"attentive-chrome": 300, "care-events": 300, "dbn-ensemble": 300, "lesion-sdae": 300, }
+PATIENTS = {
+    "attentive-chrome": 300,
+    "care-events": 300,
+    "dbn-ensemble": 300,
+    "lesion-sdae": 300,
+}
 """Training patients of a site, where 60 are too few to tell learning from noise: their models learn slowly."""
-ROUNDS = {"attentive-chrome": 40, "care-events": 40, "basset": 40, "gene2vec": 30, "deepdtis": 60, "deepcpg": 40, "deepcpi": 40, "dti-lstm": 40, "dti-sae": 60, "cascade-fusion": 35, }
+ROUNDS = {
+    "attentive-chrome": 40,
+    "care-events": 40,
+    "basset": 40,
+    "gene2vec": 30,
+    "deepdtis": 60,
+    "deepcpg": 40,
+    "deepcpi": 40,
+    "dti-lstm": 40,
+    "dti-sae": 60,
+    "cascade-fusion": 35,
+}
 """Rounds with one common step each, where 20 are too few: after 20 its loss is still that of the first model."""
-NORMS = {"attentive-chrome": 0.5, "lv-segmentation": 0.05, "deepdr": 0.3, }
+NORMS = {
+    "attentive-chrome": 0.5,
+    "lv-segmentation": 0.05,
+    "deepdr": 0.3,
+}
 """Clipping norms where gradients are so short that noise of a norm of 1 drowns them."""
-SAMPLING = {"linknet34": 0.3, "md-gru": 0.3, "ternausnet16": 0.3, "unet": 0.3, "unet-3d": 0.3, }
+SAMPLING = {
+    "linknet34": 0.3,
+    "md-gru": 0.3,
+    "ternausnet16": 0.3,
+    "unet": 0.3,
+    "unet-3d": 0.3,
+}
 """Sampling rates where a step over most patients would take seconds, and the loss falls by half with fewer."""
-RATES = {"attentive-chrome": 3.0, "capsnet": 0.3, "care-events": 10.0, "chest-xray-cnn": 0.25, "dbn-ensemble": 10.0, "gedfn": 0.5, "histology-crops": 0.15, "lesion-sdae": 1.0, "retina-attention": 0.125, "basset": 1.5, "gene2vec": 1.0, "deepdr": 6.0, "deepcpg": 1.0, "deepcpi": 1.0, }
+RATES = {
+    "attentive-chrome": 3.0,
+    "capsnet": 0.3,
+    "care-events": 10.0,
+    "chest-xray-cnn": 0.25,
+    "dbn-ensemble": 10.0,
+    "gedfn": 0.5,
+    "histology-crops": 0.15,
+    "lesion-sdae": 1.0,
+    "retina-attention": 0.125,
+    "basset": 1.5,
+    "gene2vec": 1.0,
+    "deepdr": 6.0,
+    "deepcpg": 1.0,
+    "deepcpi": 1.0,
+}
 """Learning rates where that of the entry, with one large step a round, now and then ends where it began or above."""
 
 
