@@ -80,6 +80,7 @@ _FILES: Final[Mapping[str, str]] = {
     "expression-contrast": "models.genomics.expression_contrast",
     "deep-motif": "models.genomics.deep_motif",
     "expecto": "models.genomics.expecto",
+    "deepnet-rbp": "models.genomics.deepnet_rbp",
     "deepdta": "models.drugs.deepdta",
     "deepdtis": "models.drugs.deepdtis",
     "smiles-rnn": "models.drugs.smiles_rnn",

@@ -129,6 +129,41 @@ class RegionalBoltzmannMachine(Machine):
         return torch.einsum("nrh,rhv->nrv", hidden, self.hidden.get_weight()) + self.visible.get_weight()[:, 0]
 
 
+class CountMachine(BoltzmannMachine):
+    """A machine whose visible units are counts of words: a replicated softmax.
+
+    Given hidden units, each of ``draws`` words is drawn with the probabilities ``softmax(W'h + a)``. The source
+    multiplies the hidden biases by the words of a record, which are equally many for all records here.
+
+    Source: Salakhutdinov and Hinton 2009, Replicated softmax: an undirected topic model, NIPS 22.
+    """
+
+    def __init__(self, words: int, hidden: int, draws: int) -> None:
+        super().__init__(words, hidden)
+        self._draws = draws
+
+    @torch.no_grad()
+    def run_chain(self, states: torch.Tensor, steps: int) -> torch.Tensor:
+        """Run a Gibbs chain of ``steps`` steps from each record's counts; (records, words).
+
+        In training every hidden unit and every word is drawn. Otherwise probabilities stand for them.
+        """
+        for _ in range(steps):
+            hidden = self._draw(torch.sigmoid(self._compute_hidden(states)))
+            states = self._draw_words(torch.softmax(self._compute_visible(hidden), dim=1))
+        return states
+
+    def _draw_words(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Draw words, and count them; (records, words) both."""
+        if not self.training:
+            return self._draws * probabilities
+        # unlike torch.multinomial, this accepts a probability that is not a number, which concerns its patient alone
+        edges = probabilities.cumsum(1).contiguous()
+        drawn = torch.rand(edges.shape[0], self._draws, dtype=edges.dtype, device=edges.device)
+        places = torch.searchsorted(edges, drawn).clamp(max=edges.shape[1] - 1)
+        return torch.zeros_like(probabilities).scatter_add_(1, places, torch.ones_like(drawn))
+
+
 class BoltzmannStack(nn.Module):
     """Machines, each of which sees the probabilities of the one below.
 

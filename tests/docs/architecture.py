@@ -121,7 +121,7 @@ ROOMS: Final = {
     "models/longitudinal": "dynamic_deephit disease_atlas modality_gru recurrent",
     "models/genomics": "deepchrome attentive_chrome adage gedfn splice_response jha_splicing tfimpute "
     "expression_contrast deep_motif basset gene2vec xpresso deepcpg speid expecto cancer_type d_gex "
-    "expression_autoencoder late cnnc",
+    "expression_autoencoder late cnnc deepnet_rbp",
     "models/drugs": "deepdta smiles_rnn drug_class_mlp deepdr deepdtnet seq2seq_fingerprint cascade_fusion "
     "deepwalk_dti drug_combo deepdtis deepcpi deepsynergy dti_cnn dti_lstm dti_sae dfcnn gans_dta",
     "models/layers": "heads sigmoid rectifier letter_tower sequence_gan boltzmann vgg_unet convolutional_gru graph "

@@ -30,6 +30,8 @@ from tests.models.generated_studies import DEVICE, GeneratedSite, all_rows, gene
 
 KEY = b"a key of 32 bytes, for tests now"
 TASKS = [(name, task) for name in NAMES for task in find_model(name).tasks]
+DEEP = {"deepnet-rbp": {"joint": [6, 6]}}
+"""Options of models whose preset has not the layers of every objective."""
 STAGES = [(name, objective) for name in NAMES for objective in (*find_model(name).objectives, "task")]
 
 
@@ -230,7 +232,13 @@ def terms_of_stage(name: str, objective: str) -> Terms:
     layers = [each for each in objectives if each.startswith("layer-")]
     return generated_terms(
         name,
-        model={"options": {"preset": "small", **({"hidden": [6] * len(layers)} if layers else {})}},
+        model={
+            "options": {
+                "preset": "small",
+                **({"hidden": [6] * len(layers)} if layers else {}),
+                **DEEP.get(name, {}),
+            }
+        },
         training={"stages": [stage]},
         evaluation={"rounds": []},
     )
