@@ -55,9 +55,8 @@ def compute_global_step(
     rate = terms.training.sampling_rate
     # no noise here: the caller rounds the sum first, then adds this site's share
     mechanism = Mechanism(rate, public_patients, terms.privacy.clipping_norm, noise_multiplier=0.0)
-    ranges = list_trained_ranges(
-        module, terms, number
-    )  # of the whole vector, so before a stage freezes parts of it
+    # asked before the stage begins: within it, the layers that it does not train are no parameters
+    ranges = list_trained_ranges(module, terms, number)
     with begin_stage(module, terms, number):
         private = make_engine(module, terms, mechanism, stream, device.precision)
         total = private.sum_lot(records, sample_patients(records.patients, rate, stream)).cpu().double().numpy()
