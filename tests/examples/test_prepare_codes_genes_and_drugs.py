@@ -13,19 +13,71 @@ import pytest
 from client.data.site_data import read_data
 from privacy.study import Terms, read_terms
 
-SOURCES = {"records/prepare_diabetes130_codes.py": "diabetes130", "records/prepare_diabetes130_events.py": "diabetes130", "tabular/prepare_radiograph_vectors.py": "chest/pneumoniamnist.npz", "genomics/prepare_histone.py": "histone", "genomics/prepare_stemcells.py": "multisite/stemcells.npz", "genomics/prepare_pancan.py": "tcga/pancan_types.npz", "genomics/prepare_sarcomas.py": "dgex", "genomics/prepare_dendritic_cells.py": "cnnc/mdc.npz", "drugs/prepare_davis.py": "dta", "drugs/prepare_kiba.py": "dta", "genomics/prepare_accessibility.py": "accessibility", "genomics/prepare_m6a.py": "m6a", "drugs/prepare_biosnap.py": "", "genomics/prepare_gene_pairs.py": "cnnc/mdc.npz", "genomics/prepare_yeast_promoters.py": "promoter/yeast_native.tsv.gz", "genomics/prepare_yeast_pairs.py": "promoter/yeast_native.tsv.gz", "genomics/prepare_methylation.py": "methylation", "drugs/prepare_oneil.py": "synergy", "drugs/prepare_mesh_smiles.py": "drug_class/mesh12_6955.csv.gz", "drugs/prepare_mesh_classes.py": "drug_class/mesh12_6955.csv.gz", "drugs/prepare_deepdr.py": "repurposing/deepdr.npz", "drugs/prepare_deepdtnet.py": "repurposing", "drugs/prepare_deepwalk_dti.py": "repurposing/deepdtnet.npz", "drugs/prepare_drug_combo.py": "gedfn/brca_er.npz", "genomics/prepare_rna_words.py": "m6a/liver.csv.gz", }
-STUDIES = {"records/prepare_diabetes130_codes.py": ("records/deep_patient.yaml", "records/dbn.yaml"), "records/prepare_diabetes130_events.py": ("records/care_events.yaml",), "tabular/prepare_radiograph_vectors.py": (
+SOURCES = {
+    "records/prepare_diabetes130_codes.py": "diabetes130",
+    "records/prepare_diabetes130_events.py": "diabetes130",
+    "tabular/prepare_radiograph_vectors.py": "chest/pneumoniamnist.npz",
+    "genomics/prepare_histone.py": "histone",
+    "genomics/prepare_stemcells.py": "multisite/stemcells.npz",
+    "genomics/prepare_pancan.py": "tcga/pancan_types.npz",
+    "genomics/prepare_sarcomas.py": "dgex",
+    "genomics/prepare_dendritic_cells.py": "cnnc/mdc.npz",
+    "drugs/prepare_davis.py": "dta",
+    "drugs/prepare_kiba.py": "dta",
+    "genomics/prepare_accessibility.py": "accessibility",
+    "genomics/prepare_m6a.py": "m6a",
+    "drugs/prepare_biosnap.py": "",
+    "genomics/prepare_gene_pairs.py": "cnnc/mdc.npz",
+    "genomics/prepare_yeast_promoters.py": "promoter/yeast_native.tsv.gz",
+    "genomics/prepare_yeast_pairs.py": "promoter/yeast_native.tsv.gz",
+    "genomics/prepare_methylation.py": "methylation",
+    "drugs/prepare_oneil.py": "synergy",
+    "drugs/prepare_mesh_smiles.py": "drug_class/mesh12_6955.csv.gz",
+    "drugs/prepare_mesh_classes.py": "drug_class/mesh12_6955.csv.gz",
+    "drugs/prepare_deepdr.py": "repurposing/deepdr.npz",
+    "drugs/prepare_deepdtnet.py": "repurposing",
+    "drugs/prepare_deepwalk_dti.py": "repurposing/deepdtnet.npz",
+    "drugs/prepare_drug_combo.py": "gedfn/brca_er.npz",
+    "genomics/prepare_rna_words.py": "m6a/liver.csv.gz",
+}
+STUDIES = {
+    "records/prepare_diabetes130_codes.py": ("records/deep_patient.yaml", "records/dbn.yaml"),
+    "records/prepare_diabetes130_events.py": ("records/care_events.yaml",),
+    "tabular/prepare_radiograph_vectors.py": (
         "tabular/autoencoder.yaml",
         "tabular/variational_autoencoder.yaml",
         "tabular/rbm.yaml",
-    ), "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"), "genomics/prepare_stemcells.py": ("genomics/adage.yaml", "genomics/expression_autoencoder.yaml"), "genomics/prepare_pancan.py": ("genomics/cancer_type.yaml",), "genomics/prepare_sarcomas.py": ("genomics/d_gex.yaml",), "genomics/prepare_dendritic_cells.py": ("genomics/late.yaml",), "drugs/prepare_davis.py": (), "drugs/prepare_kiba.py": ("drugs/deepdta.yaml", "drugs/gans_dta.yaml"), "genomics/prepare_accessibility.py": ("genomics/basset.yaml",), "genomics/prepare_m6a.py": ("genomics/gene2vec.yaml",), "drugs/prepare_biosnap.py": (
+    ),
+    "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"),
+    "genomics/prepare_stemcells.py": ("genomics/adage.yaml", "genomics/expression_autoencoder.yaml"),
+    "genomics/prepare_pancan.py": ("genomics/cancer_type.yaml",),
+    "genomics/prepare_sarcomas.py": ("genomics/d_gex.yaml",),
+    "genomics/prepare_dendritic_cells.py": ("genomics/late.yaml",),
+    "drugs/prepare_davis.py": (),
+    "drugs/prepare_kiba.py": ("drugs/deepdta.yaml", "drugs/gans_dta.yaml"),
+    "genomics/prepare_accessibility.py": ("genomics/basset.yaml",),
+    "genomics/prepare_m6a.py": ("genomics/gene2vec.yaml",),
+    "drugs/prepare_biosnap.py": (
         "drugs/deepdtis.yaml",
         "drugs/deepcpi.yaml",
         "drugs/dti_cnn.yaml",
         "drugs/dti_lstm.yaml",
         "drugs/dti_sae.yaml",
         "drugs/dfcnn.yaml",
-    ), "genomics/prepare_gene_pairs.py": ("genomics/cnnc.yaml",), "genomics/prepare_yeast_promoters.py": ("genomics/xpresso.yaml", "genomics/expecto.yaml"), "genomics/prepare_yeast_pairs.py": ("genomics/expression_contrast.yaml",), "genomics/prepare_methylation.py": ("genomics/deepcpg.yaml",), "drugs/prepare_oneil.py": ("drugs/deepsynergy.yaml",), "drugs/prepare_mesh_smiles.py": ("drugs/smiles_rnn.yaml",), "drugs/prepare_mesh_classes.py": ("drugs/drug_class_mlp.yaml", "drugs/seq2seq_fingerprint.yaml"), "drugs/prepare_deepdr.py": ("drugs/deepdr.yaml",), "drugs/prepare_deepdtnet.py": ("drugs/deepdtnet.yaml", "drugs/cascade_fusion.yaml"), "drugs/prepare_deepwalk_dti.py": ("drugs/deepwalk_dti.yaml",), "drugs/prepare_drug_combo.py": ("drugs/drug_combo.yaml",), "genomics/prepare_rna_words.py": ("genomics/deepnet_rbp.yaml",), }
+    ),
+    "genomics/prepare_gene_pairs.py": ("genomics/cnnc.yaml",),
+    "genomics/prepare_yeast_promoters.py": ("genomics/xpresso.yaml", "genomics/expecto.yaml"),
+    "genomics/prepare_yeast_pairs.py": ("genomics/expression_contrast.yaml",),
+    "genomics/prepare_methylation.py": ("genomics/deepcpg.yaml",),
+    "drugs/prepare_oneil.py": ("drugs/deepsynergy.yaml",),
+    "drugs/prepare_mesh_smiles.py": ("drugs/smiles_rnn.yaml",),
+    "drugs/prepare_mesh_classes.py": ("drugs/drug_class_mlp.yaml", "drugs/seq2seq_fingerprint.yaml"),
+    "drugs/prepare_deepdr.py": ("drugs/deepdr.yaml",),
+    "drugs/prepare_deepdtnet.py": ("drugs/deepdtnet.yaml", "drugs/cascade_fusion.yaml"),
+    "drugs/prepare_deepwalk_dti.py": ("drugs/deepwalk_dti.yaml",),
+    "drugs/prepare_drug_combo.py": ("drugs/drug_combo.yaml",),
+    "genomics/prepare_rna_words.py": ("genomics/deepnet_rbp.yaml",),
+}
 
 
 def find_source(repository: Path, script: str) -> Path:

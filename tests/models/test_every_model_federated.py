@@ -58,12 +58,9 @@ SAMPLING = {
 RATES = {
     "attentive-chrome": 3.0,
     "capsnet": 0.3,
-    "care-events": 10.0,
     "chest-xray-cnn": 0.25,
-    "dbn-ensemble": 10.0,
     "gedfn": 0.5,
     "histology-crops": 0.15,
-    "lesion-sdae": 1.0,
     "retina-attention": 0.125,
     "basset": 1.5,
     "gene2vec": 1.0,
