@@ -63,7 +63,6 @@ RATES = {
     "histology-crops": 0.15,
     "retina-attention": 0.125,
     "basset": 1.5,
-    "gene2vec": 1.0,
     "deepdr": 6.0,
     "deepcpg": 1.0,
     "deepcpi": 1.0,
