@@ -167,12 +167,12 @@ MODEL: Final = ModelEntry(
     ),
     replaced=(
         Replacement(
-            paper="each row of a network is an example of its autoencoder",
+            paper="each row of a network could be an example of its autoencoder",
             here="the rows of a pair are, and all pairs of a drug are clipped together",
             why="the promise is made to drugs, or to patients, and one with many pairs must not count more",
         ),
         Replacement(
-            paper="links are drawn one by one for tests, from drugs that are known",
+            paper="links could be drawn one by one for tests, from drugs that are known",
             here="no test drug is in training",
             why="a drug is what is protected, so that a study is about new ones",
         ),

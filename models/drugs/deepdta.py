@@ -104,7 +104,6 @@ MODEL: Final = ModelEntry(
         Count("small", _EXAMPLE, (), 9_841),
     ),
     example=_EXAMPLE,
-    figures="Davis: concordance index 0.878 and mean squared error 0.261; KIBA: 0.863 and 0.194 (Öztürk et al. 2018)",
     replaced=(
         Replacement(
             paper="pairs of a compound and a protein are drawn one by one",

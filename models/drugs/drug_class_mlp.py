@@ -5,7 +5,7 @@ drug has a record for each cell line, dose and time that it was tried in.
 
 A patient here is a drug, with all its records: epsilon protects whether a company's drug was learned from. Drugs of
 training and of tests must be different ones: two samples of one drug are told apart from all others by their plate,
-and their class is known then without any pharmacology.
+and their class is known then without any pharmacology. The widths and the dropout of ``paper`` could not be verified.
 """
 
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ MODEL: Final = ModelEntry(
     example={"features": 20},
     replaced=(
         Replacement(
-            paper="each sample of a drug is an example, and folds are drawn over samples",
+            paper="each sample of a drug is an example",
             here="all samples of a drug are its records, clipped together, and no drug is in two of the files",
             why="a drug has dozens of samples: hiding one would not hide the drug",
         ),

@@ -1,7 +1,7 @@
 """A convolutional network over the descriptors of a drug and of a protein, to predict whether they interact.
 
 The descriptors stand in one row, through which three one-dimensional convolutions slide. Their order has no meaning, so
-that a convolution joins neighbours by accident, as in the paper; no code was published, and the sizes are ours.
+that a convolution joins neighbours by accident; no code was published, and the sizes are ours.
 
 A "patient" is the drug of a company, with all its pairs: epsilon protects that drug and what it binds, and no person.
 """
@@ -101,7 +101,7 @@ MODEL: Final = ModelEntry(
         Input("protein", "number", ("protein_descriptors",), "descriptors of the protein"),
     ),
     citation="Hu, Xia, Su, Chen, Wang and Li 2019, A convolutional neural network system to discriminate drug-target "
-    "interactions, IEEE/ACM Transactions on Computational Biology and Bioinformatics 18(4):1315-1324",
+    "interactions, IEEE/ACM Transactions on Computational Biology and Bioinformatics",
     presets={"paper": DtiCnnOptions(), "small": DtiCnnOptions(filters=(4, 6), kernel=5, hidden=8)},
     counts=(Count("paper", _PAPER, (), 1_329_121), Count("small", _EXAMPLE, (), 455)),
     example=_EXAMPLE,

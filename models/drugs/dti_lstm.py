@@ -75,7 +75,7 @@ MODEL: Final = ModelEntry(
         Input("protein", "number", ("numbers",), "a public description of the protein, of the same length"),
     ),
     citation="Wang, You, Yang, Yi, Chen and Zheng 2020, A deep learning-based method for drug-target interaction "
-    "prediction based on long short-term memory neural network, BMC Medical Informatics and Decision Making 20(2):49",
+    "prediction based on long short-term memory neural network, BMC Medical Informatics and Decision Making 20:49",
     presets={"paper": DtiLstmOptions(), "small": DtiLstmOptions(width=8, layers=1, dropout=0.0)},
     # a gate has one bias here, and two in torch, which would make 512 more
     counts=(Count("paper", {"numbers": 100}, (2,), 75_394), Count("small", _EXAMPLE, (), 681)),

@@ -1,7 +1,7 @@
 """Stacked autoencoders over a protein's profile, and a head that reads their features beside a drug's fingerprint.
 
 Layer k of the stack learns to restore what the layers below it give, without labels, under the objective ``layer-k``
-(``models/layers/denoising.py``; nothing is corrupted by default, as in the paper). Then the head learns the task, and
+(``models/layers/denoising.py``; nothing is corrupted by default). Then the head learns the task, and
 the encoders with it. No code was published, and the sizes are ours.
 
 A "patient" is the drug of a company, with all its pairs: epsilon protects that drug and what it binds, and no person.

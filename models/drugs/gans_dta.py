@@ -2,7 +2,7 @@
 
 The towers are public weights, which ``examples/drugs/pretrain_towers.py`` makes from public compounds and proteins
 (``models/layers/sequence_gan.py``). A study names them (``model.start``) and trains the perceptron alone
-(``trained: [layers]``), so that the noise meets fewer parameters. No code of the authors was found, and the sizes are
+(``trained: [layers]``), so that fewer parameters get noise. No code of the authors was found, and the sizes are
 those of DeepDTA, which the paper compares itself with.
 
 A "patient" is the compound of a company, with all its pairs: epsilon protects that compound and what it binds, and no

@@ -5,7 +5,8 @@
     encoder       embedding of letters, last letter first -> GRU -> GRU -> ...
     fingerprint   the last states of all layers, one after the other
     decoder       the same, begins with the encoder's states and the letters so far; a logit for each next letter
-    loss          (1 - alpha) * recovery + alpha * the task's loss of  W fingerprint + b
+    loss          r * recovery + the task's loss of  W fingerprint + b; the paper's alpha of 0.01 is r = 99,
+                  and its loss the same over 100
 
 Recovery is the cross-entropy of the letters and of the end behind them, summed over a molecule and divided by the
 public length. Two ways to train it:

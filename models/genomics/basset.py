@@ -90,7 +90,7 @@ class Basset(nn.Module):
         """Count the letters at each place of the windows that each filter of the first layer answers to.
 
         These are the windows of ``sequences`` (records, 4, bases) with more than half of the filter's largest value,
-        as in Alipanahi et al. 2015; a filter that is nowhere above 0 has none. The counts, (filters, 4, kernel), are of
+        as in the authors' program; a filter that is nowhere above 0 has none. The counts, (filters, 4, kernel), are of
         these records: where they are patients', they belong to the site.
         """
         first = self.convolutions[0]

@@ -7,9 +7,9 @@
 ``cnn-rnn``    one or more convolutions that keep the length, then the memory
 =============  =====================================================================================================
 
-A linear layer gives the outputs. The paper is cited for how it explains such models, as ``consilium-site explain`` does
-with ``--method``: saliency of letters, the scores of a sequence's beginnings and ends, for which
-:meth:`DeepMotif.read_temporal_outputs` is, and a motif that maximises a class.
+A linear layer gives the outputs. The form of 2016, with highway layers, is not here. The paper is cited for how it
+explains such models, as ``consilium-site explain`` does with ``--method``: saliency of letters, the scores of a
+sequence's beginnings and ends, for which :meth:`DeepMotif.read_temporal_outputs` is, and a motif that maximises a class.
 
 **A patient is the donor of the cells in whom binding was measured, and all sites of all their assays are their records:
 epsilon protects all that was measured of a donor.** Where a site counts as a patient, it protects one site.
@@ -191,7 +191,7 @@ MODEL: Final = ModelEntry(
         Replacement(
             paper="every number of a gradient at most 5",
             here="the length of each patient's gradient is bounded",
-            why="a bound of every number is none of the whole that would suffice for privacy",
+            why="the paper bounds the gradient of a batch, in which no patient's part is bounded",
         ),
         Replacement(
             paper="the epoch with the best AUROC",

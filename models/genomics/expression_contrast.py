@@ -6,7 +6,8 @@
     logit    g(first) - g(second)
 
 So exchanging the genes turns the logit's sign, and a label with it: **both orders of a pair are one record**, with one
-loss. A bias of the score would cancel, so there is none.
+loss. A bias of the score would cancel, so there is none. The tower is that of a public re-implementation of the paper's
+other model; the authors' code was not at hand. The comparison as a difference of scores is ours.
 
 **A patient is the person whose expression was measured, and all their pairs of genes are their records: epsilon
 protects all that was measured of a person.** Where a pair counts as a patient, each gene must be in one pair only.
@@ -160,17 +161,17 @@ MODEL: Final = ModelEntry(
     example={"bases": 40},
     replaced=(
         Replacement(
-            paper="a pair and its reverse are two examples",
+            paper="a pair and its reverse could be two examples",
             here="one: the logit changes its sign with the order",
             why="a pair that stands there twice would count twice in its patient's gradient",
         ),
         Replacement(
-            paper="classes made equally frequent by drawing from the larger one",
+            paper="in the re-implementation, classes made equally frequent by drawing from the larger one",
             here="a fixed public weight in the task's loss",
             why="a record that is drawn several times would count more than once",
         ),
         Replacement(
-            paper="training stops when the loss on a validation fold does not fall for three epochs",
+            paper="in the re-implementation, training stops when a validation loss does not fall for three epochs",
             here="a number of rounds that is fixed in advance, or an evaluation that is paid for",
             why="when training stops tells something of the patients it was stopped by",
         ),

@@ -8,7 +8,8 @@ network       how it reads the sequence                                   its bl
 ``gene2vec``  vectors of words, learned without labels by ``skip-gram``   two of a quarter of the length
 ============  ==========================================================  ==========================================
 
-A block is two convolutions that keep the length, a pooling and dropout. The outputs are the mean of the networks'.
+A block is two convolutions that keep the length, a pooling and dropout. The outputs are the mean of the networks'. The
+paper's text has the blocks; window, filters, kernels and hidden units are ours.
 
 ``skip-gram``: each word predicts the words at most ``window`` places away, by a softmax over all words. Its loss, the
 mean over the pairs of a record, needs no label. The task leaves these vectors as they are.
@@ -266,5 +267,4 @@ MODEL: Final = ModelEntry(
             why="when training stops tells something of the patients it was stopped by",
         ),
     ),
-    figures="The paper's text has the blocks; their filters, kernels and hidden units are ours.",
 )

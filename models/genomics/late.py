@@ -86,7 +86,12 @@ MODEL: Final = ModelEntry(
     build=build,
     tasks=("reconstruction",),
     inputs=(
-        Input("features", "number", ("features",), "log(count + 1) of each gene in a cell, 0 where none was seen"),
+        Input(
+            "features",
+            "number",
+            ("features",),
+            "the logarithm of count + 1 of each gene in a cell (base 10 in the paper), 0 where none was seen",
+        ),
     ),
     citation="Badsha, Li, Liu, Li, Xian, Banovich and Fu 2020, Imputation of single-cell gene expression with an "
     "autoencoder neural network, Quantitative Biology 8:78-94",

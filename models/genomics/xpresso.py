@@ -1,7 +1,7 @@
 """Xpresso: expression of a gene from the letters of its promoter and from what decides how long its RNA lives.
 
 A patient is whose expression it is: all genes of a person are their records, and are clipped together. In the study on
-promoters of yeast a "patient" is a promoter, so that epsilon protects a promoter and nobody.
+promoters of yeast a "patient" is a promoter, so that epsilon protects a promoter and no person.
 
 Weights of the published Keras models have the shapes of ``paper``: :data:`KERAS_LAYERS` names their layers, and
 :func:`convert_keras_weights` turns their axes, as ``examples/genomics/convert_xpresso.py`` does with a file. So places

@@ -1,6 +1,6 @@
 """The code of a variational autoencoder: normal distributions, and how far they are from the standard one.
 
-Weights move by noise too, and an exponential of theirs could leave the numbers: so the logarithm of a variance stays
+Weights move by noise too, and an exponential of theirs could overflow: so the logarithm of a variance stays
 between -8 and 8, smoothly.
 """
 
@@ -23,8 +23,8 @@ def draw_code(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
 
 
 def compute_divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-    """Compute the Kullback-Leibler divergence of normal distributions from the standard one; (records, code).
+    """Compute the divergence of normal distributions from the standard one, summed over the code; (records,).
 
-    The result is the sum over the code, (records,).
+    It is that of Kullback and Leibler; mean and logarithm of the variance are (records, code).
     """
     return 0.5 * (mean.square() + torch.expm1(log_variance) - log_variance).sum(1)

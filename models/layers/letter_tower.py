@@ -34,7 +34,7 @@ class Tower(nn.Module):
         least = CONVOLUTIONS * (kernel - 1) + 1
         if length < least:
             raise ModelError(
-                f"deepdta needs at least {least} letters of '{name}' for a kernel of {kernel}; the data have {length}"
+                f"a tower needs at least {least} letters of '{name}' for a kernel of {kernel}; the data have {length}"
             )
         self.kernel = kernel
         self.widths = tuple(filters * times for times in range(1, CONVOLUTIONS + 1))

@@ -6,7 +6,7 @@ them (``model.start``). Nothing here may see a record of a site: its gradients a
 
 Rules:
 
-* the tower's embedding stays as it is: were it trained too, generator and discriminator would chase a moving target;
+* the tower's embedding stays as it is: were it trained too, each of the two would follow the other's changes to it;
 * a generator widens its noise by ``kernel - 1`` in each of four transposed convolutions, up to the sequence's length;
 * nothing is normalised over a batch, so that the tower is the same network as in the study.
 

@@ -116,7 +116,7 @@ MODEL: Final = ModelEntry(
         Replacement(
             paper="any log variance",
             here="between -8 and 8, smoothly",
-            why="weights move by noise too, and an exponential of theirs could leave the numbers",
+            why="weights move by noise too, and an exponential of theirs could overflow",
         ),
     ),
 )
