@@ -9,7 +9,7 @@
 
 A linear layer gives the outputs. The form of 2016, with highway layers, is not here. The paper is cited for how it
 explains such models, as ``consilium-site explain`` does with ``--method``: saliency of letters, the scores of a
-sequence's beginnings and ends, for which :meth:`DeepMotif.read_temporal_outputs` is, and a motif that maximises a class.
+sequence's beginnings and ends (:meth:`DeepMotif.read_temporal_outputs`), and a motif that maximises a class.
 
 **A patient is the donor of the cells in whom binding was measured, and all sites of all their assays are their records:
 epsilon protects all that was measured of a donor.** Where a site counts as a patient, it protects one site.
