@@ -65,6 +65,9 @@ class OwnPatients:
 MakeSession = Callable[[Terms, StudyFiles, bool], TrainingInterface]
 """(audited terms, files, whether it is the audited site) -> the training of a site."""
 
+FOLDER_PREFIX: Final = ".consilium-audit-"
+"""Hidden, so that no backup of a site takes what a crash may leave there."""
+
 
 class Verdict(StrEnum):
     """What the bounds say of the claim."""
@@ -157,7 +160,7 @@ def audit_study(
     if own is not None:
         at_sites[AUDITED] = widen(own.patients, audited)
     require_sites(terms, len(at_sites))
-    with tempfile.TemporaryDirectory(prefix="consilium-audit-", dir=None if own is None else own.folder) as folder:
+    with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=None if own is None else own.folder) as folder:
         sessions, counts, read = dict[str, TrainingInterface](), dict[str, int](), list[Patients]()
         for number, ordinary in enumerate(at_sites):
             name, there = f"site{number:02d}", made if number == AUDITED else None

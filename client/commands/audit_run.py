@@ -9,6 +9,7 @@ from client.site.folder import SiteFolder
 from privacy.canonical import Json
 from privacy.command_line import print_json, print_table, print_text, say
 from privacy.errors import RefutedError
+from privacy.process_lifetime import interrupt_on_signals
 from privacy.study import read_terms
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def audit_run(
     if own_data:
         from client.audit.own_data import audit_own_data
 
+        interrupt_on_signals()  # so that the records that it trains on are removed
+
         found = audit_own_data(home, terms, canaries=canaries, sites=sites, patients=patients)
         say("paid, and signed into this site's ledger")
     else:
@@ -68,7 +71,8 @@ def audit_run(
     if found.verdict is Verdict.REFUTED:
         raise RefutedError(
             f"{study}: an attacker guessed better than epsilon {found.epsilon:g} allows: clipping, sampling, noise or "
-            "charge is wrong; start no study with this program, and report it"
+            "charge is wrong, or it is chance (at most 1 of 20 for each bound). Audit again; if it is refuted again, "
+            "start no study with this program, and report it"
         )
 
 
@@ -91,7 +95,8 @@ def _print(found: "StudyAudit") -> None:
     print_table(("epsilon", "", "presumes"), rows)
     print_text(
         {
-            Verdict.REFUTED: "REFUTED: the claim does not hold",
+            Verdict.REFUTED: "REFUTED: beyond the claim. Each bound is wrong in one audit of 20 at most; if a second "
+            "audit says so too, the claim does not hold",
             Verdict.DOUBTFUL: "DOUBTFUL: beyond the claim, if what the bound presumes holds; try more canaries",
             Verdict.NOT_REFUTED: "not refuted; a stronger attack, or more canaries, may see more",
         }[found.verdict]

@@ -71,6 +71,8 @@ def list_unprotected(terms: Terms) -> list[str]:
         found.append("test patients: their totals leave without noise, exactly as they are")
     if terms.secure_aggregation.scheme is SchemeName.OPEN:
         found.append("this site's update: the coordinator can read each of them")
+    elif terms.secure_aggregation.scheme is not SchemeName.BFV:
+        found.append(f"nothing more than usual, but it is sealed by {terms.secure_aggregation.scheme}, not by bfv")
     if terms.privacy.epsilon is not None and terms.privacy.unit is Unit.RECORD:
         found.append(
             "several records of one patient together: the unit is a record (the ledger charges for a patient)"

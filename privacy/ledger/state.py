@@ -359,7 +359,7 @@ class LedgerState:
                 self.find_account_of_study(body.study)
                 self._decisions.require_released(body)
             case Audit():
-                self.find_account_of_study(body.study)
+                self._require_audited(body.study)
             case ReleaseCohort():
                 self._cohorts.add(self.find_account_of_study(body.study).population, body)
             case Require():
@@ -426,6 +426,15 @@ class LedgerState:
         account.allow(body.study, body.plan, body.grant)
         self._population_of_study[body.study] = body.population
         self._approvals.use(body.approval)
+
+    def _require_audited(self, study: str) -> None:
+        """Refuse the result of an audit that has not paid for its training, or that is closed."""
+        allowance = self.find_account_of_study(study).allowances[study]
+        if not allowance.paid or allowance.closed:
+            raise BrokenRuleError(
+                Rule.ONCE,
+                f"'{study}' has no open account that has paid for a training, so it has no result of an audit",
+            )
 
     def _restore_approval(self, study: str) -> None:
         """Give the approved run of a study back, if the study was closed before it paid for anything."""

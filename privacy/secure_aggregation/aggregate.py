@@ -40,6 +40,8 @@ class Aggregate:
         for start in places:
             self._layout.cipher.require_part(bytes(view[start : start + size]))
         for total, start in zip(self._sums, places, strict=True):
+            total.require(bytes(view[start : start + size]))
+        for total, start in zip(self._sums, places, strict=True):
             total.add(bytes(view[start : start + size]))
         self._added += 1
 

@@ -53,7 +53,7 @@ class Cohort(Document):
 
 
 class SchemeName(StrEnum):
-    """How updates are sealed. Every site's policy must allow each but the first.
+    """How updates are sealed. Every site's policy must allow it; the usual policy allows the first.
 
     ``open`` is a plain sum, for comparison. ``paillier`` and ``lwe`` put the encryption of Phong et al. (2018) in
     BFV's place, under the same masks, for small models.

@@ -53,7 +53,7 @@ def render_study_facts(reading: Reading, study: Study) -> Content:
             ("Clipping norm", _describe_clipping_norm(terms)),
             (
                 "Updates",
-                "sealed"
+                f"sealed ({terms.secure_aggregation.scheme})"
                 if terms.secure_aggregation.scheme is not SchemeName.OPEN
                 else render_element("b", "not sealed", class_="alarm"),
             ),

@@ -157,6 +157,9 @@ class CiphertextSum:
         self._seeds: list[bytes] = []
         self._second: Any = None
 
+    def require(self, _: bytes) -> None:
+        """See :class:`PartSum`: every well-formed part can be added."""
+
     def add(self, data: bytes) -> None:
         """Add one fresh ciphertext, which :func:`require_sealed` accepts, in place."""
         self._first += unpack_polynomial(data[:POLYNOMIAL_BYTES], "sealed update")

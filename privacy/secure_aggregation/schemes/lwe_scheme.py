@@ -90,6 +90,9 @@ class LweSum:
         self._first: Limbs = np.zeros((3, PARAMETERS.dimension), dtype=np.int64)
         self._second: Limbs = np.zeros((3, SLOTS), dtype=np.int64)
 
+    def require(self, _: bytes) -> None:
+        """See :class:`PartSum`: every well-formed part can be added."""
+
     def add(self, data: bytes) -> None:
         """See :class:`PartSum`."""
         self._first = reduce(self._first + _expand(data[:KEY_BYTES]), PARAMETERS)

@@ -7,9 +7,9 @@
   reduced modulo t by whoever opens them. What the unreduced sum says beside that depends on masked slots, which are
   uniform whatever the updates are.
 
-**What is lost beside BFV.** Four thousand times the work, nearly twice the bytes, and security against quantum
-computers. Masks and check fields are the same, so a lone update is as safe. One site that sends another modulus than
-its peers, before them, makes the coordinator refuse theirs: it can stop a study, as every site can.
+**What is lost beside BFV.** Four thousand times the work and nearly twice the bytes. Masks and check fields are the
+same, so a lone update is as safe. One site that sends another modulus than its peers, before them, makes the
+coordinator refuse theirs, and blame them: it can stop a study, as every site can.
 
 Parameters are limited: :data:`MOST_PARTS` parts, that is 65,530 values with two values a slot.
 """
@@ -76,6 +76,10 @@ class PaillierScheme:
         """See :class:`Scheme`."""
         return PaillierSum(self)
 
+    def read_modulus(self, data: bytes) -> int:
+        """Read the modulus with which a part begins."""
+        return int.from_bytes(data[: self._modulus_bytes], "big")
+
     def _derive_key(self, key: StudyKey) -> PaillierKey:
         return _derive_key(key.to_bytes(), self._modulus_bits)
 
@@ -107,20 +111,25 @@ class PaillierSum:
         self._public: PaillierPublicKey | None = None
         self._ciphertexts: list[int] = []
 
-    def add(self, data: bytes) -> None:
+    def require(self, data: bytes) -> None:
         """See :class:`PartSum`.
 
         Raises:
-            SealingError: its modulus is another than the first part's; nothing changes.
+            SealingError: its modulus is another than the first part's.
         """
+        modulus = self._scheme.read_modulus(data)
+        if self._public is not None and modulus != self._public.modulus:
+            raise SealingError(
+                "a sealed update is refused: its modulus is another than that of the updates before it"
+            )
+
+    def add(self, data: bytes) -> None:
+        """See :class:`PartSum`."""
+        self.require(data)
         public, ciphertexts = self._scheme._read(data)
         if self._public is None:
             self._public, self._ciphertexts = public, ciphertexts
             return
-        if public.modulus != self._public.modulus:
-            raise SealingError(
-                "a sealed update is refused: its modulus is another than that of the updates before it"
-            )
         self._ciphertexts = [public.add(pair) for pair in zip(self._ciphertexts, ciphertexts, strict=True)]
 
     def subtract(self, slots: Slots) -> None:

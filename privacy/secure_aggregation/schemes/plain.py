@@ -48,6 +48,9 @@ class PlainSum:
     def __init__(self) -> None:
         self._sum = np.zeros(SLOTS, dtype=np.uint64)
 
+    def require(self, _: bytes) -> None:
+        """See :class:`PartSum`: every well-formed part can be added."""
+
     def add(self, data: bytes) -> None:
         """See :class:`PartSum`."""
         self._sum = (self._sum + _read(data)) % PLAIN_MODULUS

@@ -23,6 +23,14 @@ Slots = NDArray[np.uint64]
 class PartSum(Protocol):
     """The sum of one part over the sites; no key is needed. Run by the coordinator."""
 
+    def require(self, data: bytes) -> None:
+        """Check that a well-formed part can be added to what was added before; nothing changes.
+
+        Raises:
+            SealingError: it cannot.
+        """
+        ...
+
     def add(self, data: bytes) -> None:
         """Add one site's part, in place."""
         ...

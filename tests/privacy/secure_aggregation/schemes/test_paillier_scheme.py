@@ -63,6 +63,18 @@ def test_part_of_another_modulus_is_refused_and_opens_nothing(study_key: StudyKe
         SMALL.decrypt(study_key, planted, FORM, 1)
 
 
+@pytest.mark.usefixtures("_small_moduli")
+def test_vector_whose_second_part_has_another_modulus_changes_nothing(study_key: StudyKey) -> None:
+    layout = Layout(2 * SLOTS, 0, 16, 3, scheme=SchemeName.PAILLIER)
+    first, other = (SMALL.encrypt(key, MOST) for key in (study_key, StudyKey.generate()))
+    aggregate = Aggregate(layout)
+    aggregate.add(first * layout.parts)
+    before = aggregate.to_bytes()
+    with pytest.raises(SealingError, match="another than that of the updates before it"):
+        aggregate.add(first * (layout.parts - 1) + other)
+    assert aggregate.to_bytes() == before
+
+
 def test_same_study_key_gives_the_same_modulus_and_another_one_another(study_key: StudyKey) -> None:
     copy = StudyKey.from_bytes(study_key.to_bytes())
     moduli = [SMALL.encrypt(key, MOST)[:32] for key in (study_key, copy, StudyKey.generate())]
