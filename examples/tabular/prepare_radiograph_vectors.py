@@ -2,14 +2,15 @@
 
     python examples/tabular/prepare_radiograph_vectors.py pneumoniamnist.npz OUT
 
-The file is what MedMNIST publishes: train_images, val_images and test_images, uint8 of 28 x 28 pixels. OUT gets
-``site-1`` to ``site-3``, each with ``train.npz`` and ``test.npz``, for ``autoencoder.yaml``,
-``variational_autoencoder.yaml`` and ``rbm.yaml``:
+The file is what MedMNIST publishes: train_images, val_images and test_images, uint8 of 28 x 28 pixels, and their labels.
+OUT gets ``site-1`` to ``site-3``, each with ``train.npz`` and ``test.npz``, for ``autoencoder.yaml``,
+``variational_autoencoder.yaml`` and ``rbm.yaml``, and with labels for ``projected_mlp.yaml``:
 
 ============  ================  ======================================================================
 array         shape             content
 ============  ================  ======================================================================
 ``features``  (images, 196)     the mean grey values of 14 x 14 squares of four pixels, from 0 to 1
+``label``     (images,)         1 for pneumonia, else 0
 ``patient``   (images,)         the image
 ============  ================  ======================================================================
 
@@ -41,14 +42,14 @@ def shrink(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return squares.reshape(len(images), -1).astype(np.float32)
 
 
-def keep_first(images: NDArray[np.uint8], before: set[bytes]) -> NDArray[np.uint8]:
-    """Keep the images that are not among those ``before``, which grows by them."""
-    kept = []
-    for image in images:
+def find_first(images: NDArray[np.uint8], before: set[bytes]) -> list[int]:
+    """Find the places of the images that are not among those ``before``, which grows by them."""
+    found = []
+    for place, image in enumerate(images):
         if image.tobytes() not in before:
             before.add(image.tobytes())
-            kept.append(image)
-    return np.stack(kept)
+            found.append(place)
+    return found
 
 
 def prepare(file: Path, target: Path) -> None:
@@ -56,15 +57,20 @@ def prepare(file: Path, target: Path) -> None:
     before: set[bytes] = set()
     with np.load(file) as arrays:
         parts = {
-            "train": keep_first(np.concatenate([arrays["train_images"], arrays["val_images"]]), before),
-            "test": keep_first(arrays["test_images"], before),
+            name: [
+                np.concatenate([arrays[f"{each}_{what}"] for each in published]) for what in ("images", "labels")
+            ]
+            for name, published in (("train", ("train", "val")), ("test", ("test",)))
         }
-    for name, images in parts.items():
-        features, patient = shrink(images), np.array([f"{name}-{number}" for number in range(len(images))])
+    for name, (every, labels) in parts.items():
+        first = find_first(every, before)
+        features, patient = shrink(every[first]), np.array([f"{name}-{number}" for number in range(len(first))])
+        label = labels[first].reshape(-1).astype(np.int64)
         for site in range(SITES):
             folder = target / f"site-{site + 1}"
             folder.mkdir(parents=True, exist_ok=True)
-            np.savez(folder / f"{name}.npz", features=features[site::SITES], patient=patient[site::SITES])
+            records = {"features": features, "label": label, "patient": patient}
+            np.savez(folder / f"{name}.npz", **{key: values[site::SITES] for key, values in records.items()})
 
 
 if __name__ == "__main__":

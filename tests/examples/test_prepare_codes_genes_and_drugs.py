@@ -47,6 +47,7 @@ STUDIES = {
         "tabular/autoencoder.yaml",
         "tabular/variational_autoencoder.yaml",
         "tabular/rbm.yaml",
+        "tabular/projected_mlp.yaml",
     ),
     "genomics/prepare_histone.py": ("genomics/deepchrome.yaml", "genomics/attentive_chrome.yaml"),
     "genomics/prepare_stemcells.py": ("genomics/adage.yaml", "genomics/expression_autoencoder.yaml"),
@@ -186,6 +187,8 @@ def test_radiograph_vectors_are_means_of_four_pixels(repository: Path, prepare: 
         image[row : row + 2, column : column + 2].mean() for row in range(0, 28, 2) for column in range(0, 28, 2)
     ]
     np.testing.assert_allclose(load(folder, "train.npz", "features")[0][0], squares, rtol=1e-6)
+    labels = np.concatenate(load(folder, "test.npz", "label"))
+    assert (len(labels), int(labels.sum())) == (624, 390)  # as published
 
 
 def test_histone_signals_are_the_logarithms_of_the_reads(prepare: Prepare) -> None:
