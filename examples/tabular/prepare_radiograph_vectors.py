@@ -2,8 +2,8 @@
 
     python examples/tabular/prepare_radiograph_vectors.py pneumoniamnist.npz OUT
 
-The file is what MedMNIST publishes: train_images, val_images and test_images, uint8 of 28 x 28 pixels, and their labels.
-OUT gets ``site-1`` to ``site-3``, each with ``train.npz`` and ``test.npz``, for ``autoencoder.yaml``,
+The file is what MedMNIST publishes: train_images, val_images and test_images, uint8 of 28 x 28 pixels, and labels. OUT
+gets ``site-1`` to ``site-3``, each with ``train.npz`` and ``test.npz``, for ``autoencoder.yaml``,
 ``variational_autoencoder.yaml`` and ``rbm.yaml``, and with labels for ``projected_mlp.yaml``:
 
 ============  ================  ======================================================================
