@@ -24,6 +24,13 @@ model is one file in `models/`; how to add one is in [CONTRIBUTING](../CONTRIBUT
 patient is, decides what the privacy is about: where a record is a gene or a compound, as in some of the public data
 below, epsilon is that of the gene or the compound.
 """
+_CURVES_HEAD: Final = """\
+### From how many patients on
+
+Pooled trainings of the same studies, means of two (`python -m benchmarks.learning_curves`): without privacy on a
+quarter, a half and all of the training patients; with epsilon 8 on all of them, with the noise that as many, four and
+sixteen times as many patients would have. What more patients would also teach is not in it.
+"""
 _DOMAINS_HEAD: Final = """\
 Every one of them trains with epsilon. The figure is of federations on real data, [below](#on-real-data) in full, where
 such data are at hand. With a star some layers have no rule of their own for the gradients of each patient: they are
@@ -118,7 +125,7 @@ def _results() -> Iterator[str]:
     headings += ["other noise"] * placed + ["alone", "pooled", "parameters", "bytes up", "s"]
     yield f"| {' | '.join(headings)} |"
     yield "| --- " * len(headings) + "|"
-    for each in measured["studies"]:
+    for each in (one for one in measured["studies"] if "federated" in one):
         figures = [_figure(each["federated"].get(epsilon)) for epsilon in ("none", "8", "3")]
         figures += [_elsewhere(each.get("elsewhere"))] * placed
         yield (
@@ -127,8 +134,25 @@ def _results() -> Iterator[str]:
             f"{each['seconds_per_round']:.1f} |"
         )
     yield ""
+    yield from _curves(measured["studies"])
     for remark in measured.get("remarks", ()):
         yield fill(f"* {remark}", 118, subsequent_indent="  ")
+    yield ""
+
+
+def _curves(studies: list[dict[str, Any]]) -> Iterator[str]:
+    """Show from how many patients on a model works, where that was measured."""
+    measured = [each for each in studies if "curves" in each]
+    if not measured:
+        return
+    yield f"{_CURVES_HEAD}"
+    yield "| model | figure | patients: no privacy | epsilon 8: noise of as many, 4 and 16 times as many |"
+    yield "| --- | --- | --- | --- |"
+    for each in measured:
+        curves = each["curves"]
+        shares = ", ".join(f"{int(count):,}: {_figure(value)}" for count, value in curves["no_privacy"].items())
+        times = ", ".join(_figure(value) for value in curves["noise_of_times_as_many"].values())
+        yield f"| {each['model']} | {curves['figure']} | {shares} | {times} |"
     yield ""
 
 

@@ -1,0 +1,97 @@
+"""Measure from how many patients on a model's example study works: without privacy, and with epsilon.
+
+``python -m benchmarks.learning_curves MODEL=DIR ... [--out docs/models.json] [--repeats 2]`` adds two curves to what
+the document has of the model (``docs/models.md`` shows them). ``DIR`` has a folder for each hospital with arrays, as
+the script beside the study makes it; all are pooled.
+
+* *Without privacy*, on a quarter, a half and all of the training patients, drawn once: does more data help?
+* *With epsilon 8*, on all of them, with the noise of as many patients, of four times and of sixteen times as many. The
+  noise of a step does not depend on how many patients there are, so of k times as many each counts against a k-th of
+  it. What more patients would also teach is not in it.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final
+
+import click
+import numpy as np
+
+from client.training.simulate import simulate
+from models.tasks.registry import list_figures
+from privacy.command_line import say
+from privacy.study import Terms
+from privacy.study.cost import compute_study_noise
+from server.demo.sources import DemoChoice, choose_study
+
+OUT: Final = Path("docs/models.json")
+SHARES: Final = (0.25, 0.5, 1.0)
+TIMES: Final = (1, 4, 16)
+_SEED: Final = 1
+
+
+@click.command()
+@click.argument("pairs", metavar="MODEL=DIR...", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True)
+@click.option("--repeats", default=2, show_default=True, type=click.IntRange(1, 100), help="Trainings each.")
+def main(pairs: tuple[str, ...], out: Path, repeats: int) -> None:
+    """Measure the learning curves of models on real data."""
+    for pair in pairs:
+        name, _, data = pair.partition("=")
+        found = {"curves": measure_curves(name, Path(data), repeats)}
+        say(f"{name}: {json.dumps(found)}")
+        # read anew: a run takes minutes, and another may have written meanwhile
+        known: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"studies": []}
+        studies = {each["model"]: each for each in known["studies"]}
+        studies[name] = studies.get(name, {"model": name}) | found
+        known["studies"] = list(studies.values())
+        out.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+def measure_curves(name: str, data: Path, repeats: int) -> dict[str, Any]:
+    """Simulate the study of ``name`` on shares of its patients, and with the noise of more of them."""
+    terms, _ = choose_study(DemoChoice(name, None, None, data, None, False, "8", None))
+    first = list_figures(terms.task, terms.data)[0]
+    folders = sorted(path for path in data.iterdir() if path.is_dir())
+    trains, tests = ([folder / f"{part}.npz" for folder in folders] for part in ("train", "test"))
+    with tempfile.TemporaryDirectory(prefix="consilium-") as folder:
+        shares = {}
+        for share in SHARES:
+            files, patients = _draw_share(trains, terms, share, Path(folder) / f"{share}")
+            shares[patients] = _measure(terms, files, tests, None, repeats, first.name)
+    noise = compute_study_noise(terms)
+    assert noise is not None, "the study has an epsilon"
+    times = {each: _measure(terms, trains, tests, noise / each, repeats, first.name) for each in TIMES}
+    return {"figure": first.title, "no_privacy": shares, "noise_of_times_as_many": times}
+
+
+def _measure(
+    terms: Terms, trains: list[Path], tests: list[Path], noise: float | None, repeats: int, figure: str
+) -> float | None:
+    found = [each.figures[figure] for each in simulate(terms, trains, tests, noise, repeats)]
+    defined = [each for each in found if each is not None]
+    return fmean(defined) if defined else None
+
+
+def _draw_share(trains: list[Path], terms: Terms, share: float, folder: Path) -> tuple[list[Path], int]:
+    """Write files with a share of each hospital's patients; return them, and how many patients they have together."""
+    folder.mkdir()
+    random, files, patients = np.random.default_rng(_SEED), [], 0
+    for number, path in enumerate(trains):
+        with np.load(path) as archive:
+            arrays = dict(archive)
+        column = arrays[terms.data.patient]
+        names = random.permutation(np.unique(column))
+        kept = names[: max(1, round(share * len(names)))]
+        rows = np.isin(column, kept)
+        target = folder / f"{number}.npz"
+        np.savez(target, **{name: values[rows] for name, values in arrays.items()})
+        files.append(target)
+        patients += len(kept)
+    return files, patients
+
+
+if __name__ == "__main__":
+    main()
