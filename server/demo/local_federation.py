@@ -16,7 +16,7 @@ import yaml
 from privacy.accounting.account import PUBLIC_COUNT_STEP
 from privacy.control.channel import ControlClient
 from privacy.errors import CoordinatorError, FederationError
-from privacy.study import Terms
+from privacy.study import SchemeName, Terms
 from server.demo.processes import Processes, find_program, run_to_end
 from server.demo.sources import DemoHospital
 from server.study.check import count_parameters
@@ -182,6 +182,10 @@ def _set_policy(home: Path, terms: Terms) -> None:
     policy["unprotected_test_patients"] = evaluation.epsilon is None
     policy["without_privacy"] = [terms.data.name] if epsilon is None else []
     policy["minimum_patients"] = PUBLIC_COUNT_STEP  # public data sets may be small
+    if (scheme := terms.secure_aggregation.scheme) is SchemeName.OPEN:
+        policy["open_sealing"] = True
+    else:
+        policy["sealing_schemes"] = [scheme.value]
     rule = {
         "name": "this-study",
         "studies": [terms.name],
