@@ -34,7 +34,7 @@ ROUNDS = {
     "basset": 40,
     "gene2vec": 30,
     "deepdtis": 60,
-    "deepcpg": 40,
+    "deepcpg": 60,
     "deepcpi": 40,
     "dti-lstm": 40,
     "dti-sae": 60,
@@ -64,7 +64,8 @@ RATES = {
     "retina-attention": 0.125,
     "basset": 1.5,
     "deepdr": 6.0,
-    "deepcpg": 1.0,
+    "deepcpg": 0.5,
+    "speid": 0.15,
     "deepcpi": 1.0,
 }
 """Learning rates where that of the entry, with one large step a round, now and then ends where it began or above."""
