@@ -11,8 +11,9 @@ person. Whose sequences the towers learned from is not protected: they must be p
 
 from typing import Final
 
-from models.drugs.deepdta import DeepDta, DeepDtaOptions, Kernel
-from models.entry import Count, Input, ModelEntry, Replacement, Sizes
+from models.drugs import deepdta
+from models.drugs.deepdta import DeepDtaOptions, Kernel
+from models.entry import Count, ModelEntry, Replacement
 
 
 class GansDtaOptions(DeepDtaOptions):
@@ -20,11 +21,6 @@ class GansDtaOptions(DeepDtaOptions):
 
     compound_kernel: Kernel = 4
     protein_kernel: Kernel = 8
-
-
-def build(options: GansDtaOptions, sizes: Sizes, outputs: tuple[int, ...]) -> DeepDta:
-    """Build both towers for the lengths and alphabets of ``sizes``, and the perceptron."""
-    return DeepDta(options, sizes, outputs)
 
 
 _PAPER: Final = {"compound_length": 85, "compound_letters": 65, "protein_length": 1200, "protein_letters": 26}
@@ -35,14 +31,9 @@ MODEL: Final = ModelEntry(
     domain="drugs",
     rate=0.2,
     options=GansDtaOptions,
-    build=build,
-    tasks=("pairs", "regression", "binary"),
-    inputs=(
-        Input("compound", "id", ("compound_length",), "letters of the SMILES, 0 after its end", "compound_letters"),
-        Input(
-            "protein", "id", ("protein_length",), "amino acids of the sequence, 0 after its end", "protein_letters"
-        ),
-    ),
+    build=deepdta.build,
+    tasks=deepdta.MODEL.tasks,
+    inputs=deepdta.MODEL.inputs,
     citation="Zhao, Wang, Pang, Liu and Zhang 2020, GANsDTA: predicting drug-target binding affinity using GANs, "
     "Frontiers in Genetics 10:1243",
     presets={

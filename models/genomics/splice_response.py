@@ -13,19 +13,16 @@ protects all that was measured of a person.** Where a record counts as a patient
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Final
 
 import torch
 from pydantic import Field
 from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
-from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
-from models.layers.image_blocks import count_groups
-from models.layers.rectifier import ConvolutionBeforeRectifier
+from models.layers.sequence_blocks import LETTERS, Norm, Width, count_pooled_places, list_pooled_convolution
 
-Kernel = Annotated[int, Field(ge=1, le=1000)]
 _POOL: Final = 2
 
 
@@ -41,9 +38,9 @@ class SpliceResponseOptions(Options):
     """
 
     filters: int = Field(default=50, ge=1, le=1024)
-    kernels: tuple[Kernel, Kernel] = (5, 2)
+    kernels: tuple[Width, Width] = (5, 2)
     hidden: int = Field(default=500, ge=1, le=8192)
-    norm: Literal["none", "group"] = "group"
+    norm: Norm = "group"
     dropout: float = Field(default=0.9, ge=0, lt=1)
 
 
@@ -58,23 +55,13 @@ class SpliceResponse(nn.Module):
 
     def __init__(self, options: SpliceResponseOptions, bases: int, outputs: tuple[int, ...]) -> None:
         super().__init__()
-        first, second = options.kernels
-        least = _POOL * (_POOL + second - 1) + first - 1
-        if bases < least:
-            raise ModelError(
-                f"splice-response needs at least {least} letters for kernels of {first} and {second}; the data have "
-                f"{bases}"
-            )
-        left = ((bases - first + 1) // _POOL - second + 1) // _POOL
-        grouped = options.norm == "group"
+        left = count_pooled_places("splice-response", bases, options.kernels, (_POOL, _POOL))
         filters = options.filters
         layers: list[nn.Module] = []
-        for channels, kernel in ((4, first), (filters, second)):
-            layers.append(ConvolutionBeforeRectifier(channels, filters, kernel))
-            layers += [nn.GroupNorm(count_groups(filters), filters)] if grouped else []
-            layers += [nn.ReLU(), nn.MaxPool1d(_POOL)]
+        for before, kernel in zip((LETTERS, filters), options.kernels, strict=True):
+            layers += list_pooled_convolution(before, filters, kernel, _POOL, options.norm)
         layers += [nn.Flatten(), nn.Linear(filters * left, options.hidden)]
-        layers += [nn.LayerNorm(options.hidden)] if grouped else []
+        layers += [nn.LayerNorm(options.hidden)] if options.norm == "group" else []
         layers += [nn.ReLU(), nn.Dropout(options.dropout), nn.Linear(options.hidden, count_outputs(outputs))]
         self.layers = nn.Sequential(*layers)
         self._outputs = outputs
@@ -96,7 +83,7 @@ MODEL: Final = ModelEntry(
     options=SpliceResponseOptions,
     build=build,
     tasks=("multiclass", "multilabel", "binary", "regression"),
-    inputs=(Input("sequence", "number", (4, "bases"), "one-hot letters of all junctions, side by side"),),
+    inputs=(Input("sequence", "number", (LETTERS, "bases"), "one-hot letters of all junctions, side by side"),),
     citation="Gao et al. 2021, A deep learning approach to identify gene targets of a therapeutic for human splicing "
     "disorders, Nature Communications 12:3332",
     repository="https://github.com/talkowski-lab/SMC_CNN_Model",

@@ -59,5 +59,7 @@ def test_convolutions_and_pools_are_those_of_a_loop() -> None:
 
 def test_fewer_letters_than_the_convolutions_need_are_refused() -> None:
     build(SpliceResponseOptions(), {"bases": 10}, ())
-    with pytest.raises(ModelError, match="at least 10 letters for kernels of 5 and 2; the data have 9"):
+    with pytest.raises(
+        ModelError, match="at least 10 places for kernels of 5, 2 and pools of 2, 2; the data have 9"
+    ):
         build(SpliceResponseOptions(), {"bases": 9}, ())
