@@ -3,6 +3,7 @@
 Records are generated (``models/generated/``): nobody's. The device is ``CONSILIUM_TEST_DEVICE``, or the CPU.
 """
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -203,9 +204,8 @@ def test_misfit_names_the_input_and_what_the_data_have() -> None:
 
 def test_names_are_those_of_files_and_domains() -> None:
     for name in NAMES:
-        module = find_model(name).build.__module__
-        assert module.split(".")[-1].replace("_", "-") == name
-        assert module.split(".")[1] == find_model(name).domain
+        entry = find_model(name)
+        assert import_module(f"models.{entry.domain}.{name.replace('-', '_')}").MODEL is entry
 
 
 @pytest.mark.skipif(
