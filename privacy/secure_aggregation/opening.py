@@ -67,9 +67,9 @@ def open_aggregate(
     values = np.empty(layout.parameters, dtype=np.int64)
     totals: tuple[int, ...] = ()
     forms, checks, broken = NO_FORMS, NO_FORMS, ""
-    key, size, view = study_key.to_bytes(), expected // layout.parts, memoryview(aggregate)
+    key, size, view = study_key.to_bytes(), expected // layout.parts, np.frombuffer(aggregate, dtype=np.uint8)
     tasks = (
-        _Task(layout, parts, bytes(view[parts.start * size : parts.stop * size]), len(cohort), context, key)
+        _Task(layout, parts, view[parts.start * size : parts.stop * size], len(cohort), context, key)
         for parts in layout.blocks
     )
     for parts, block in zip(
@@ -97,7 +97,7 @@ class _Task(NamedTuple):
 
     layout: Layout
     parts: range
-    aggregate: bytes
+    aggregate: NDArray[np.uint8]
     sites: int
     context: bytes
     study_key: bytes
@@ -122,7 +122,7 @@ def _open_block(task: _Task) -> _Block:
     size = layout.cipher.compute_sum_bytes(layout.sum_form, task.sites)
     slots = np.concatenate(
         [
-            layout.cipher.decrypt(key, task.aggregate[start : start + size], layout.sum_form, task.sites)
+            layout.cipher.decrypt(key, task.aggregate[start : start + size].tobytes(), layout.sum_form, task.sites)
             for start in range(0, len(task.aggregate), size)
         ]
     )

@@ -82,11 +82,11 @@ def seal(
     *whole, last = layout.blocks
     tasks = (_Task(inputs, parts, integers[layout.find_values_in(parts)], tuple(counts)) for parts in whole)
     for parts, block in zip(whole, map_blocks(_seal_block, tasks, len(whole), processes), strict=True):
-        sealed[parts.start * size : parts.stop * size] = block.sealed
+        sealed[parts.start * size : parts.stop * size] = block.sealed.data
         forms = add_forms(forms, block.forms)
     # the last block carries the check fields, which need the sums of every block before it
     block = _seal_block(_Task(inputs, last, integers[layout.find_values_in(last)], tuple(counts), forms))
-    sealed[last.start * size :] = block.sealed
+    sealed[last.start * size :] = block.sealed.data
     return bytes(sealed)
 
 
@@ -113,7 +113,7 @@ class _Task(NamedTuple):
 
 
 class _Block(NamedTuple):
-    sealed: bytes
+    sealed: NDArray[np.uint8]
     forms: Forms
 
 
@@ -134,7 +134,7 @@ def _seal_block(task: _Task) -> _Block:
     for start in range(0, len(slots), SLOTS):
         part = slots[start : start + SLOTS]
         sealed.append(cipher.encrypt(key, (part + masks.draw()) % PLAIN_MODULUS if cipher.masked else part))
-    return _Block(b"".join(sealed), forms)
+    return _Block(np.frombuffer(b"".join(sealed), dtype=np.uint8), forms)
 
 
 @lru_cache(maxsize=1)
