@@ -3,6 +3,8 @@
 * The opened sum must equal the plain sum of the integers.
 * Every site seals the same integers, one after the other. Each sealed vector is added and then freed, so that
   sixteen sites need no more memory than three.
+* Every site computes the products of the key with the public polynomials itself, as in a process of its own. The last
+  one then opens the sum with what it kept, as a site does that has taken part.
 * The figure of a site's own step is the median over the sites.
 """
 
@@ -21,11 +23,10 @@ from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.masks import make_site_masks
 from privacy.secure_aggregation.opening import open_aggregate
 from privacy.secure_aggregation.quantise import Grid, dequantise, quantise
-from privacy.secure_aggregation.round_layout import choose_sum_form
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import SLOTS
-from privacy.secure_aggregation.schemes.sum_form import SumForm
-from privacy.secure_aggregation.seal import seal
+from privacy.secure_aggregation.schemes.place import Place
+from privacy.secure_aggregation.seal import load_study_key, seal
 from privacy.study import SchemeName
 
 BITS: Final = 16
@@ -44,14 +45,10 @@ def layout_for(
     sites: int,
     *,
     bits: int = BITS,
-    form: SumForm | None = None,
     scheme: SchemeName = SchemeName.BFV,
 ) -> Layout:
-    """Make the layout for values of ``bits`` bits, a roster of ``sites`` sites and no totals.
-
-    Sums have the form that the platform's rule chooses, unless another is given.
-    """
-    return Layout(parameters, 0, bits, sites, scheme=scheme, sum_form=form or choose_sum_form(sites))
+    """Make the layout for values of ``bits`` bits, a roster of ``sites`` sites and no totals."""
+    return Layout(parameters, 0, bits, sites, scheme=scheme)
 
 
 def sealed_path(
@@ -59,7 +56,6 @@ def sealed_path(
     sites: int,
     processes: int = 1,
     now: Now = CPU,
-    form: SumForm | None = None,
     scheme: SchemeName = SchemeName.BFV,
 ) -> Path:
     """Time one round of ``sites`` sites that all send ``update``, from quantising to opening the sum.
@@ -67,13 +63,13 @@ def sealed_path(
     Raises:
         RuntimeError: the opened sum is not exactly the sum of the integers.
     """
-    layout, key = layout_for(len(update), sites, form=form, scheme=scheme), StudyKey.generate()
+    layout, key = layout_for(len(update), sites, scheme=scheme), StudyKey.generate()
     names = [f"site{number:02d}" for number in range(sites)]
     secrets = _pair_secrets(names)
     seeds = {name: os.urandom(32) for name in names}
     left = update.copy()
     if scheme is not SchemeName.BFV:  # derive the scheme's own key once, as a site does in a key epoch
-        layout.cipher.encrypt(key, np.zeros(SLOTS, dtype=np.uint64))
+        layout.cipher.encrypt(key, np.zeros(SLOTS, dtype=np.uint64), Place(_CONTEXT, sites, 0, 0))
     laps = Laps(now)
     integers = quantise(left, _GRID, from_os()).integers
     quantising = laps.lap()
@@ -85,6 +81,7 @@ def sealed_path(
     aggregate = Aggregate(layout)
     sealing, adding, size = [], [], 0
     for name in names:
+        load_study_key.cache_clear()
         laps.lap()
         sealed = _sealed(layout, integers, name, names, secrets[name], seeds[name], key, processes)
         sealing.append(laps.lap())

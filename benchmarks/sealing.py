@@ -5,8 +5,7 @@ a roster of the sites that take part. Rounds of the schemes take turns. Figures 
 
 * ``speed``: bytes per parameter each way, and millions of parameters per second of each step on one core, in CPU
   seconds; then sealing and opening in one and in two processes, in wall-clock seconds.
-* ``forms``: both forms of a sum side by side: bytes, and CPU seconds of adding at the coordinator and opening at a
-  site.
+* ``sizes``: bytes of an update and of an aggregate, by those of float32.
 * ``large``: memory that sealing takes beyond the update's own integers.
 * ``coordinator``: memory of a real coordinator above idle (:mod:`benchmarks.coordinator_memory`).
 
@@ -31,8 +30,6 @@ from benchmarks.large import large_update
 from benchmarks.path import WALL, Path, middle
 from benchmarks.sealed_path import float32_path, invented_update, layout_for, sealed_path
 from privacy.command_line import print_json, print_table, say
-from privacy.secure_aggregation.round_layout import choose_sum_form
-from privacy.secure_aggregation.schemes.sum_form import SumForm
 
 Way = Callable[[np.ndarray[Any, Any], int], Path]
 
@@ -46,13 +43,12 @@ SIZES: Final = {100_000: 5, 1_000_000: 5, 10_000_000: 1}
 """Parameters, and how often each round is repeated."""
 COMPARED_AT: Final = 1_000_000
 SITES: Final = (3, 16)
-FORM_SITES: Final = (3, 8, 16, 32)
 COORDINATOR_SITES: Final = (3, 8, 32)
 SIZE_BARS: Final = {(16, 8): {"up": 0.86, "down": 0.90}, (12, 4): {"up": 0.60, "down": 0.60}}
 """The most bytes each way, by those of float32, with these bits and sites."""
 LARGE: Final = 100_000_000
 PROCESSES: Final = (1, 2)
-PARTS: Final = ("speed", "forms", "large", "coordinator")
+PARTS: Final = ("speed", "sizes", "large", "coordinator")
 _STEPS: Final = ("quantise", "mask", "seal", "add", "open")
 
 
@@ -67,7 +63,7 @@ def main(as_json: bool, quick: bool, parts: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM then ends the processes that it started
     found: dict[str, Any] = {}
     for part in parts or PARTS:
-        found |= {"speed": _speed, "forms": _forms, "large": _large, "coordinator": _coordinator}[part](quick)
+        found |= {"speed": _speed, "sizes": _sizes, "large": _large, "coordinator": _coordinator}[part](quick)
     found["bars"] = _bars(found)
     if as_json:
         print_json(found)
@@ -141,38 +137,17 @@ def _processes(parameters: int) -> list[dict[str, Any]]:
     return rows
 
 
-# Forms -----------------------------------------------------------------------------------------------------
+# Sizes -----------------------------------------------------------------------------------------------------
 
 
-def _forms(quick: bool) -> dict[str, Any]:
-    update, rows = invented_update(COMPARED_AT // 10 if quick else COMPARED_AT), []
-    for sites in FORM_SITES:
-        say(f"both forms of a sum of {sites} sites ...")
-        runs: dict[SumForm, list[Path]] = {form: [] for form in SumForm}
-        for _ in range(3):
-            for form, paths in runs.items():
-                paths.append(sealed_path(update, sites, form=form))
-        for form, path in ((form, middle(paths)) for form, paths in runs.items()):
-            rows.append(
-                {
-                    "sites": sites,
-                    "form": form.value,
-                    "chosen": form is choose_sum_form(sites),
-                    "bytes_up": path.bytes_up / len(update),
-                    "bytes_down": path.bytes_down / len(update),
-                    "add_all_s": path.add * sites + path.finish,
-                    "open_s": path.open,
-                    "whole": _mega(len(update), path.whole(sites)),
-                }
-            )
-    sizes = {str(bits): _compute_sizes(bits, sites) for bits, sites in SIZE_BARS}
-    return {"forms": rows, "sizes": sizes}
+def _sizes(_quick: bool) -> dict[str, Any]:
+    return {"sizes": {str(bits): _compute_sizes(bits, sites) for bits, sites in SIZE_BARS}}
 
 
 def _compute_sizes(bits: int, sites: int) -> dict[str, float]:
     """Compute the bytes of an update and of an aggregate, by those of float32."""
     layout, clear = layout_for(COMPARED_AT, sites, bits=bits), 4 * COMPARED_AT
-    return {"up": layout.sealed_bytes / clear, "down": layout.compute_aggregate_bytes(sites) / clear}
+    return {"up": layout.sealed_bytes / clear, "down": layout.aggregate_bytes / clear}
 
 
 # Memory ----------------------------------------------------------------------------------------------------
@@ -237,7 +212,7 @@ def _bar(what: str, value: float, bar: float, *, at_most: bool = False) -> dict[
 
 def _show(found: dict[str, Any]) -> None:
     coordinator = [{"sites": sites, **row} for sites, row in found.get("coordinator", {}).items()]
-    for rows in (found.get("speed"), found.get("processes"), found.get("forms"), found.get("large"), coordinator):
+    for rows in (found.get("speed"), found.get("processes"), found.get("large"), coordinator):
         if rows:
             print_table(list(rows[0]), [[_word(value) for value in row.values()] for row in rows])
             click.echo()

@@ -17,7 +17,7 @@ class Aggregate:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._sums = [layout.cipher.make_sum(layout.sum_form) for _ in range(layout.parts)]
+        self._sums = [layout.cipher.make_sum() for _ in range(layout.parts)]
         self._added = 0
 
     def add(self, sealed: bytes | memoryview) -> None:
@@ -67,7 +67,7 @@ class Aggregate:
                 total.subtract(masks.draw())
 
     def to_bytes(self) -> bytes:
-        """Return the aggregate, as long as :meth:`Layout.compute_aggregate_bytes` says.
+        """Return the aggregate, as long as :attr:`Layout.aggregate_bytes` says.
 
         Raises:
             SealingError: nothing has been added.

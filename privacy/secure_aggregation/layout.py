@@ -28,7 +28,6 @@ from privacy.errors import SealingError
 from privacy.secure_aggregation.schemes.bfv_parameters import SLOT_BITS, SLOTS, require_noise_room
 from privacy.secure_aggregation.schemes.registry import SCHEMES
 from privacy.secure_aggregation.schemes.scheme import Scheme
-from privacy.secure_aggregation.schemes.sum_form import SumForm
 from privacy.study import SchemeName
 
 CHECKS: Final = 3
@@ -47,7 +46,6 @@ class Layout:
         maximum_sites: most sites whose sealed vectors are ever added.
         count_bits: bits of one site's total; it lies in [-2^(count_bits - 1), 2^(count_bits - 1)).
         scheme: the scheme that seals the vector.
-        sum_form: how an aggregate says its second polynomials.
     """
 
     parameters: int
@@ -56,7 +54,6 @@ class Layout:
     maximum_sites: int
     count_bits: int = 32
     scheme: SchemeName = SchemeName.BFV
-    sum_form: SumForm = SumForm.SEEDS
 
     def __post_init__(self) -> None:
         if min(self.parameters, self.counts) < 0 or min(self.bits, self.maximum_sites, self.count_bits) < 1:
@@ -117,9 +114,10 @@ class Layout:
         """Exact size of a site's sealed vector."""
         return self.parts * self.cipher.sealed_bytes
 
-    def compute_aggregate_bytes(self, sites: int) -> int:
-        """Compute the exact size of an aggregate of ``sites`` sites."""
-        return self.parts * self.cipher.compute_sum_bytes(self.sum_form, sites)
+    @property
+    def aggregate_bytes(self) -> int:
+        """Exact size of an aggregate."""
+        return self.parts * self.cipher.sum_bytes
 
     @property
     def digest(self) -> str:

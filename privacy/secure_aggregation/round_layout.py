@@ -4,21 +4,15 @@ The layout follows from the launch alone, so the coordinator knows it too. The r
 on the noise, and on ``room``: how many patients the round's sum must hold. Every view names ``room``.
 """
 
-from typing import Final
-
 from privacy.canonical import compute_digest
 from privacy.mechanisms.distributed_noise import SharedNoise
 from privacy.mechanisms.site_clipping import compute_joint_norm
 from privacy.mechanisms.value_range import compute_most_drawn, compute_range_of_updates
 from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.quantise import Grid
-from privacy.secure_aggregation.schemes.sum_form import SumForm
 from privacy.study import Placement, Terms, Unit, Weights
 from privacy.study.launch import Launch
 from privacy.study.tasks.task import count_cells
-
-MOST_SEEDS: Final = 16
-"""The most invited sites with which an aggregate has seeds in place of its second polynomials."""
 
 
 def layout_of(launch: Launch, number: int, base: int) -> Layout:
@@ -46,18 +40,7 @@ def make_layout(terms: Terms, values: int, counts: int, *, sites: int) -> Layout
         bits=aggregation.bits,
         maximum_sites=sites,
         scheme=aggregation.scheme,
-        sum_form=choose_sum_form(sites),
     )
-
-
-def choose_sum_form(sites: int) -> SumForm:
-    """Choose how aggregates say their second polynomials in a study that invites ``sites`` sites.
-
-    Seeds halve what a site downloads, and cost it one expansion for each site of the cohort, about 0.1 ms a
-    ciphertext of 28 kB. From about twenty sites on that takes longer than the other half takes on a line of 100
-    Mbit/s, 2.2 ms.
-    """
-    return SumForm.SEEDS if sites <= MOST_SEEDS else SumForm.POLYNOMIAL
 
 
 def find_largest_layout(launch: Launch) -> Layout:
@@ -68,7 +51,7 @@ def find_largest_layout(launch: Launch) -> Layout:
 
 def compute_largest_aggregate(launch: Launch) -> int:
     """Return the most bytes that an aggregate of the study can have."""
-    return find_largest_layout(launch).compute_aggregate_bytes(len(launch.roster))
+    return find_largest_layout(launch).aggregate_bytes
 
 
 def count_sealed_values(terms: Terms, parameters: int) -> int:

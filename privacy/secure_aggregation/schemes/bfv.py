@@ -1,42 +1,37 @@
-"""BFV through TenSEAL's binding of SEAL: the study key, fresh ciphertexts, and their sum.
+"""BFV under the study key: sealed parts, their sum without a key, and what opens of it.
 
-* Nothing from outside chooses what SEAL parses: polynomials come as coefficients of fixed width
-  (:mod:`privacy.secure_aggregation.schemes.coefficients`), every coefficient is checked, and this module writes
-  the frame that SEAL reads. Degree, parameters, size 2 and the absence of compression are therefore fixed here, not
-  claimed by the sender.
-* A fresh ciphertext is symmetric and seeded: the second polynomial is uniform, and its public seed is sent in its
-  place. The same can be done for a sum (:mod:`privacy.secure_aggregation.schemes.sum_form`).
-* First polynomials are added as integers modulo q, which is all that SEAL does with them. Only who expands a seed,
-  encrypts or decrypts needs SEAL.
-* A slot is a plaintext coefficient: sums need no batching, and SEAL takes coefficients without Python lists.
-* SEAL loads and saves by path only. An anonymous file in memory has a path and is never on a disk.
+For a slot vector p below t, with the key s, a part is one polynomial modulo q and X^N + 1:
 
-Scheme: Brakerski 2012, Fan and Vercauteren 2012, as in Microsoft SEAL 4.
+    c = round(q p / t) - a s - e
+
+* **a is public and the same at every site of a cohort**: uniform, from the view that they share and the place of the part
+  (:class:`Place`). So it is not sent, the sum of n parts is a ciphertext under n a, and its size does not depend on n.
+* **e is fresh at every site**, a rounded Gaussian that is wider the more sites there are
+  (:func:`~privacy.secure_aggregation.schemes.bfv_parameters.compute_error_variance`): whoever sees the parts of all
+  sites sees the differences of their errors, and what is left unknown is as wide as one error of SEAL's.
+* Who opens computes c + n a s and rounds. Only the product needs SEAL (:mod:`privacy.secure_aggregation.schemes.ring`).
+* A slot is a coefficient: sums need no batching.
+
+Schemes: Brakerski 2012, Fan and Vercauteren 2012. Why a common polynomial is safe: ``docs/secure-aggregation.md``.
 """
 
 import hashlib
-import os
-import struct
-import threading
-from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import numpy as np
-import tenseal.sealapi as seal
-import zstandard
 from numpy.typing import NDArray
 
 from privacy import labels
 from privacy.errors import SealingError
-from privacy.key_derivation import KeyPurpose, derive
+from privacy.key_derivation import KeyPurpose, derive, derive_stream
+from privacy.randomness import KeyStream, from_os
 from privacy.secure_aggregation.schemes.bfv_parameters import (
     COEFFICIENT_MODULUS,
     KEY_BYTES,
     PLAIN_MODULUS,
     POLYNOMIAL_BYTES,
     RING_DEGREE,
-    SEALED_BYTES,
-    SEED_BYTES,
+    compute_error_variance,
 )
 from privacy.secure_aggregation.schemes.coefficients import (
     Polynomial,
@@ -44,27 +39,30 @@ from privacy.secure_aggregation.schemes.coefficients import (
     require_polynomial,
     unpack_polynomial,
 )
-from privacy.secure_aggregation.schemes.sum_form import SumForm, compute_sum_bytes
+from privacy.secure_aggregation.schemes.place import Place
+from privacy.secure_aggregation.schemes.ring import RingSecret
 
 _KEY_LABEL: Final = hashlib.sha256(
     f"{labels.STUDY_KEY} {RING_DEGREE} {COEFFICIENT_MODULUS} {PLAIN_MODULUS}".encode("ascii")
 ).digest()
 _COMMITMENT_LABEL: Final = labels.make_prefix(labels.STUDY_KEY_COMMITMENT)
-
-_HEADER: Final = struct.Struct("<HBBBBHQ")  # SEAL's frame: magic, its size, version, compression, reserved, length
-_MAGIC: Final = 0xA15E
-_RAW: Final = 8 * RING_DEGREE
-_ZERO: Final = np.zeros(RING_DEGREE, dtype=np.uint64)
-_SPLIT_BITS: Final = 20
+_PUBLIC: Final = bytes(32)  # no secret: what is derived from it is known to everybody who knows the view
+_Q: Final = np.uint64(COEFFICIENT_MODULUS)
+_T: Final = np.uint64(PLAIN_MODULUS)
+_WHOLE: Final = np.uint64(COEFFICIENT_MODULUS // PLAIN_MODULUS)
+_REST: Final = (COEFFICIENT_MODULUS % PLAIN_MODULUS) / PLAIN_MODULUS
+_MOST_KEPT: Final = 128
+"""Blocks whose products are kept between sealing and opening: half a MiB each."""
 
 
 class StudyKey:
     """The key of one key epoch of a study. Sites hold it in memory; the coordinator never does."""
 
-    def __init__(self, secret: Any) -> None:
-        self._coefficients = pack_polynomial(np.frombuffer(_read_body(secret)[-_RAW:], dtype="<u8"))
-        self._encryptor = seal.Encryptor(_make_ring().context, secret)
-        self._decryptor = seal.Decryptor(_make_ring().context, secret)
+    def __init__(self, secret: RingSecret) -> None:
+        self._secret = secret
+        self._coefficients = pack_polynomial(secret.transformed)
+        self._context = b""
+        self._products: dict[int, _BlockProducts] = {}
 
     @classmethod
     def generate(cls) -> "StudyKey":
@@ -72,7 +70,7 @@ class StudyKey:
 
         Run by the lead site.
         """
-        return cls(seal.KeyGenerator(_make_ring().context).secret_key())
+        return cls(RingSecret.generate())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "StudyKey":
@@ -87,10 +85,7 @@ class StudyKey:
             raise SealingError(f"the study key is refused: expected {KEY_BYTES} bytes, got {len(data)}")
         if not data.startswith(_KEY_LABEL):
             raise SealingError("the study key is refused: it was made for other parameters of the scheme")
-        secret = seal.SecretKey()
-        coefficients = unpack_polynomial(data[len(_KEY_LABEL) :], "study key")
-        _load(secret, _make_ring().key_prefix + coefficients.astype("<u8").tobytes())
-        return cls(secret)
+        return cls(RingSecret.load(unpack_polynomial(data[len(_KEY_LABEL) :], "study key")))
 
     def to_bytes(self) -> bytes:
         """Return the key, :data:`KEY_BYTES` long, to be wrapped for a pinned peer."""
@@ -111,200 +106,133 @@ class StudyKey:
         """The key of model digests: only sites can compute or test them."""
         return derive(self.to_bytes(), KeyPurpose.MODEL_DIGEST)
 
-    def encrypt(self, slots: NDArray[np.uint64]) -> bytes:
-        """Encrypt ``slots``, (SLOTS,), each below the plaintext modulus, as one ciphertext; SEALED_BYTES long."""
-        body = _read_body(self._encryptor.encrypt_symmetric(_make_plaintext(slots)))
-        first = np.frombuffer(body, dtype="<u8", count=RING_DEGREE, offset=len(_make_ring().sealed_prefix))
-        return pack_polynomial(first) + body[-SEED_BYTES:]
+    def encrypt(self, slots: NDArray[np.uint64], place: Place) -> bytes:
+        """Encrypt ``slots``, (SLOTS,), each below the plaintext modulus, as one part; SEALED_BYTES long.
 
-    def decrypt(self, data: bytes, form: SumForm, sites: int) -> NDArray[np.uint64]:
-        """Decrypt one ciphertext of an aggregate of ``sites`` sites to its slots, (SLOTS,).
+        A site encrypts once at a place.
+        """
+        part = scale_plaintext(slots)
+        part += _Q - self._find_product(place)
+        part += (COEFFICIENT_MODULUS - draw_errors(place.sites)).astype(np.uint64)
+        return pack_polynomial(part % _Q)
+
+    def decrypt(self, data: bytes, place: Place) -> NDArray[np.uint64]:
+        """Decrypt the sum of the parts that ``place.sites`` sites encrypted at ``place``, to its slots; (SLOTS,).
 
         Raises:
             SealingError: another length, or a coefficient beyond the modulus.
         """
-        expected = compute_sum_bytes(form, sites)
-        if len(data) != expected:
-            raise SealingError(f"an aggregate is refused: expected {expected} bytes, got {len(data)}")
-        opened_sum, plaintext = _load_sum(data, form), seal.Plaintext()
-        self._decryptor.decrypt(opened_sum, plaintext)
-        opened = np.frombuffer(_read_body(plaintext)[len(_make_ring().plain_prefix) :], dtype="<u8")
-        slots = np.zeros(RING_DEGREE, dtype=np.uint64)
-        slots[: len(opened)] = opened  # SEAL leaves trailing zeros out
+        if len(data) != POLYNOMIAL_BYTES:
+            raise SealingError(f"an aggregate is refused: expected {POLYNOMIAL_BYTES} bytes, got {len(data)}")
+        scaled = unpack_polynomial(data, "aggregate")
+        scaled += np.uint64(place.sites) * self._find_product(place)
+        scaled %= _Q
+        # the float's own error is below 2^-8 of a slot, which the bound of the noise counts
+        slots: NDArray[np.uint64] = np.rint(scaled * (PLAIN_MODULUS / COEFFICIENT_MODULUS)).astype(np.uint64) % _T
         return slots
+
+    def _find_product(self, place: Place) -> Polynomial:
+        """Return the product of the key with the public polynomial of ``place``.
+
+        Those of the newest view are kept: what was sealed is opened next. They are as secret as the key.
+        """
+        if place.context != self._context:
+            self._context, self._products = place.context, {}
+        block = self._products.get(place.block)
+        if block is None:
+            if len(self._products) > _MOST_KEPT:  # those of the first blocks stay, of the others one at a time
+                self._products.popitem()
+            block = _BlockProducts(self._secret, draw_public_polynomials(place.context, place.block))
+            self._products[place.block] = block
+        return block.find(place.part)
+
+
+class _BlockProducts:
+    """The products of the key with the public polynomials of one block, each computed once, when it is needed."""
+
+    def __init__(self, secret: RingSecret, stream: KeyStream) -> None:
+        self._secret = secret
+        self._stream = stream
+        self._products: list[Polynomial] = []
+
+    def find(self, part: int) -> Polynomial:
+        """Return that of one part of the block."""
+        while len(self._products) <= part:
+            self._products.append(self._secret.multiply(draw_public_polynomial(self._stream)))
+        return self._products[part]
+
+
+def draw_public_polynomials(context: bytes, block: int) -> KeyStream:
+    """Return the stream from which the public polynomials of one block are drawn, part by part."""
+    return derive_stream(_PUBLIC, KeyPurpose.PUBLIC_POLYNOMIAL, context, block.to_bytes(4, "big"))
+
+
+def draw_public_polynomial(stream: KeyStream) -> Polynomial:
+    """Draw the next public polynomial, uniform modulo q."""
+    return stream.draw_below(COEFFICIENT_MODULUS, RING_DEGREE)
+
+
+def draw_errors(sites: int) -> NDArray[np.int64]:
+    """Draw the errors of one part in a cohort of ``sites``, (RING_DEGREE,), from the operating system's randomness.
+
+    Rounded Gaussian deviates (Marsaglia and Bray 1964, the polar method, from 52-bit uniforms).
+    """
+    stream, pairs = from_os(), RING_DEGREE // 2
+    points = np.empty((3, 0))  # in the unit disc: x, y and x^2 + y^2
+    while points.shape[1] < pairs:
+        # of the square's points pi / 4 are in the disc
+        drawn = (pairs - points.shape[1]) * 4 // 3 + 64
+        x, y = 2.0 * stream.draw_uniform(2 * drawn).reshape(2, drawn) - 1.0
+        square = x * x + y * y
+        inside = square < 1.0
+        points = np.concatenate([points, [x[inside], y[inside], square[inside]]], axis=1)
+    x, y, square = points[:, :pairs]
+    stretch = np.sqrt(-2.0 * compute_error_variance(sites) * np.log(square) / square)
+    return np.rint(np.concatenate([x * stretch, y * stretch])).astype(np.int64)
 
 
 def require_sealed(data: bytes) -> None:
-    """Check that ``data`` is one fresh ciphertext from a site.
+    """Check that ``data`` is one part from a site.
 
     Run by the coordinator.
 
     Raises:
         SealingError: another length, or a coefficient beyond the modulus.
     """
-    if len(data) != SEALED_BYTES:
-        raise SealingError(f"a sealed update is refused: expected {SEALED_BYTES} bytes, got {len(data)}")
-    require_polynomial(data[:POLYNOMIAL_BYTES], "sealed update")
+    if len(data) != POLYNOMIAL_BYTES:
+        raise SealingError(f"a sealed update is refused: expected {POLYNOMIAL_BYTES} bytes, got {len(data)}")
+    require_polynomial(data, "sealed update")
 
 
 class CiphertextSum:
-    """One ciphertext of an aggregate, summed without a key. Run by the coordinator."""
+    """One part of an aggregate, summed without a key. Run by the coordinator."""
 
-    def __init__(self, form: SumForm) -> None:
-        self._form = form
+    def __init__(self) -> None:
         # 64 bits hold the sum of 1,023 coefficients below 2^54; noise allows fewer sites (require_noise_room)
-        self._first = np.zeros(RING_DEGREE, dtype=np.uint64)
-        self._seeds: list[bytes] = []
-        self._second: Any = None
+        self._sum = np.zeros(RING_DEGREE, dtype=np.uint64)
 
     def require(self, _: bytes) -> None:
         """See :class:`PartSum`: every well-formed part can be added."""
 
     def add(self, data: bytes) -> None:
-        """Add one fresh ciphertext, which :func:`require_sealed` accepts, in place."""
-        self._first += unpack_polynomial(data[:POLYNOMIAL_BYTES], "sealed update")
-        seed = data[POLYNOMIAL_BYTES:]
-        if self._form is SumForm.SEEDS:
-            self._seeds.append(seed)
-        elif self._second is None:
-            self._second = _expand(seed, _ZERO)
-        else:
-            _make_ring().evaluator.add_inplace(self._second, _expand(seed, _ZERO))
+        """Add one site's part, which :func:`require_sealed` accepts, in place."""
+        self._sum += unpack_polynomial(data, "sealed update")
 
     def subtract(self, slots: NDArray[np.uint64]) -> None:
         """Subtract known ``slots``, (SLOTS,), each below the plaintext modulus, in place."""
-        self._first = (self._first + (COEFFICIENT_MODULUS - scale_plaintext(slots))) % COEFFICIENT_MODULUS
+        self._sum = (self._sum + (_Q - scale_plaintext(slots))) % _Q
 
     def to_bytes(self) -> bytes:
-        """Return the sum, as long as :func:`compute_sum_bytes` says."""
-        first = pack_polynomial(self._first % COEFFICIENT_MODULUS)
-        if self._form is SumForm.SEEDS:
-            return b"".join([first, *self._seeds])
-        return first + pack_polynomial(_read_polynomials(self._second)[1])
+        """Return the sum, POLYNOMIAL_BYTES long."""
+        return pack_polynomial(self._sum % _Q)
 
 
 def scale_plaintext(slots: NDArray[np.uint64]) -> Polynomial:
-    """Compute round(q m / t) for each slot m below t: what SEAL adds to the first polynomial to encrypt m.
+    """Compute q m / t for each slot m below t, rounded to one of its two nearest integers, below q.
 
-    With r = q mod t it is m floor(q / t) + floor((r m + (t + 1) / 2) / t). The product r m has 72 bits, so that m is
-    split in two, and the upper half's remainder goes to the lower.
+    With r = q mod t it is m floor(q / t) + m r / t. The last term is rounded in double precision, which errs by less
+    than 2^-9 more.
     """
-    whole, rest = divmod(COEFFICIENT_MODULUS, PLAIN_MODULUS)
-    high, low = slots >> np.uint64(_SPLIT_BITS), slots & np.uint64((1 << _SPLIT_BITS) - 1)
-    quotient, remainder = np.divmod(high * np.uint64(rest), np.uint64(PLAIN_MODULUS))
-    last = (remainder << np.uint64(_SPLIT_BITS)) + low * np.uint64(rest) + np.uint64((PLAIN_MODULUS + 1) // 2)
-    scaled = slots * np.uint64(whole) + (quotient << np.uint64(_SPLIT_BITS)) + last // np.uint64(PLAIN_MODULUS)
-    reduced: Polynomial = scaled % np.uint64(COEFFICIENT_MODULUS)
-    return reduced
-
-
-class _Ring(NamedTuple):
-    """SEAL's context, and the bytes that SEAL writes before the coefficients of each kind of object."""
-
-    context: Any
-    evaluator: Any
-    version: tuple[int, int]
-    key_prefix: bytes
-    plain_prefix: bytes
-    sealed_prefix: bytes
-    seed_prefix: bytes
-    sum_prefix: bytes
-
-
-@cache
-def _make_ring() -> _Ring:
-    parameters = seal.EncryptionParameters(seal.SCHEME_TYPE.BFV)
-    parameters.set_poly_modulus_degree(RING_DEGREE)
-    parameters.set_coeff_modulus([seal.Modulus(COEFFICIENT_MODULUS)])
-    parameters.set_plain_modulus(seal.Modulus(PLAIN_MODULUS))
-    context = seal.SEALContext(parameters, True, seal.SEC_LEVEL_TYPE.TC128)
-    secret = seal.KeyGenerator(context).secret_key()
-    plain, both = seal.Plaintext(RING_DEGREE), seal.Ciphertext()
-    encryptor = seal.Encryptor(context, secret)
-    encryptor.encrypt_symmetric(plain, both)
-    seeded = _read_body(encryptor.encrypt_symmetric(plain))
-    sum_prefix = _read_body(both)[: -2 * _RAW]
-    start = len(sum_prefix)  # a seeded ciphertext has a prefix of the same length, then one polynomial
-    return _Ring(
-        context=context,
-        evaluator=seal.Evaluator(context),
-        version=_HEADER.unpack(_save(plain)[: _HEADER.size])[2:4],
-        key_prefix=_read_body(secret)[:-_RAW],
-        plain_prefix=_read_body(plain)[:-_RAW],
-        sealed_prefix=seeded[:start],
-        seed_prefix=seeded[start + _RAW : -SEED_BYTES],
-        sum_prefix=sum_prefix,
-    )
-
-
-def _make_plaintext(slots: NDArray[np.uint64]) -> Any:
-    plaintext = seal.Plaintext()
-    _load(plaintext, _make_ring().plain_prefix + slots.astype("<u8").tobytes())
-    return plaintext
-
-
-def _expand(seed: bytes, first: Polynomial) -> Any:
-    """Make the ciphertext whose first polynomial is ``first`` and whose second SEAL expands from ``seed``."""
-    ring, fresh = _make_ring(), seal.Ciphertext()
-    _load(fresh, ring.sealed_prefix + first.astype("<u8").tobytes() + ring.seed_prefix + seed)
-    return fresh
-
-
-def _load_sum(data: bytes, form: SumForm) -> Any:
-    """Load one ciphertext of an aggregate, :func:`compute_sum_bytes` long."""
-    first = unpack_polynomial(data[:POLYNOMIAL_BYTES], "aggregate")
-    if form is SumForm.POLYNOMIAL:
-        second = unpack_polynomial(data[POLYNOMIAL_BYTES:], "aggregate")
-        total = seal.Ciphertext()
-        _load(total, _make_ring().sum_prefix + first.astype("<u8").tobytes() + second.astype("<u8").tobytes())
-        return total
-    seeds = [data[start : start + SEED_BYTES] for start in range(POLYNOMIAL_BYTES, len(data), SEED_BYTES)]
-    total = _expand(seeds[0], first)
-    for seed in seeds[1:]:
-        _make_ring().evaluator.add_inplace(total, _expand(seed, _ZERO))
-    return total
-
-
-def _read_polynomials(ciphertext: Any) -> Polynomial:
-    """Return both polynomials of a sum, (2, RING_DEGREE)."""
-    body = _read_body(ciphertext)[len(_make_ring().sum_prefix) :]
-    return np.frombuffer(body, dtype="<u8").reshape(2, RING_DEGREE)
-
-
-def _read_body(thing: Any) -> bytes:
-    """Return what SEAL saves of ``thing``, without its frame.
-
-    SEAL compresses what it saves. Only bytes that this process wrote are decompressed here.
-    """
-    return zstandard.ZstdDecompressor().decompress(_save(thing)[_HEADER.size :])
-
-
-class _Memory(threading.local):
-    """A file in memory that a thread uses repeatedly: to make and free one costs more than to fill it."""
-
-    def __init__(self) -> None:
-        self.renew()
-
-    def renew(self) -> None:
-        """Open another file, because a forked process shares the file of its parent."""
-        self.descriptor = os.memfd_create("seal", os.MFD_CLOEXEC)
-        self.path = f"/proc/self/fd/{self.descriptor}"
-
-
-_memory: Final = _Memory()
-os.register_at_fork(after_in_child=_memory.renew)
-
-
-def _save(thing: Any) -> bytes:
-    thing.save(_memory.path)
-    return os.pread(_memory.descriptor, os.fstat(_memory.descriptor).st_size, 0)
-
-
-def _load(thing: Any, body: bytes) -> None:
-    """Fill ``thing`` from ``body``, framed as uncompressed.
-
-    A frame states its size, so SEAL ignores the rest of a longer one that was in the file before.
-    """
-    frame = _HEADER.pack(_MAGIC, _HEADER.size, *_make_ring().version, 0, 0, _HEADER.size + len(body))
-    os.pwritev(_memory.descriptor, [frame, body], 0)
-    thing.load(_make_ring().context, _memory.path)
+    scaled = slots * _WHOLE
+    scaled += np.rint(slots * _REST).astype(np.uint64)
+    return scaled

@@ -36,8 +36,8 @@ from privacy.secure_aggregation.schemes.lwe import (
     reduce,
     unpack,
 )
+from privacy.secure_aggregation.schemes.place import Place
 from privacy.secure_aggregation.schemes.scheme import PartSum, Slots
-from privacy.secure_aggregation.schemes.sum_form import SumForm
 
 MOST_PARTS: Final = 64
 PARAMETERS: Final = LweParameters(plain_modulus=PLAIN_MODULUS)
@@ -50,20 +50,17 @@ class LweScheme:
     """One part is a seed and a number modulo q for each slot."""
 
     sealed_bytes = KEY_BYTES + _SECOND_BYTES
+    sum_bytes = _SUM_BYTES
     masked = True
     most_parts = MOST_PARTS
 
-    def compute_sum_bytes(self, _form: SumForm, _sites: int) -> int:
-        """See :class:`Scheme`."""
-        return _SUM_BYTES
-
-    def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
+    def encrypt(self, key: StudyKey, slots: Slots, _place: Place) -> bytes:
         """See :class:`Scheme`."""
         seed = os.urandom(KEY_BYTES)
         second = _derive_secret(key.to_bytes()).encrypt(slots.astype(np.int64), _expand(seed))
         return seed + pack(second, PARAMETERS)
 
-    def decrypt(self, key: StudyKey, data: bytes, _form: SumForm, _sites: int) -> Slots:
+    def decrypt(self, key: StudyKey, data: bytes, _place: Place) -> Slots:
         """See :class:`Scheme`."""
         if len(data) != _SUM_BYTES:
             raise SealingError(f"an aggregate is refused: expected {_SUM_BYTES} bytes, got {len(data)}")
@@ -78,7 +75,7 @@ class LweScheme:
         if len(data) != self.sealed_bytes:
             raise SealingError(f"a sealed update is refused: expected {self.sealed_bytes} bytes, got {len(data)}")
 
-    def make_sum(self, _form: SumForm) -> PartSum:
+    def make_sum(self) -> PartSum:
         """See :class:`Scheme`."""
         return LweSum()
 

@@ -26,8 +26,8 @@ from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 from privacy.secure_aggregation.schemes.paillier import MODULUS_BITS, PaillierKey, PaillierPublicKey
 from privacy.secure_aggregation.schemes.phong import pack_signed
+from privacy.secure_aggregation.schemes.place import Place
 from privacy.secure_aggregation.schemes.scheme import PartSum, Slots
-from privacy.secure_aggregation.schemes.sum_form import SumForm
 
 MOST_PARTS: Final = 8
 _ROOM_BITS: Final = 7
@@ -46,19 +46,15 @@ class PaillierScheme:
         self._per_number = (modulus_bits - 1) // _WIDTH  # one bit less, so that no packed number reaches n
         self._numbers = -(-SLOTS // self._per_number)
         self._modulus_bytes, self._bytes = modulus_bits // 8, modulus_bits // 4
-        self.sealed_bytes = self._modulus_bytes + self._numbers * self._bytes
+        self.sealed_bytes = self.sum_bytes = self._modulus_bytes + self._numbers * self._bytes
 
-    def compute_sum_bytes(self, _form: SumForm, _sites: int) -> int:
-        """See :class:`Scheme`."""
-        return self.sealed_bytes
-
-    def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
+    def encrypt(self, key: StudyKey, slots: Slots, _place: Place) -> bytes:
         """See :class:`Scheme`."""
         own = self._derive_key(key)
         packed = pack_signed(slots.tolist(), self._per_number, _WIDTH)
         return self._write(own.public.modulus, (own.encrypt(number) for number in packed))
 
-    def decrypt(self, key: StudyKey, data: bytes, _form: SumForm, _sites: int) -> Slots:
+    def decrypt(self, key: StudyKey, data: bytes, _place: Place) -> Slots:
         """See :class:`Scheme`."""
         own = self._derive_key(key)
         public, ciphertexts = self._read(data)
@@ -72,7 +68,7 @@ class PaillierScheme:
         """See :class:`Scheme`."""
         self._read(data)
 
-    def make_sum(self, _form: SumForm) -> PartSum:
+    def make_sum(self) -> PartSum:
         """See :class:`Scheme`."""
         return PaillierSum(self)
 

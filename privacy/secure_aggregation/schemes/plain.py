@@ -7,8 +7,8 @@ import numpy as np
 from privacy.errors import SealingError
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
+from privacy.secure_aggregation.schemes.place import Place
 from privacy.secure_aggregation.schemes.scheme import PartSum, Slots
-from privacy.secure_aggregation.schemes.sum_form import SumForm
 
 _OPEN_WORD_BYTES: Final = 6
 _OPEN_BYTES: Final = SLOTS * _OPEN_WORD_BYTES
@@ -17,19 +17,15 @@ _OPEN_BYTES: Final = SLOTS * _OPEN_WORD_BYTES
 class PlainScheme:
     """Slots without encryption, little-endian in 6 bytes each. The coordinator can read every update."""
 
-    sealed_bytes = _OPEN_BYTES
+    sealed_bytes = sum_bytes = _OPEN_BYTES
     masked = False
     most_parts = None
 
-    def compute_sum_bytes(self, _form: SumForm, _sites: int) -> int:
-        """See :class:`Scheme`."""
-        return _OPEN_BYTES
-
-    def encrypt(self, _: StudyKey, slots: Slots) -> bytes:
+    def encrypt(self, _: StudyKey, slots: Slots, _place: Place) -> bytes:
         """See :class:`Scheme`."""
         return _write(slots)
 
-    def decrypt(self, _: StudyKey, data: bytes, _form: SumForm, _sites: int) -> Slots:
+    def decrypt(self, _: StudyKey, data: bytes, _place: Place) -> Slots:
         """See :class:`Scheme`."""
         return _read(data)
 
@@ -37,7 +33,7 @@ class PlainScheme:
         """See :class:`Scheme`."""
         _read(data)
 
-    def make_sum(self, _form: SumForm) -> PartSum:
+    def make_sum(self) -> PartSum:
         """See :class:`Scheme`."""
         return PlainSum()
 

@@ -3,41 +3,37 @@
 from typing import Final
 
 from privacy.secure_aggregation.schemes.bfv import CiphertextSum, StudyKey, require_sealed
-from privacy.secure_aggregation.schemes.bfv_parameters import SEALED_BYTES
+from privacy.secure_aggregation.schemes.bfv_parameters import POLYNOMIAL_BYTES
 from privacy.secure_aggregation.schemes.lwe_scheme import LweScheme
 from privacy.secure_aggregation.schemes.paillier_scheme import PaillierScheme
+from privacy.secure_aggregation.schemes.place import Place
 from privacy.secure_aggregation.schemes.plain import PlainScheme
 from privacy.secure_aggregation.schemes.scheme import PartSum, Scheme, Slots
-from privacy.secure_aggregation.schemes.sum_form import SumForm, compute_sum_bytes
 from privacy.study import SchemeName
 
 
 class BfvScheme:
-    """BFV: one part is one ciphertext."""
+    """BFV: one part is one polynomial."""
 
-    sealed_bytes = SEALED_BYTES
+    sealed_bytes = sum_bytes = POLYNOMIAL_BYTES
     masked = True
     most_parts = None
 
-    def compute_sum_bytes(self, form: SumForm, sites: int) -> int:
+    def encrypt(self, key: StudyKey, slots: Slots, place: Place) -> bytes:
         """See :class:`Scheme`."""
-        return compute_sum_bytes(form, sites)
+        return key.encrypt(slots, place)
 
-    def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
+    def decrypt(self, key: StudyKey, data: bytes, place: Place) -> Slots:
         """See :class:`Scheme`."""
-        return key.encrypt(slots)
-
-    def decrypt(self, key: StudyKey, data: bytes, form: SumForm, sites: int) -> Slots:
-        """See :class:`Scheme`."""
-        return key.decrypt(data, form, sites)
+        return key.decrypt(data, place)
 
     def require_part(self, data: bytes) -> None:
         """See :class:`Scheme`."""
         require_sealed(data)
 
-    def make_sum(self, form: SumForm) -> PartSum:
+    def make_sum(self) -> PartSum:
         """See :class:`Scheme`."""
-        return CiphertextSum(form)
+        return CiphertextSum()
 
 
 SCHEMES: Final[dict[SchemeName, Scheme]] = {

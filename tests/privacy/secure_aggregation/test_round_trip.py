@@ -111,7 +111,7 @@ def test_sealing_again_gives_other_bytes_and_the_same_sum(federation: Federation
 
 def test_sizes_are_exact(federation: Federation) -> None:
     assert len(federation.seal("north")) == federation.layout.sealed_bytes
-    assert len(federation.honest()) == federation.layout.compute_aggregate_bytes(len(federation.sites))
+    assert len(federation.honest()) == federation.layout.aggregate_bytes
 
 
 def test_upload_of_16_bits_and_32_sites_is_smaller_than_float32() -> None:

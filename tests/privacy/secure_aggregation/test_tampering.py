@@ -262,7 +262,7 @@ def test_ciphertext_as_seal_saves_it_is_refused(federation: Federation) -> None:
 
 
 def test_random_bytes_are_refused(federation: Federation) -> None:
-    data = np.random.default_rng(1).bytes(federation.layout.compute_aggregate_bytes(4))
+    data = np.random.default_rng(1).bytes(federation.layout.aggregate_bytes)
     with pytest.raises(SealingError, match="count field is no count"):
         federation.open(data)
 
