@@ -103,7 +103,7 @@ def round_bytes(terms: Terms, federation: Federation) -> int:
         "order": sign_order(SigningKey.generate(), "local", terms=fit, sites=names, **named),
     }
     layout = layout_of(Launch.model_validate(value), 1, 0)
-    return layout.sealed_bytes + layout.aggregate_bytes
+    return layout.sealed_bytes + layout.compute_aggregate_bytes(len(names))
 
 
 class _LocalSteps:

@@ -3,8 +3,6 @@
 * The opened sum must equal the plain sum of the integers.
 * Every site seals the same integers, one after the other. Each sealed vector is added and then freed, so that
   sixteen sites need no more memory than three.
-* Every site computes the products of the key with the public polynomials itself, as in a process of its own. The last
-  one then opens the sum with what it kept, as a site does that has taken part.
 * The figure of a site's own step is the median over the sites.
 """
 
@@ -25,8 +23,7 @@ from privacy.secure_aggregation.opening import open_aggregate
 from privacy.secure_aggregation.quantise import Grid, dequantise, quantise
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import SLOTS
-from privacy.secure_aggregation.schemes.place import Place
-from privacy.secure_aggregation.seal import load_study_key, seal
+from privacy.secure_aggregation.seal import seal
 from privacy.study import SchemeName
 
 BITS: Final = 16
@@ -69,7 +66,7 @@ def sealed_path(
     seeds = {name: os.urandom(32) for name in names}
     left = update.copy()
     if scheme is not SchemeName.BFV:  # derive the scheme's own key once, as a site does in a key epoch
-        layout.cipher.encrypt(key, np.zeros(SLOTS, dtype=np.uint64), Place(_CONTEXT, sites, 0, 0))
+        layout.cipher.encrypt(key, np.zeros(SLOTS, dtype=np.uint64))
     laps = Laps(now)
     integers = quantise(left, _GRID, from_os()).integers
     quantising = laps.lap()
@@ -81,7 +78,6 @@ def sealed_path(
     aggregate = Aggregate(layout)
     sealing, adding, size = [], [], 0
     for name in names:
-        load_study_key.cache_clear()
         laps.lap()
         sealed = _sealed(layout, integers, name, names, secrets[name], seeds[name], key, processes)
         sealing.append(laps.lap())

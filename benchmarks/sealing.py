@@ -147,7 +147,7 @@ def _sizes(_quick: bool) -> dict[str, Any]:
 def _compute_sizes(bits: int, sites: int) -> dict[str, float]:
     """Compute the bytes of an update and of an aggregate, by those of float32."""
     layout, clear = layout_for(COMPARED_AT, sites, bits=bits), 4 * COMPARED_AT
-    return {"up": layout.sealed_bytes / clear, "down": layout.aggregate_bytes / clear}
+    return {"up": layout.sealed_bytes / clear, "down": layout.compute_aggregate_bytes(sites) / clear}
 
 
 # Memory ----------------------------------------------------------------------------------------------------

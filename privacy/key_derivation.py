@@ -24,7 +24,6 @@ class KeyPurpose(Enum):
     PAILLIER_KEY = labels.PAILLIER_KEY.encode()
     LWE_SECRET = labels.LWE_SECRET.encode()
     THRESHOLD_COMMON = labels.THRESHOLD_COMMON.encode()
-    PUBLIC_POLYNOMIAL = labels.PUBLIC_POLYNOMIAL.encode()
 
 
 def derive(secret: bytes, purpose: KeyPurpose, *parts: bytes) -> bytes:

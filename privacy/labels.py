@@ -5,7 +5,7 @@ derived, begin with a label. Rules:
 
 * a label is used for one purpose and by one function, and never again for another purpose, in any version;
 * its number is its place in this list: labels are added at the end, and none is removed;
-* signed and hashed text is ``label + "\0" + bytes``; what sealing derives (21 to 27, 46 to 48, 51) is length-prefixed
+* signed and hashed text is ``label + "\0" + bytes``; what sealing derives (21 to 27, 46 to 48) is length-prefixed
   instead (``privacy/key_derivation.py``).
 """
 
@@ -71,9 +71,6 @@ THRESHOLD_COMMITMENT: Final = "consilium threshold commitment v1"  # 49
 
 # noise that is the same whenever it is drawn (HKDF-SHA256)
 CORRELATED_NOISE: Final = "consilium correlated noise v1"  # 50, a site
-
-# the public polynomial of a part, which every site of a cohort encrypts under (HKDF-SHA256, of nothing secret)
-PUBLIC_POLYNOMIAL: Final = "consilium sealing v1 11 public polynomial"  # 51
 
 
 def make_prefix(label: str) -> bytes:

@@ -31,7 +31,6 @@ from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.quantise import dequantise
 from privacy.secure_aggregation.round_layout import make_grid
 from privacy.secure_aggregation.schemes.bfv import StudyKey
-from privacy.secure_aggregation.schemes.place import Place
 from privacy.study import SchemeName, Terms, parse_terms
 from privacy.study.cost import compute_study_noise
 
@@ -141,9 +140,7 @@ def read_sent(layout: Layout, sent: bytes) -> NDArray[np.int64]:
         size = layout.cipher.sealed_bytes
         parts = [sent[start : start + size] for start in range(0, len(sent), size)]
         nobody = StudyKey.generate()
-        slots = np.concatenate(
-            [layout.cipher.decrypt(nobody, part, Place(b"", 1, 0, at)) for at, part in enumerate(parts)]
-        )
+        slots = np.concatenate([layout.cipher.decrypt(nobody, part, 1) for part in parts])
         values, _ = layout.unpack(slots, 1, range(layout.parts))
         return values.astype(np.int64)
     words = np.frombuffer(sent[: len(sent) // 4 * 4], dtype="<u4")[: layout.parameters]

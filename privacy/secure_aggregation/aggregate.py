@@ -67,7 +67,7 @@ class Aggregate:
                 total.subtract(masks.draw())
 
     def to_bytes(self) -> bytes:
-        """Return the aggregate, as long as :attr:`Layout.aggregate_bytes` says.
+        """Return the aggregate, as long as :meth:`Layout.compute_aggregate_bytes` says.
 
         Raises:
             SealingError: nothing has been added.

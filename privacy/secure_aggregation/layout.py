@@ -114,10 +114,9 @@ class Layout:
         """Exact size of a site's sealed vector."""
         return self.parts * self.cipher.sealed_bytes
 
-    @property
-    def aggregate_bytes(self) -> int:
-        """Exact size of an aggregate."""
-        return self.parts * self.cipher.sum_bytes
+    def compute_aggregate_bytes(self, sites: int) -> int:
+        """Compute the exact size of an aggregate of ``sites`` sites."""
+        return self.parts * self.cipher.compute_sum_bytes(sites)
 
     @property
     def digest(self) -> str:

@@ -32,7 +32,6 @@ from privacy.secure_aggregation.check_fields import (
 from privacy.secure_aggregation.layout import BLOCK, CHECKS, Layout
 from privacy.secure_aggregation.process_pool import map_blocks
 from privacy.secure_aggregation.schemes.bfv import StudyKey
-from privacy.secure_aggregation.schemes.place import Place
 from privacy.secure_aggregation.seal import load_study_key, require_cohort
 
 
@@ -62,7 +61,7 @@ def open_aggregate(
         TrainingError: a worker process ended unexpectedly (:mod:`privacy.secure_aggregation.process_pool`).
     """
     require_cohort(layout, cohort)
-    expected = layout.aggregate_bytes
+    expected = layout.compute_aggregate_bytes(len(cohort))
     if len(aggregate) != expected:
         raise SealingError(f"the aggregate is refused: expected {expected} bytes, got {len(aggregate)}")
     values = np.empty(layout.parameters, dtype=np.int64)
@@ -120,18 +119,15 @@ class _Block(NamedTuple):
 
 def _open_block(task: _Task) -> _Block:
     layout, key = task.layout, load_study_key(task.study_key)
-    size, number = layout.cipher.sum_bytes, task.parts.start // BLOCK
+    size = layout.cipher.compute_sum_bytes(task.sites)
     slots = np.concatenate(
         [
-            layout.cipher.decrypt(
-                key,
-                task.aggregate[part * size : (part + 1) * size].tobytes(),
-                Place(task.context, task.sites, number, part),
-            )
-            for part in range(len(task.parts))
+            layout.cipher.decrypt(key, task.aggregate[start : start + size].tobytes(), task.sites)
+            for start in range(0, len(task.aggregate), size)
         ]
     )
     is_last = task.parts.stop == layout.parts
+    number = task.parts.start // BLOCK
     forms = compute_linear_forms(key.check_key, task.context, number, slots[:-CHECKS] if is_last else slots)
     checks = tuple(slots[-CHECKS:].tolist())
     try:

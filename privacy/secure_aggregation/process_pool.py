@@ -8,7 +8,6 @@
 """
 
 import contextlib
-import ctypes
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -26,9 +25,6 @@ R = TypeVar("R")
 WORTH_IT: Final = 16
 """Blocks from which on processes are started: about two million values."""
 
-_M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = -3
-_KEPT_BYTES: Final = 1 << 25
 _UNDER_WAY: Final = 2
 """Tasks of a worker at a time: the next one waits there while it works on one."""
 
@@ -58,8 +54,7 @@ def map_blocks(
     if several == 1 or count < WORTH_IT:
         yield from map(function, tasks)
         return
-    # the first idle one first: a block that was sealed is opened by the process that has its products
-    workers = [_idle.pop(0) if _idle else _Worker() for _ in range(several)]
+    workers = [_idle.pop() if _idle else _Worker() for _ in range(several)]
     try:
         yield from _take_turns(workers, function, tasks)
     except _WorkerDiedError:
@@ -152,7 +147,6 @@ _idle: Final[list[_Worker]] = []
 def _work(letters: Connection, tasks: list[Mailbox], results: list[Mailbox]) -> None:
     """Work on tasks until the process that started this one ends. Run by a worker."""
     leave_terminal_to_parent()
-    _keep_freed_memory()
     number = 0
     with contextlib.suppress(EOFError, OSError):  # it has ended
         while True:
@@ -164,11 +158,3 @@ def _work(letters: Connection, tasks: list[Mailbox], results: list[Mailbox]) -> 
                 error = caught
             letters.send_bytes(results[number % _UNDER_WAY].put((result, error)))
             number += 1
-
-
-def _keep_freed_memory() -> None:
-    """Keep freed memory for the next block: SEAL takes and frees a MiB for each part, and every page costs time."""
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):  # glibc's; mallopt(3)
-        library.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-        library.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)

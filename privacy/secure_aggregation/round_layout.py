@@ -51,7 +51,7 @@ def find_largest_layout(launch: Launch) -> Layout:
 
 def compute_largest_aggregate(launch: Launch) -> int:
     """Return the most bytes that an aggregate of the study can have."""
-    return find_largest_layout(launch).aggregate_bytes
+    return find_largest_layout(launch).compute_aggregate_bytes(len(launch.roster))
 
 
 def count_sealed_values(terms: Terms, parameters: int) -> int:

@@ -30,7 +30,6 @@ from privacy.secure_aggregation.masks import make_site_masks
 from privacy.secure_aggregation.process_pool import map_blocks
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
-from privacy.secure_aggregation.schemes.place import Place
 
 MINIMUM_COHORT: Final = 3
 
@@ -132,10 +131,9 @@ def _seal_block(task: _Task) -> _Block:
         inputs.site, inputs.cohort, inputs.pair_secrets, inputs.own_seed, inputs.context, number
     )
     sealed = []
-    for part in range(len(task.parts)):
-        own = slots[part * SLOTS : (part + 1) * SLOTS]
-        hidden = (own + masks.draw()) % PLAIN_MODULUS if cipher.masked else own
-        sealed.append(cipher.encrypt(key, hidden, Place(inputs.context, len(inputs.cohort), number, part)))
+    for start in range(0, len(slots), SLOTS):
+        part = slots[start : start + SLOTS]
+        sealed.append(cipher.encrypt(key, (part + masks.draw()) % PLAIN_MODULUS if cipher.masked else part))
     return _Block(np.frombuffer(b"".join(sealed), dtype=np.uint8), forms)
 
 

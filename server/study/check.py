@@ -118,7 +118,7 @@ def check_study(
         rounds=terms.training.rounds,
         exchanges=terms.last_round,
         bytes_up=layout.sealed_bytes,
-        bytes_down=layout.aggregate_bytes,
+        bytes_down=layout.compute_aggregate_bytes(invited),
         float32_bytes=FLOAT32_BYTES * layers.shared,
         ciphertexts=layout.parts,
         values_per_slot=layout.per_slot,

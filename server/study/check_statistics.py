@@ -52,7 +52,7 @@ def check_statistics(terms: Terms, runs: int | None = None, sites: int | None = 
         rounds=0,
         exchanges=terms.last_round,
         bytes_up=layout.sealed_bytes,
-        bytes_down=layout.aggregate_bytes,
+        bytes_down=layout.compute_aggregate_bytes(invited),
         float32_bytes=4 * cells,
         ciphertexts=layout.parts,
         values_per_slot=layout.per_slot,

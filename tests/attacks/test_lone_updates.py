@@ -15,7 +15,6 @@ from privacy.secure_aggregation.opening import open_aggregate
 from privacy.secure_aggregation.round_layout import layout_of
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
-from privacy.secure_aggregation.schemes.sum_form import SumForm
 from server.study.state import Phase
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory
@@ -46,7 +45,7 @@ def slots_of(
     """What the sum of ``blobs``, less the own masks of ``seeds``, decrypts to."""
     padded = {**seeds, **{f"zero-{i}": bytes(32) for i in range(len(blobs) - len(seeds))}}
     aggregate = mallory.aggregate(blobs, padded)
-    slots = (key or study_key(mallory)).decrypt(aggregate, SumForm.SEEDS, len(blobs))
+    slots = (key or study_key(mallory)).decrypt(aggregate, len(blobs))
     context = mallory.headers["ash", 1, 1].statement.view.to_bytes()
     for name in padded.keys() - seeds.keys():
         slots = (slots + make_own_masks({name: bytes(32)}, context, 0).draw()) % PLAIN_MODULUS
@@ -124,7 +123,7 @@ def test_aggregate_does_not_open_without_the_study_key(mallory: Mallory) -> None
     layout = layout_of(mallory.launch.statement, 1, 0)
     with pytest.raises(SealingError, match="its count field is no count"):
         open_aggregate(layout, aggregate, cohort=FOUR, context=context, study_key=guess)
-    assert looks_random(guess.decrypt(aggregate, SumForm.SEEDS, len(FOUR)))
+    assert looks_random(guess.decrypt(aggregate, len(FOUR)))
 
 
 def test_secrets_of_sites_are_neither_on_the_wire_nor_in_the_coordinators_folder(found: Found) -> None:

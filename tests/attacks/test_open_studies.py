@@ -60,7 +60,7 @@ def test_open_study_shows_every_update_to_the_coordinator(simulator: Simulator) 
     for envelope in simulator.transport.wire:
         body = read_body(envelope)
         if isinstance(body.content, Sealed):
-            slots = cipher.decrypt(stranger, bytes(envelope.blobs[0]), layout.sum_form, 1)
+            slots = cipher.decrypt(stranger, bytes(envelope.blobs[0]), 1)
             slots[-CHECKS:] = 0
             read[body.sender], _ = layout.unpack(slots, 1, range(layout.parts))
     assert set(read) == set(FOUR)

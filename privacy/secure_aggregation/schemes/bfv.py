@@ -1,21 +1,22 @@
-"""BFV under the study key: sealed parts, their sum without a key, and what opens of it.
+"""BFV under the study key: fresh ciphertexts, their sum without a key, and what opens of it.
 
-For a slot vector p below t, with the key s, a part is one polynomial modulo q and X^N + 1:
+For slots m below t and the key s, a fresh ciphertext is, modulo q and X^N + 1,
 
-    c = round(q p / t) - a s - e
+    c0 = round(q m / t) - a s + e,   and the public seed of a
 
-* **a is public and the same at every site of a cohort**: uniform, from the view that they share and the place of the part
-  (:class:`Place`). So it is not sent, the sum of n parts is a ciphertext under n a, and its size does not depend on n.
-* **e is fresh at every site**, a rounded Gaussian that is wider the more sites there are
-  (:func:`~privacy.secure_aggregation.schemes.bfv_parameters.compute_error_variance`): whoever sees the parts of all
-  sites sees the differences of their errors, and what is left unknown is as wide as one error of SEAL's.
-* Who opens computes c + n a s and rounds. Only the product needs SEAL (:mod:`privacy.secure_aggregation.schemes.ring`).
-* A slot is a coefficient: sums need no batching.
+* a is uniform, expanded from a fresh seed, which is sent in its place. e is fresh, of SEAL's distribution.
+* First polynomials are added as integers modulo q. A sum carries the seeds of its parts: its second polynomial is the
+  sum of their expansions, so that it has half the bytes.
+* Nothing from outside chooses what SEAL parses: only the product with the key needs SEAL
+  (:mod:`privacy.secure_aggregation.schemes.ring`), polynomials come as coefficients of fixed width
+  (:mod:`privacy.secure_aggregation.schemes.coefficients`), and every coefficient is checked.
+* A slot is a plaintext coefficient: sums need no batching.
 
-Schemes: Brakerski 2012, Fan and Vercauteren 2012. Why a common polynomial is safe: ``docs/secure-aggregation.md``.
+Scheme: Brakerski 2012, Fan and Vercauteren 2012; symmetric, as in Microsoft SEAL 4.
 """
 
 import hashlib
+import os
 from typing import Final
 
 import numpy as np
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 
 from privacy import labels
 from privacy.errors import SealingError
-from privacy.key_derivation import KeyPurpose, derive, derive_stream
+from privacy.key_derivation import KeyPurpose, derive
 from privacy.randomness import KeyStream, from_os
 from privacy.secure_aggregation.schemes.bfv_parameters import (
     COEFFICIENT_MODULUS,
@@ -31,7 +32,8 @@ from privacy.secure_aggregation.schemes.bfv_parameters import (
     PLAIN_MODULUS,
     POLYNOMIAL_BYTES,
     RING_DEGREE,
-    compute_error_variance,
+    SEALED_BYTES,
+    SEED_BYTES,
 )
 from privacy.secure_aggregation.schemes.coefficients import (
     Polynomial,
@@ -39,20 +41,18 @@ from privacy.secure_aggregation.schemes.coefficients import (
     require_polynomial,
     unpack_polynomial,
 )
-from privacy.secure_aggregation.schemes.place import Place
 from privacy.secure_aggregation.schemes.ring import RingSecret
 
 _KEY_LABEL: Final = hashlib.sha256(
     f"{labels.STUDY_KEY} {RING_DEGREE} {COEFFICIENT_MODULUS} {PLAIN_MODULUS}".encode("ascii")
 ).digest()
 _COMMITMENT_LABEL: Final = labels.make_prefix(labels.STUDY_KEY_COMMITMENT)
-_PUBLIC: Final = bytes(32)  # no secret: what is derived from it is known to everybody who knows the view
 _Q: Final = np.uint64(COEFFICIENT_MODULUS)
 _T: Final = np.uint64(PLAIN_MODULUS)
 _WHOLE: Final = np.uint64(COEFFICIENT_MODULUS // PLAIN_MODULUS)
 _REST: Final = (COEFFICIENT_MODULUS % PLAIN_MODULUS) / PLAIN_MODULUS
-_MOST_KEPT: Final = 128
-"""Blocks whose products are kept between sealing and opening: half a MiB each."""
+_ZERO: Final = np.zeros(RING_DEGREE, dtype=np.uint64)
+_ERROR_BITS: Final = np.uint64((1 << 42) - 1)
 
 
 class StudyKey:
@@ -61,8 +61,6 @@ class StudyKey:
     def __init__(self, secret: RingSecret) -> None:
         self._secret = secret
         self._coefficients = pack_polynomial(secret.transformed)
-        self._context = b""
-        self._products: dict[int, _BlockProducts] = {}
 
     @classmethod
     def generate(cls) -> "StudyKey":
@@ -106,132 +104,92 @@ class StudyKey:
         """The key of model digests: only sites can compute or test them."""
         return derive(self.to_bytes(), KeyPurpose.MODEL_DIGEST)
 
-    def encrypt(self, slots: NDArray[np.uint64], place: Place) -> bytes:
-        """Encrypt ``slots``, (SLOTS,), each below the plaintext modulus, as one part; SEALED_BYTES long.
+    def encrypt(self, slots: NDArray[np.uint64]) -> bytes:
+        """Encrypt ``slots``, (SLOTS,), each below the plaintext modulus, as one ciphertext; SEALED_BYTES long."""
+        seed = os.urandom(SEED_BYTES)
+        hidden = scale_plaintext(slots)
+        hidden += (COEFFICIENT_MODULUS + draw_errors(from_os())).astype(np.uint64)
+        negated = self._secret.multiply_and_add(expand_seed(seed), (2 * _Q - hidden) % _Q)
+        return pack_polynomial((_Q - negated) % _Q) + seed
 
-        A site encrypts once at a place.
-        """
-        part = scale_plaintext(slots)
-        part += _Q - self._find_product(place)
-        part += (COEFFICIENT_MODULUS - draw_errors(place.sites)).astype(np.uint64)
-        return pack_polynomial(part % _Q)
-
-    def decrypt(self, data: bytes, place: Place) -> NDArray[np.uint64]:
-        """Decrypt the sum of the parts that ``place.sites`` sites encrypted at ``place``, to its slots; (SLOTS,).
+    def decrypt(self, data: bytes, sites: int) -> NDArray[np.uint64]:
+        """Decrypt one ciphertext of an aggregate of ``sites`` sites to its slots, (SLOTS,).
 
         Raises:
             SealingError: another length, or a coefficient beyond the modulus.
         """
-        if len(data) != POLYNOMIAL_BYTES:
-            raise SealingError(f"an aggregate is refused: expected {POLYNOMIAL_BYTES} bytes, got {len(data)}")
-        scaled = unpack_polynomial(data, "aggregate")
-        scaled += np.uint64(place.sites) * self._find_product(place)
-        scaled %= _Q
-        # the float's own error is below 2^-8 of a slot, which the bound of the noise counts
-        slots: NDArray[np.uint64] = np.rint(scaled * (PLAIN_MODULUS / COEFFICIENT_MODULUS)).astype(np.uint64) % _T
+        expected = compute_sum_bytes(sites)
+        if len(data) != expected:
+            raise SealingError(f"an aggregate is refused: expected {expected} bytes, got {len(data)}")
+        first, second = unpack_polynomial(data[:POLYNOMIAL_BYTES], "aggregate"), _ZERO
+        for start in range(POLYNOMIAL_BYTES, len(data), SEED_BYTES):
+            second = second + expand_seed(data[start : start + SEED_BYTES])
+        scaled = self._secret.multiply_and_add(second % _Q, first)
+        # the float errs by less than 2^-8 of a slot, which the bound of the noise counts
+        slots: NDArray[np.uint64] = np.rint(scaled * (PLAIN_MODULUS / COEFFICIENT_MODULUS)).astype(np.uint64)
+        slots %= _T
         return slots
 
-    def _find_product(self, place: Place) -> Polynomial:
-        """Return the product of the key with the public polynomial of ``place``.
 
-        Those of the newest view are kept: what was sealed is opened next. They are as secret as the key.
-        """
-        if place.context != self._context:
-            self._context, self._products = place.context, {}
-        block = self._products.get(place.block)
-        if block is None:
-            if len(self._products) > _MOST_KEPT:  # those of the first blocks stay, of the others one at a time
-                self._products.popitem()
-            block = _BlockProducts(self._secret, draw_public_polynomials(place.context, place.block))
-            self._products[place.block] = block
-        return block.find(place.part)
+def compute_sum_bytes(sites: int) -> int:
+    """Compute the exact size of a sum of one ciphertext of each of ``sites`` sites."""
+    return POLYNOMIAL_BYTES + sites * SEED_BYTES
 
 
-class _BlockProducts:
-    """The products of the key with the public polynomials of one block, each computed once, when it is needed."""
-
-    def __init__(self, secret: RingSecret, stream: KeyStream) -> None:
-        self._secret = secret
-        self._stream = stream
-        self._products: list[Polynomial] = []
-
-    def find(self, part: int) -> Polynomial:
-        """Return that of one part of the block."""
-        while len(self._products) <= part:
-            self._products.append(self._secret.multiply(draw_public_polynomial(self._stream)))
-        return self._products[part]
+def expand_seed(seed: bytes) -> Polynomial:
+    """Expand a public seed to a polynomial that is uniform modulo q."""
+    return KeyStream(seed).draw_below(COEFFICIENT_MODULUS, RING_DEGREE)
 
 
-def draw_public_polynomials(context: bytes, block: int) -> KeyStream:
-    """Return the stream from which the public polynomials of one block are drawn, part by part."""
-    return derive_stream(_PUBLIC, KeyPurpose.PUBLIC_POLYNOMIAL, context, block.to_bytes(4, "big"))
-
-
-def draw_public_polynomial(stream: KeyStream) -> Polynomial:
-    """Draw the next public polynomial, uniform modulo q."""
-    return stream.draw_below(COEFFICIENT_MODULUS, RING_DEGREE)
-
-
-def draw_errors(sites: int) -> NDArray[np.int64]:
-    """Draw the errors of one part in a cohort of ``sites``, (RING_DEGREE,), from the operating system's randomness.
-
-    Rounded Gaussian deviates (Marsaglia and Bray 1964, the polar method, from 52-bit uniforms).
-    """
-    stream, pairs = from_os(), RING_DEGREE // 2
-    points = np.empty((3, 0))  # in the unit disc: x, y and x^2 + y^2
-    while points.shape[1] < pairs:
-        # of the square's points pi / 4 are in the disc
-        drawn = (pairs - points.shape[1]) * 4 // 3 + 64
-        x, y = 2.0 * stream.draw_uniform(2 * drawn).reshape(2, drawn) - 1.0
-        square = x * x + y * y
-        inside = square < 1.0
-        points = np.concatenate([points, [x[inside], y[inside], square[inside]]], axis=1)
-    x, y, square = points[:, :pairs]
-    stretch = np.sqrt(-2.0 * compute_error_variance(sites) * np.log(square) / square)
-    return np.rint(np.concatenate([x * stretch, y * stretch])).astype(np.int64)
+def draw_errors(stream: KeyStream) -> NDArray[np.int64]:
+    """Draw the errors of one ciphertext, (RING_DEGREE,): how many of 42 fair bits are set, less 21."""
+    heads: NDArray[np.int64] = np.bitwise_count(stream.draw_words(RING_DEGREE) & _ERROR_BITS).astype(np.int64)
+    return heads - 21
 
 
 def require_sealed(data: bytes) -> None:
-    """Check that ``data`` is one part from a site.
+    """Check that ``data`` is one fresh ciphertext from a site.
 
     Run by the coordinator.
 
     Raises:
         SealingError: another length, or a coefficient beyond the modulus.
     """
-    if len(data) != POLYNOMIAL_BYTES:
-        raise SealingError(f"a sealed update is refused: expected {POLYNOMIAL_BYTES} bytes, got {len(data)}")
-    require_polynomial(data, "sealed update")
+    if len(data) != SEALED_BYTES:
+        raise SealingError(f"a sealed update is refused: expected {SEALED_BYTES} bytes, got {len(data)}")
+    require_polynomial(data[:POLYNOMIAL_BYTES], "sealed update")
 
 
 class CiphertextSum:
-    """One part of an aggregate, summed without a key. Run by the coordinator."""
+    """One ciphertext of an aggregate, summed without a key. Run by the coordinator."""
 
     def __init__(self) -> None:
         # 64 bits hold the sum of 1,023 coefficients below 2^54; noise allows fewer sites (require_noise_room)
-        self._sum = np.zeros(RING_DEGREE, dtype=np.uint64)
+        self._first = np.zeros(RING_DEGREE, dtype=np.uint64)
+        self._seeds: list[bytes] = []
 
     def require(self, _: bytes) -> None:
         """See :class:`PartSum`: every well-formed part can be added."""
 
     def add(self, data: bytes) -> None:
-        """Add one site's part, which :func:`require_sealed` accepts, in place."""
-        self._sum += unpack_polynomial(data, "sealed update")
+        """Add one fresh ciphertext, which :func:`require_sealed` accepts, in place."""
+        self._first += unpack_polynomial(data[:POLYNOMIAL_BYTES], "sealed update")
+        self._seeds.append(data[POLYNOMIAL_BYTES:])
 
     def subtract(self, slots: NDArray[np.uint64]) -> None:
         """Subtract known ``slots``, (SLOTS,), each below the plaintext modulus, in place."""
-        self._sum = (self._sum + (_Q - scale_plaintext(slots))) % _Q
+        self._first = (self._first + (_Q - scale_plaintext(slots))) % _Q
 
     def to_bytes(self) -> bytes:
-        """Return the sum, POLYNOMIAL_BYTES long."""
-        return pack_polynomial(self._sum % _Q)
+        """Return the sum, as long as :func:`compute_sum_bytes` says."""
+        return b"".join([pack_polynomial(self._first % _Q), *self._seeds])
 
 
 def scale_plaintext(slots: NDArray[np.uint64]) -> Polynomial:
     """Compute q m / t for each slot m below t, rounded to one of its two nearest integers, below q.
 
-    With r = q mod t it is m floor(q / t) + m r / t. The last term is rounded in double precision, which errs by less
-    than 2^-9 more.
+    With r = q mod t it is m floor(q / t) + m r / t. The last term is rounded in double precision: where it is half an
+    integer, almost, either neighbour may come.
     """
     scaled = slots * _WHOLE
     scaled += np.rint(slots * _REST).astype(np.uint64)

@@ -7,10 +7,11 @@
 * A polynomial is written in 54 bits a coefficient, whatever its values, so every size is exact
   (:mod:`privacy.secure_aggregation.schemes.coefficients`).
 
-Noise. In a cohort of n sites every site adds an error of variance 10.5 n, so that their mean has SEAL's 10.5; from 21
-sites on the room for the sum allows less (:func:`compute_error_variance`). Rounding adds at most 1/2 for the error and
-1/2 for the scaled plaintext of each site, and 1/2 for the plaintext that is subtracted. The sum opens exactly while its
-noise stays below q/2t = 1024, less what a float loses in the last division.
+Noise. A fresh symmetric ciphertext carries e of SEAL's centred binomial distribution: 42 halves of a fair sign, so
+sub-Gaussian with variance 10.5. Scaling a plaintext by q/t rounds, which adds hardly more than 1/2 per plaintext. The
+sum of n fresh ciphertexts less one plaintext opens exactly while its noise stays below q/2t = 1024, less what a float
+loses in the last division, and by Hoeffding's inequality a coefficient exceeds T + (n + 1)/2 with probability at most
+2 exp(-T^2 / 21 n).
 """
 
 import math
@@ -23,36 +24,25 @@ PLAIN_MODULUS: Final = 8796092858369
 SLOT_BITS: Final = 42
 """Every integer of this many bits is a slot, as 2^42 < t < 2^43."""
 
+SEED_BYTES: Final = 32
 POLYNOMIAL_BYTES: Final = RING_DEGREE * COEFFICIENT_MODULUS.bit_length() // 8
-"""A part, of one site or summed."""
+SEALED_BYTES: Final = POLYNOMIAL_BYTES + SEED_BYTES
+"""A fresh ciphertext: its first polynomial, and the public seed of its second."""
 
 KEY_BYTES: Final = 32 + POLYNOMIAL_BYTES
 """A study key: a digest of these parameters, and its polynomial."""
 
-NOISE_VARIANCE: Final = 10.5
-"""That of an error of SEAL's: 42 halves of a fair sign."""
-
-_MOST_VARIANCE: Final = 4500.0
-"""The most variance that a sum's noise may have; it decides from 21 sites on."""
+_NOISE_VARIANCE: Final = 10.5
 _LOST_IN_DIVISION: Final = 8.0
-"""q/t times 2^-8: a float's relative error of three times 2^-53, for 43-bit slots."""
+"""q/t times 2^-8: floats have a relative error of three times 2^-53, and slots 43 bits."""
 _LEAST_SECURITY_BITS: Final = 128
-
-
-def compute_error_variance(sites: int) -> float:
-    """Compute the variance of the error that each of ``sites`` sites adds to a coefficient.
-
-    With 10.5 n the mean of n errors has variance 10.5, and given all their differences the mean is what is left
-    unknown. The sum has n times the variance of one, which must leave room.
-    """
-    return min(NOISE_VARIANCE * sites, _MOST_VARIANCE / sites)
 
 
 def compute_failure_bits(sites: int) -> float:
     """Return -log2 of the bound on the probability that one coefficient of a sum of ``sites`` opens wrongly."""
-    # a Gaussian of variance V is beyond T with probability at most 2 exp(-T^2 / 2 V)
-    room = COEFFICIENT_MODULUS / (2 * PLAIN_MODULUS) - _LOST_IN_DIVISION - sites - 0.5
-    return room**2 / (2 * sites * compute_error_variance(sites)) / math.log(2) - 1 if room > 0 else 0.0
+    # the bound 2 exp(-T^2 / 21 n) with the largest T for which T + (n + 1)/2 is at most what opens
+    room = COEFFICIENT_MODULUS / (2 * PLAIN_MODULUS) - _LOST_IN_DIVISION - (sites + 1) / 2
+    return room**2 / (2 * _NOISE_VARIANCE * sites) / math.log(2) - 1 if room > 0 else 0.0
 
 
 def require_noise_room(sites: int) -> None:

@@ -36,7 +36,6 @@ from privacy.secure_aggregation.schemes.lwe import (
     reduce,
     unpack,
 )
-from privacy.secure_aggregation.schemes.place import Place
 from privacy.secure_aggregation.schemes.scheme import PartSum, Slots
 
 MOST_PARTS: Final = 64
@@ -50,17 +49,20 @@ class LweScheme:
     """One part is a seed and a number modulo q for each slot."""
 
     sealed_bytes = KEY_BYTES + _SECOND_BYTES
-    sum_bytes = _SUM_BYTES
     masked = True
     most_parts = MOST_PARTS
 
-    def encrypt(self, key: StudyKey, slots: Slots, _place: Place) -> bytes:
+    def compute_sum_bytes(self, _sites: int) -> int:
+        """See :class:`Scheme`."""
+        return _SUM_BYTES
+
+    def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
         """See :class:`Scheme`."""
         seed = os.urandom(KEY_BYTES)
         second = _derive_secret(key.to_bytes()).encrypt(slots.astype(np.int64), _expand(seed))
         return seed + pack(second, PARAMETERS)
 
-    def decrypt(self, key: StudyKey, data: bytes, _place: Place) -> Slots:
+    def decrypt(self, key: StudyKey, data: bytes, _sites: int) -> Slots:
         """See :class:`Scheme`."""
         if len(data) != _SUM_BYTES:
             raise SealingError(f"an aggregate is refused: expected {_SUM_BYTES} bytes, got {len(data)}")

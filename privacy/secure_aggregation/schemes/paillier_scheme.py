@@ -26,7 +26,6 @@ from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 from privacy.secure_aggregation.schemes.paillier import MODULUS_BITS, PaillierKey, PaillierPublicKey
 from privacy.secure_aggregation.schemes.phong import pack_signed
-from privacy.secure_aggregation.schemes.place import Place
 from privacy.secure_aggregation.schemes.scheme import PartSum, Slots
 
 MOST_PARTS: Final = 8
@@ -46,15 +45,19 @@ class PaillierScheme:
         self._per_number = (modulus_bits - 1) // _WIDTH  # one bit less, so that no packed number reaches n
         self._numbers = -(-SLOTS // self._per_number)
         self._modulus_bytes, self._bytes = modulus_bits // 8, modulus_bits // 4
-        self.sealed_bytes = self.sum_bytes = self._modulus_bytes + self._numbers * self._bytes
+        self.sealed_bytes = self._modulus_bytes + self._numbers * self._bytes
 
-    def encrypt(self, key: StudyKey, slots: Slots, _place: Place) -> bytes:
+    def compute_sum_bytes(self, _sites: int) -> int:
+        """See :class:`Scheme`."""
+        return self.sealed_bytes
+
+    def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
         """See :class:`Scheme`."""
         own = self._derive_key(key)
         packed = pack_signed(slots.tolist(), self._per_number, _WIDTH)
         return self._write(own.public.modulus, (own.encrypt(number) for number in packed))
 
-    def decrypt(self, key: StudyKey, data: bytes, _place: Place) -> Slots:
+    def decrypt(self, key: StudyKey, data: bytes, _sites: int) -> Slots:
         """See :class:`Scheme`."""
         own = self._derive_key(key)
         public, ciphertexts = self._read(data)

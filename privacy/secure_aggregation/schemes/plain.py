@@ -7,7 +7,6 @@ import numpy as np
 from privacy.errors import SealingError
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
-from privacy.secure_aggregation.schemes.place import Place
 from privacy.secure_aggregation.schemes.scheme import PartSum, Slots
 
 _OPEN_WORD_BYTES: Final = 6
@@ -17,15 +16,19 @@ _OPEN_BYTES: Final = SLOTS * _OPEN_WORD_BYTES
 class PlainScheme:
     """Slots without encryption, little-endian in 6 bytes each. The coordinator can read every update."""
 
-    sealed_bytes = sum_bytes = _OPEN_BYTES
+    sealed_bytes = _OPEN_BYTES
     masked = False
     most_parts = None
 
-    def encrypt(self, _: StudyKey, slots: Slots, _place: Place) -> bytes:
+    def compute_sum_bytes(self, _sites: int) -> int:
+        """See :class:`Scheme`."""
+        return _OPEN_BYTES
+
+    def encrypt(self, _: StudyKey, slots: Slots) -> bytes:
         """See :class:`Scheme`."""
         return _write(slots)
 
-    def decrypt(self, _: StudyKey, data: bytes, _place: Place) -> Slots:
+    def decrypt(self, _: StudyKey, data: bytes, _sites: int) -> Slots:
         """See :class:`Scheme`."""
         return _read(data)
 

@@ -2,30 +2,33 @@
 
 from typing import Final
 
-from privacy.secure_aggregation.schemes.bfv import CiphertextSum, StudyKey, require_sealed
-from privacy.secure_aggregation.schemes.bfv_parameters import POLYNOMIAL_BYTES
+from privacy.secure_aggregation.schemes.bfv import CiphertextSum, StudyKey, compute_sum_bytes, require_sealed
+from privacy.secure_aggregation.schemes.bfv_parameters import SEALED_BYTES
 from privacy.secure_aggregation.schemes.lwe_scheme import LweScheme
 from privacy.secure_aggregation.schemes.paillier_scheme import PaillierScheme
-from privacy.secure_aggregation.schemes.place import Place
 from privacy.secure_aggregation.schemes.plain import PlainScheme
 from privacy.secure_aggregation.schemes.scheme import PartSum, Scheme, Slots
 from privacy.study import SchemeName
 
 
 class BfvScheme:
-    """BFV: one part is one polynomial."""
+    """BFV: one part is one ciphertext."""
 
-    sealed_bytes = sum_bytes = POLYNOMIAL_BYTES
+    sealed_bytes = SEALED_BYTES
     masked = True
     most_parts = None
 
-    def encrypt(self, key: StudyKey, slots: Slots, place: Place) -> bytes:
+    def compute_sum_bytes(self, sites: int) -> int:
         """See :class:`Scheme`."""
-        return key.encrypt(slots, place)
+        return compute_sum_bytes(sites)
 
-    def decrypt(self, key: StudyKey, data: bytes, place: Place) -> Slots:
+    def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
         """See :class:`Scheme`."""
-        return key.decrypt(data, place)
+        return key.encrypt(slots)
+
+    def decrypt(self, key: StudyKey, data: bytes, sites: int) -> Slots:
+        """See :class:`Scheme`."""
+        return key.decrypt(data, sites)
 
     def require_part(self, data: bytes) -> None:
         """See :class:`Scheme`."""

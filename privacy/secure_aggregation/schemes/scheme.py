@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.secure_aggregation.schemes.bfv import StudyKey
-from privacy.secure_aggregation.schemes.place import Place
 
 Slots = NDArray[np.uint64]
 """(SLOTS,), each below the plaintext modulus t."""
@@ -40,7 +39,7 @@ class PartSum(Protocol):
         ...
 
     def to_bytes(self) -> bytes:
-        """Return the sum, as long as :attr:`Scheme.sum_bytes` says."""
+        """Return the sum, as long as :meth:`Scheme.compute_sum_bytes` says."""
         ...
 
 
@@ -49,8 +48,6 @@ class Scheme(Protocol):
 
     sealed_bytes: int
     """Exact size of one site's part."""
-    sum_bytes: int
-    """Exact size of a sum of parts."""
     masked: bool
     """Whether slots are masked before they are encrypted; otherwise the coordinator can read them."""
 
@@ -59,15 +56,19 @@ class Scheme(Protocol):
         """The most parts of one vector; None where the scheme sets no limit."""
         ...
 
-    def encrypt(self, key: StudyKey, slots: Slots, place: Place) -> bytes:
+    def compute_sum_bytes(self, sites: int) -> int:
+        """Compute the exact size of a sum of the parts of ``sites`` sites."""
+        ...
+
+    def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
         """Encrypt the slots of one part.
 
         Run by a site.
         """
         ...
 
-    def decrypt(self, key: StudyKey, data: bytes, place: Place) -> Slots:
-        """Decrypt a sum of the parts of the sites of ``place`` to its slots.
+    def decrypt(self, key: StudyKey, data: bytes, sites: int) -> Slots:
+        """Decrypt a sum of the parts of ``sites`` sites to its slots.
 
         Run by a site.
 

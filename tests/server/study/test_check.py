@@ -50,7 +50,7 @@ def test_bytes_are_those_of_the_sealed_vector() -> None:
     layout = Layout(found["parameters"], 0, 16, 8)
     assert found["ciphertexts"] == layout.parts == 1
     assert found["bytes_up"] == layout.sealed_bytes
-    assert found["bytes_down"] == layout.aggregate_bytes
+    assert found["bytes_down"] == layout.compute_aggregate_bytes(8)
 
 
 def test_noise_keeps_the_promise_by_another_accountant() -> None:

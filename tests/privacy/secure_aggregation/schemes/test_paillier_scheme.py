@@ -10,12 +10,10 @@ from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 from privacy.secure_aggregation.schemes.paillier_scheme import PaillierScheme
 from privacy.secure_aggregation.schemes.registry import SCHEMES
-from privacy.secure_aggregation.schemes.sum_form import SumForm
 from privacy.study import SchemeName
 from tests.privacy.secure_aggregation.conftest import CONTEXT, Federation, named
 
 SMALL = PaillierScheme(256)
-FORM = SumForm.SEEDS
 MOST = np.full(SLOTS, PLAIN_MODULUS - 1, dtype=np.uint64)
 
 
@@ -40,27 +38,27 @@ def test_lone_update_opens_to_no_count_even_with_the_key(study_key: StudyKey) ->
     aggregate = Aggregate(federation.layout)
     aggregate.add(federation.seal("site-00"))
     aggregate.subtract_masks({"site-00": federation.seeds["site-00"]}, CONTEXT)
-    assert SMALL.decrypt(study_key, aggregate.to_bytes(), FORM, 1)[0] > 8
+    assert SMALL.decrypt(study_key, aggregate.to_bytes(), 1)[0] > 8
 
 
 def test_64_largest_parts_and_a_subtraction_never_carry(study_key: StudyKey) -> None:
-    part, total = SMALL.encrypt(study_key, MOST), SMALL.make_sum(FORM)
+    part, total = SMALL.encrypt(study_key, MOST), SMALL.make_sum()
     for _ in range(64):
         total.add(part)  # as large as 64 sites' parts can be, and each is reduced alone
     total.subtract(np.zeros(SLOTS, dtype=np.uint64))  # adds t, the most that is ever added
     expected = 64 * (PLAIN_MODULUS - 1) % PLAIN_MODULUS
-    assert set(SMALL.decrypt(study_key, total.to_bytes(), FORM, 64).tolist()) == {expected}
+    assert set(SMALL.decrypt(study_key, total.to_bytes(), 64).tolist()) == {expected}
 
 
 def test_part_of_another_modulus_is_refused_and_opens_nothing(study_key: StudyKey) -> None:
     """A site that plants a modulus of its own: the others' parts are refused, and no site opens the sum."""
-    planted, total = SMALL.encrypt(StudyKey.generate(), MOST), SMALL.make_sum(FORM)
+    planted, total = SMALL.encrypt(StudyKey.generate(), MOST), SMALL.make_sum()
     total.add(planted)
     with pytest.raises(SealingError, match="another than that of the updates before it"):
         total.add(SMALL.encrypt(study_key, MOST))
     assert total.to_bytes() == planted
     with pytest.raises(SealingError, match="another than that of the study key"):
-        SMALL.decrypt(study_key, planted, FORM, 1)
+        SMALL.decrypt(study_key, planted, 1)
 
 
 @pytest.mark.usefixtures("_small_moduli")
@@ -98,7 +96,7 @@ def test_malformed_part_is_refused(study_key: StudyKey, change: object, message:
 
 def test_part_of_a_study_is_nearly_twice_one_of_bfv() -> None:
     cipher = SCHEMES[SchemeName.PAILLIER]
-    assert cipher.sealed_bytes == cipher.compute_sum_bytes(FORM, 64) == 384 + 68 * 768 == 52_608
+    assert cipher.sealed_bytes == cipher.compute_sum_bytes(64) == 384 + 68 * 768 == 52_608
     assert cipher.masked
 
 

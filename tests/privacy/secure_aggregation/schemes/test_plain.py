@@ -9,7 +9,6 @@ from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SEALED_BYTES, SLOTS
 from privacy.secure_aggregation.schemes.registry import SCHEMES
-from privacy.secure_aggregation.schemes.sum_form import SumForm
 from privacy.study import SchemeName
 from tests.privacy.secure_aggregation.conftest import CONTEXT, Federation, named
 
@@ -25,10 +24,7 @@ def test_lone_open_update_is_read_without_any_key(federation: Federation) -> Non
     """What the coordinator does with one site's bytes and the layout, which is public."""
     sealed, layout = federation.seal("site-01"), federation.layout
     size, stranger = layout.cipher.sealed_bytes, StudyKey.generate()
-    parts = [
-        OPEN.decrypt(stranger, sealed[start : start + size], layout.sum_form, 1)
-        for start in range(0, len(sealed), size)
-    ]
+    parts = [OPEN.decrypt(stranger, sealed[start : start + size], 1) for start in range(0, len(sealed), size)]
     values, counts = layout.unpack(np.concatenate([*parts[:-1], without_checks(parts[-1])]), 1, range(layout.parts))
     assert np.array_equal(values, federation.update("site-01"))
     assert list(counts) == federation.counts("site-01")
@@ -43,9 +39,9 @@ def without_checks(
 def test_lone_sealed_update_is_not_read_with_a_strangers_key(federation: Federation, study_key: StudyKey) -> None:
     """The same with the scheme that seals: a slot is uniform, so the count field is no count."""
     sealing = Federation(Layout(9000, 3, 16, 8), named(3), study_key)
-    total = sealing.layout.cipher.make_sum(SumForm.SEEDS)
+    total = sealing.layout.cipher.make_sum()
     total.add(sealing.seal("site-01")[:SEALED_BYTES])
-    assert StudyKey.generate().decrypt(total.to_bytes(), SumForm.SEEDS, 1)[0] > 8
+    assert StudyKey.generate().decrypt(total.to_bytes(), 1)[0] > 8
     assert federation.layout.digest != sealing.layout.digest
 
 
@@ -71,7 +67,7 @@ def test_open_sum_that_was_altered_is_refused_all_the_same(federation: Federatio
 
 
 def test_open_sizes_are_six_bytes_a_slot(federation: Federation) -> None:
-    assert OPEN.sealed_bytes == OPEN.compute_sum_bytes(SumForm.SEEDS, 3) == 6 * SLOTS == 24_576
+    assert OPEN.sealed_bytes == OPEN.compute_sum_bytes(3) == 6 * SLOTS == 24_576
     assert len(federation.seal("site-00")) == federation.layout.sealed_bytes == 2 * 24_576
 
 
@@ -89,9 +85,9 @@ def test_open_part_that_is_malformed_is_refused(data: bytes, message: str) -> No
 
 
 def test_open_sum_wraps_modulo_the_plaintext_modulus() -> None:
-    total, key = OPEN.make_sum(SumForm.SEEDS), StudyKey.generate()
+    total, key = OPEN.make_sum(), StudyKey.generate()
     most = np.full(SLOTS, PLAIN_MODULUS - 1, dtype=np.uint64)
     total.add(OPEN.encrypt(key, most))
     total.add(OPEN.encrypt(key, most))
     total.subtract(np.full(SLOTS, 3, dtype=np.uint64))
-    assert set(OPEN.decrypt(key, total.to_bytes(), SumForm.SEEDS, 2).tolist()) == {PLAIN_MODULUS - 5}
+    assert set(OPEN.decrypt(key, total.to_bytes(), 2).tolist()) == {PLAIN_MODULUS - 5}
