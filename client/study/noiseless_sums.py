@@ -13,7 +13,6 @@ A round that moves the model by almost nothing is not covered (``docs/threat-mod
 
 from client.study.context import StudyContext
 from client.study.history import NoiselessSum
-from models.parameters.vector import compute_vector_digest as digest_of_model
 from privacy.canonical import compute_digest
 from privacy.errors import RefusedError
 from privacy.refusal_codes import RefusalCode
@@ -26,7 +25,7 @@ def list_noiseless_sum(context: StudyContext, number: int, cohort: tuple[str, ..
     """
     if not context.terms.opens_without_noise(number, context.state.base):
         return []
-    model, digest = digest_of_model(context.store.read_model()), compute_digest(cohort)
+    model, digest = context.store.digest_model(), compute_digest(cohort)
     known = context.history.noiseless_sums.get(model) == digest
     return [] if known else [NoiselessSum(model=model, cohort=digest)]
 
@@ -41,7 +40,7 @@ def require_same_cohort(context: StudyContext, number: int, cohort: tuple[str, .
     """
     if not context.history.noiseless_sums or not context.terms.opens_without_noise(number, context.state.base):
         return
-    before = context.history.noiseless_sums.get(digest_of_model(context.store.read_model()))
+    before = context.history.noiseless_sums.get(context.store.digest_model())
     if before is not None and before != compute_digest(cohort):
         raise RefusedError(
             RefusalCode.RELEASE_REFUSED,

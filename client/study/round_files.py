@@ -77,7 +77,8 @@ def build_best_path(folder: Path, number: int) -> Path:
 class SharedVectors:
     """Read shared vectors from their files, each verified against its digest whenever its file is another one.
 
-    A vector is the mapped file: it can only be read, and reading it again costs nothing.
+    A vector is the mapped file: it can only be read, and reading it again costs nothing. What this process has just
+    written needs no verification.
     """
 
     def __init__(self) -> None:
@@ -90,14 +91,38 @@ class SharedVectors:
             SiteConfigError: the file cannot be read, or is not the one that was written.
         """
         try:
-            found = path.stat()
-            mark = (found.st_ino, found.st_mtime_ns, found.st_size, sha256)
-            if self._known is not None and self._known[0] == mark:
-                return self._known[1]
-            vector = np.frombuffer(map_file(path), dtype="<f8")
-        except (OSError, ValueError):
-            raise SiteConfigError(f"{path}: the model of round {number} cannot be read") from None
+            mark = _mark(path, sha256)
+        except OSError:
+            raise _make_gone_error(path, number) from None
+        if self._known is not None and self._known[0] == mark:
+            return self._known[1]
+        vector = _map_vector(path, number)
         if compute_vector_digest(vector) != sha256:
             raise SiteConfigError(f"{path}: the model of round {number} was altered; restore it from backup")
         self._known = mark, vector
         return vector
+
+    def take_written(self, path: Path, number: int, sha256: str) -> None:
+        """Take the vector of round ``number``, which was written to ``path`` by this process, as verified.
+
+        Raises:
+            SiteConfigError: the file cannot be read.
+        """
+        vector = _map_vector(path, number)
+        self._known = _mark(path, sha256), vector
+
+
+def _mark(path: Path, sha256: str) -> tuple[int, int, int, str]:
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size, sha256
+
+
+def _map_vector(path: Path, number: int) -> Vector:
+    try:
+        return np.frombuffer(map_file(path), dtype="<f8")
+    except (OSError, ValueError):
+        raise _make_gone_error(path, number) from None
+
+
+def _make_gone_error(path: Path, number: int) -> SiteConfigError:
+    return SiteConfigError(f"{path}: the model of round {number} cannot be read")

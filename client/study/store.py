@@ -70,6 +70,7 @@ class StudyStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._vectors = SharedVectors()
+        self._digested: tuple[str, str] | None = None
         self.signed_launch: SignedLaunch = self._read_document(LAUNCH_FILE, SignedLaunch)
         self.launch: Launch = self.signed_launch.statement
         self.state, self.history = read_state(folder)
@@ -106,6 +107,18 @@ class StudyStore:
             SiteConfigError: as :meth:`read_shared`.
         """
         return make_optimiser(self.launch.terms).model_of(self.read_shared())
+
+    def digest_model(self) -> str:
+        """Return the digest of the model of :meth:`read_model`, which is computed once for each model.
+
+        Raises:
+            SiteConfigError: as :meth:`read_shared`.
+        """
+        state = self.state.model_sha256
+        if self._digested is None or self._digested[0] != state:
+            model, stored = self.read_model(), self._read_stored()
+            self._digested = state, state if len(model) == len(stored) else compute_vector_digest(model)
+        return self._digested[1]
 
     def read_average(self) -> Vector:
         """Read the moving average of the shared models; (P,).
@@ -178,8 +191,10 @@ class StudyStore:
         """
         before = self.state.base
         shared = _append_norm(self.launch.terms, shared, clipping_norm)
+        digest = compute_vector_digest(shared)
         replace_file(build_model_path(self._folder, base), get_vector_bytes(shared), StorageError)
-        self.save(*lines, base=base, model_sha256=compute_vector_digest(shared), **changes)
+        self._vectors.take_written(build_model_path(self._folder, base), base, digest)
+        self.save(*lines, base=base, model_sha256=digest, **changes)
         if before != base:
             build_model_path(self._folder, before).unlink(missing_ok=True)
         for pattern in ("update-*.npz", "draw-*.key", "totals-*.key"):
@@ -251,7 +266,8 @@ class StudyStore:
 
     def keep_rounding_residual(self, number: int, left: Vector) -> None:
         """Store what rounding left of a round's update."""
-        replace_file(self._build_rounding_residual_path(number), left.astype("<f4").tobytes(), StorageError)
+        data = left.astype("<f4").data.cast("B")
+        replace_file(self._build_rounding_residual_path(number), data, StorageError)
         for path in self._folder.glob("left-*.f32"):
             # the one before stays: a crash before the integers are stored repeats the round from it
             if parse_round_number(path) < number - 1:

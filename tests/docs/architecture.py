@@ -92,8 +92,8 @@ ROOMS: Final = {
     "privacy/dpsgd/grad_sample": "registry patient_gradients outer_products linear embedding normalisation "
     "convolution fallback",
     "privacy/secure_aggregation": "round_layout quantise layout check_fields masks seal aggregate opening "
-    "process_pool",
-    "privacy/secure_aggregation/schemes": "scheme registry bfv coefficients bfv_parameters sum_form plain "
+    "process_pool mailbox",
+    "privacy/secure_aggregation/schemes": "scheme registry bfv ring coefficients bfv_parameters plain "
     "paillier_scheme lwe_scheme phong batchcrypt bcp_parties bcp threshold threshold_ring paillier lwe primes",
     "privacy/control": "calls order channel joining flat_messages",
     "privacy/protocol": "enrolment invitation envelope messages key_messages headers site_testimony flower_records "
