@@ -70,7 +70,7 @@ class Answer(Document):
     failure: Failure | None = None
 
 
-def pack_answer(request: Request, answer: Any) -> tuple[bytes, bytes]:
+def pack_answer(request: Request, answer: Any) -> tuple[bytes, *tuple[memoryview, ...]]:
     """Write what a :class:`~client.training.session.TrainingSession` answered to ``request``."""
     arrays: Arrays
     match request.job:
@@ -87,7 +87,7 @@ def pack_answer(request: Request, answer: Any) -> tuple[bytes, bytes]:
     return pack(Answer(request=request.digest), arrays)
 
 
-def pack_failure(request: Request, error: Error) -> tuple[bytes, bytes]:
+def pack_failure(request: Request, error: Error) -> tuple[bytes, *tuple[memoryview, ...]]:
     """Write that ``request`` failed."""
     code = error.code if isinstance(error, RefusedError) else None
     kind: Any = "refused" if code else "training"

@@ -19,7 +19,7 @@ import numpy as np
 _LENGTH_BYTES: Final = 8
 
 
-def send(stream: socket.socket, *parts: bytes) -> None:
+def send(stream: socket.socket, *parts: bytes | memoryview) -> None:
     """Send one message that consists of ``parts``.
 
     Raises:

@@ -4,7 +4,7 @@
 
     4 bytes     length n of the document, little-endian
     n bytes     the document, canonical JSON (RFC 8785)
-    the rest    the arrays, in the format of safetensors
+    the rest    the arrays, in the format of safetensors (``client/training/array_format.py``)
 
 Rules:
 
@@ -18,19 +18,17 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from safetensors.numpy import load, save
 
 from client.data.dataset import StudyFiles, require_registered
 from client.data.objections import Objections, compute_patient_digest
 from client.data.site_data import read_contents
+from client.training.array_format import ArrayFormatError, Arrays, read_arrays, write_arrays
 from client.training.jobs import (
     ExportModel,
     ExportPersonal,
@@ -46,8 +44,6 @@ from privacy.document import D, Document, parse
 from privacy.errors import TrainingError, WireError
 from privacy.mechanisms.distributed_noise import SharedNoise
 from privacy.study import AnyContract, Sha256, Terms
-
-Arrays = Mapping[str, NDArray[Any]]
 
 DRAW_BYTES: Final = 32
 _LENGTH_BYTES: Final = 4
@@ -250,15 +246,14 @@ def _require(value: Any) -> Any:
     return value
 
 
-def pack(document: Document, arrays: Arrays) -> tuple[bytes, bytes]:
-    """Write a document and arrays as bytes, in two parts that follow each other."""
+def pack(document: Document, arrays: Arrays) -> tuple[bytes, *tuple[memoryview, ...]]:
+    """Write a document and arrays as parts that follow each other; the first is the document."""
     head = document.to_bytes()
-    body = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    return len(head).to_bytes(_LENGTH_BYTES, "little") + head, body
+    return len(head).to_bytes(_LENGTH_BYTES, "little") + head, *write_arrays(arrays)
 
 
 def unpack(data: bytes | memoryview, kind: type[D], what: str) -> tuple[D, dict[str, NDArray[Any]]]:
-    """Read what :func:`pack` has written.
+    """Read what :func:`pack` has written; the arrays lie in the memory of ``data``.
 
     Raises:
         TrainingError: it is malformed; ``what`` names it.
@@ -272,7 +267,7 @@ def unpack(data: bytes | memoryview, kind: type[D], what: str) -> tuple[D, dict[
     except WireError as error:
         raise TrainingError(f"{what}: {error}") from None
     try:
-        arrays = load(bytes(view[begin:]))
-    except Exception as error:  # the library has no promise for odd bytes
-        raise TrainingError(f"{what}: its arrays cannot be read ({type(error).__name__})") from None
+        arrays = read_arrays(view[begin:])
+    except ArrayFormatError as error:
+        raise TrainingError(f"{what}: its arrays cannot be read: {error}") from None
     return document, arrays

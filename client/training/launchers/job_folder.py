@@ -225,7 +225,7 @@ class SharedFolder:
 
 def make_document(setup: Setup, request: Request, arrays: Arrays, draw: bytes) -> tuple[JobDocument, bytes]:
     """Make the document of a job, and the bytes of its arrays."""
-    body = pack(request, arrays)[1]
+    body = b"".join(pack(request, arrays)[1:])
     document = JobDocument(
         setup=setup, request=request, arrays_sha256=compute_sha256(body), draw_sha256=compute_sha256(draw)
     )
