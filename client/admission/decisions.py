@@ -4,8 +4,8 @@ Rules:
 
 * a rule of the policy's ``automatic`` admits a launch if the launch is within every bound that the rule names. The
   first such rule is the one that the ledger names;
-* without one, as many people as ``persons`` says must agree to exactly this launch. An approval of its terms ahead of
-  the launch counts as the agreement of who gave it, and one run of it is used;
+* without one, as many people as ``persons`` says must agree to exactly this launch. An approval of its terms for a
+  launch, ahead of it, counts as the agreement of who gave it, and one run of it is used;
 * one person who refuses is enough.
 """
 
@@ -16,7 +16,7 @@ from client.site.policy import AutomaticRule, Policy
 from privacy.keys import PublicKey
 from privacy.ledger import LedgerState
 from privacy.ledger.decisions import count_agreed, normalise_person
-from privacy.ledger.entries import About, Require
+from privacy.ledger.entries import About, Admits, Require
 from privacy.study import Terms
 from privacy.study.launch import Launch
 
@@ -95,7 +95,7 @@ def judge_decisions(required: Require, state: LedgerState) -> Standing:
     Run by a site, after ``required`` is in its ledger.
     """
     agreed, refused = count_agreed(state.decisions.list_decisions(required.study, About.ADMISSION))
-    approval, uses_approval = state.find_approval(required.terms), False
+    approval, uses_approval = state.find_approval(required.terms, Admits.LAUNCH), False
     if len(agreed) < required.persons and approval is not None:
         approver = state.find_approver(approval)
         if approver is not None and (name := normalise_person(approver)) not in agreed | refused:

@@ -14,7 +14,7 @@ leave it; the next audit removes it.
 =========  ===========================================================================================================
 step       what is durable when it ends
 =========  ===========================================================================================================
-allow      the whole price is set aside, by an approval of exactly these terms (``consilium-site approve STUDY.yaml``)
+allow      the whole price is set aside, by an approval of audits of exactly these terms (``approve --for audit``)
 reserve    a round is paid, before its first gradient
 settle     its training has ended
 audit      the bounds, beside the epsilon that the terms claim
@@ -38,7 +38,7 @@ from privacy.accounting.plan import Planned, Purpose
 from privacy.errors import RefusedError, SiteConfigError
 from privacy.files import take_lock
 from privacy.ledger import Ledger
-from privacy.ledger.entries import AtLeast, Audit, Ending
+from privacy.ledger.entries import Admits, AtLeast, Audit, Ending
 from privacy.refusal_codes import RefusalCode
 from privacy.study import Terms
 from privacy.study.cost import compute_study_noise, make_training_event
@@ -55,8 +55,8 @@ def audit_own_data(home: SiteFolder, terms: Terms, *, canaries: int, sites: int,
         SiteConfigError: no data are registered under this contract; the restored site was not confirmed; or another
             audit runs here.
         TermsError: the study cannot be audited.
-        RefusedError: a launch of these terms would be refused here; or ``approval``: nobody has approved them ahead of
-            one, the approval is used up, or two people must agree.
+        RefusedError: a launch of these terms would be refused here; or ``approval``: nobody has approved an
+            audit of them, the approval is used up, or two people must agree.
         BudgetError: the grants have no room for it.
         DataUnavailableError, DataError: the files cannot be read now, or changed since they were registered.
     """
@@ -71,7 +71,7 @@ def audit_own_data(home: SiteFolder, terms: Terms, *, canaries: int, sites: int,
     study = f"audit-{terms.name}-{secrets.token_hex(4)}"
     with _hold_alone(home), home.open_ledger() as ledger:
         _require_allowed(home, ledger, terms)
-        ledger.allow(study, registration.population, plan, terms.digest, approval=True)
+        ledger.allow(study, registration.population, plan, terms.digest, approval=Admits.AUDIT)
         paid: list[int] = []
 
         def pay(number: int) -> None:

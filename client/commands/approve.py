@@ -3,6 +3,8 @@
 * About a study that waits, by its identifier: the decision is for exactly that launch.
 * Ahead of a launch, by its STUDY.yaml, after the same table as far as the terms fill it: an approval is for one launch
   of exactly these terms, or for as many as are named. Each admission uses one up; what is unused can be taken back.
+* For an audit of the terms on this site's own patients, in the same way: such an approval admits no launch, and one for
+  a launch admits no audit.
 
 ``--by`` is a text that nobody signs: the ledger shows that this site entered it, and under which account.
 """
@@ -20,7 +22,7 @@ from client.site.folder import SiteFolder
 from client.study.waiting_studies import WaitingStudies, WaitingStudy
 from privacy.command_line import say
 from privacy.errors import SiteConfigError
-from privacy.ledger.entries import About, Choice, Review
+from privacy.ledger.entries import About, Admits, Choice, Review
 from privacy.study import Terms, read_terms
 
 _STUDY_ID: Final = re.compile(r"[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}")
@@ -32,6 +34,14 @@ _STUDY_ID: Final = re.compile(r"[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}")
 @click.option("--reviewed-by", metavar="SITE", help="The site on whose review you rely.")
 @click.option("--reviewed", metavar="SHA256", help="The terms that it has reviewed.")
 @click.option("--runs", type=click.IntRange(1, 1000), default=1, show_default=True, help="For so many launches.")
+@click.option(
+    "--for",
+    "admits",
+    type=click.Choice([each.value for each in Admits]),
+    default=Admits.LAUNCH.value,
+    show_default=True,
+    help="What it admits, ahead: launches, or audits (audit-run --own-data).",
+)
 @click.option("--further", is_flag=True, help="Add to an approval of these terms that is not used up.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
@@ -42,14 +52,15 @@ def approve(
     reviewed_by: str | None,
     reviewed: str | None,
     runs: int,
+    admits: str,
     further: bool,
     yes: bool,
 ) -> None:
     """Agree to STUDY, after showing what it is and what it costs.
 
     STUDY is a study that waits here ('consilium-site status' lists them), or a STUDY.yaml ahead of a launch. An
-    approval ahead admits one launch of exactly these terms, or --runs of them; 'consilium-site revoke' takes back what
-    is unused.
+    approval ahead admits one launch of exactly these terms, or --runs of them, or with --for audit audits of them on
+    the patients registered here; 'consilium-site revoke' takes back what is unused.
     """
     review = _read_review(reviewed_by, reviewed)
     if _is_file(study):
@@ -57,10 +68,10 @@ def approve(
             raise click.UsageError(
                 "--reviewed is for a study that waits; an approval ahead of a launch has no place for it"
             )
-        _approve_ahead(home, read_terms(Path(study)), name, runs, further, yes)
+        _approve_ahead(home, read_terms(Path(study)), name, runs, Admits(admits), further, yes)
         return
-    if runs != 1 or further:
-        raise click.UsageError("--runs and --further are for an approval ahead of a launch, by a STUDY.yaml")
+    if runs != 1 or further or admits != Admits.LAUNCH:
+        raise click.UsageError("--runs, --for and --further are for an approval ahead of a launch, by a STUDY.yaml")
     waiting = _show(home, study)
     if (unconfirmed := home.describe_unconfirmed()) is not None:
         raise SiteConfigError(unconfirmed)
@@ -170,9 +181,11 @@ def _require_same(home: SiteFolder, shown: WaitingStudy) -> None:
         )
 
 
-def _approve_ahead(home: SiteFolder, terms: Terms, name: str, runs: int, further: bool, yes: bool) -> None:
+def _approve_ahead(
+    home: SiteFolder, terms: Terms, name: str, runs: int, admits: Admits, further: bool, yes: bool
+) -> None:
     with home.open_ledger() as ledger:
-        unused = ledger.read_state().count_approved_runs(terms.digest)
+        unused = ledger.read_state().count_approved_runs(terms.digest, admits)
         if unused and not further:
             say(
                 f"these terms have an approval already that admits {unused} more: nothing was changed; to add to it, "
@@ -182,12 +195,25 @@ def _approve_ahead(home: SiteFolder, terms: Terms, name: str, runs: int, further
         explanation = explain_at_site(home, ledger, terms, about_to_approve=True)
         print_terms_table(terms)
         print_explanation(explanation)
-        _ask(terms, f"Agree to {'one launch' if runs == 1 else f'{runs} launches'} of it, whoever asks?", yes)
-        ledger.approve(terms.digest, name, runs, read_machine_account())
-        unused = ledger.read_state().count_approved_runs(terms.digest)
-    launches = "one launch" if unused == 1 else f"{unused} launches"
-    say(f"approved: the terms {terms.digest[:16]}, by {name}, for {launches}; a change of the study needs another")
+        asked = _count(runs, admits)
+        whoever = "whoever asks" if admits is Admits.LAUNCH else "on the patients registered here"
+        _ask(terms, f"Agree to {asked} of it, {whoever}?", yes)
+        ledger.approve(terms.digest, name, runs, read_machine_account(), admits)
+        unused = ledger.read_state().count_approved_runs(terms.digest, admits)
+    say(
+        f"approved: the terms {terms.digest[:16]}, by {name}, for {_count(unused, admits)}; "
+        "a change of the study needs another"
+    )
     if not explanation.admitted:
         say("this site would still refuse the study, for the reasons above")
     if explanation.persons:
-        say("this site's policy asks for a second person, who decides when the study waits")
+        say(
+            "this site's policy asks for a second person, who decides when the study waits"
+            if admits is Admits.LAUNCH
+            else "this site's policy asks for two people, so it still refuses an audit"
+        )
+
+
+def _count(runs: int, admits: Admits) -> str:
+    one, several = {Admits.LAUNCH: ("launch", "launches"), Admits.AUDIT: ("audit", "audits")}[admits]
+    return f"one {one}" if runs == 1 else f"{runs} {several}"

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 @click.option(
     "--own-data",
     is_flag=True,
-    help="On the patients registered here: it needs an approval of STUDY.yaml, is paid like a launch, and stands in "
-    "the ledger.",
+    help="On the patients registered here: it needs an approval ('approve STUDY.yaml --for audit'), is paid like a "
+    "launch, and stands in the ledger.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj

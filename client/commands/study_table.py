@@ -7,6 +7,7 @@ from client.admission.quotas import list_earlier_studies
 from client.site.folder import SiteFolder
 from privacy.command_line import print_table, say, style
 from privacy.ledger import Ledger
+from privacy.ledger.entries import Admits
 from privacy.study import Terms
 
 NEVER_AGAIN: Final = (
@@ -31,7 +32,7 @@ def explain_at_site(
         terms,
         policy=home.policy,
         registration=registration,
-        approved=about_to_approve or state.count_approved_runs(terms.digest) > 0,
+        approved=about_to_approve or state.count_approved_runs(terms.digest, Admits.LAUNCH) > 0,
         account=state.find_account(registration.population) if registration is not None and known else None,
         weights=home.open_public_weights().list_held(),
         device=home.config.device,

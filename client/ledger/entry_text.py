@@ -13,6 +13,7 @@ from privacy.accounting.renyi import NANO
 from privacy.keys import PublicKey
 from privacy.ledger.entries import (
     About,
+    Admits,
     Allow,
     Approve,
     Audit,
@@ -95,8 +96,8 @@ def _describe_body(body: Body) -> str:
                 f"{_describe_author(body.by, body.account)}"
             )
         case Approve():
-            runs = "one study" if body.runs == 1 else f"{body.runs} studies"
-            return f"approved {runs} of the terms {body.terms[:16]}{_describe_author(body.by, body.account)}"
+            author = _describe_author(body.by, body.account)
+            return f"approved {_describe_runs(body)} of the terms {body.terms[:16]}{author}"
         case Revoke():
             author = _describe_author(body.by, body.account)
             return f"revoked what is unused of the approvals of the terms {body.terms[:16]}{author}"
@@ -158,6 +159,15 @@ def _describe_author(who: str | None, account: str | None) -> str:
     """Describe who entered it, by the name they gave, and the account that the command ran under."""
     said = "" if who is None else f", by {who}"
     return said if account is None else f"{said} (account {account})"
+
+
+def _describe_runs(body: Approve) -> str:
+    one, several = {
+        Admits.LAUNCH: ("launch", "launches"),
+        Admits.AUDIT: ("audit", "audits"),
+        None: ("launch or audit", "launches or audits"),  # of an earlier version
+    }[body.admits]
+    return f"one {one}" if body.runs == 1 else f"{body.runs} {several}"
 
 
 def _describe_requirement(body: Require) -> str:

@@ -72,7 +72,7 @@ from privacy.errors import (
     WireError,
 )
 from privacy.keys import PublicKey
-from privacy.ledger.entries import About, Choice, Ending
+from privacy.ledger.entries import About, Admits, Choice, Ending
 from privacy.ledger.ledger import read_utc_time
 from privacy.program import read_program
 from privacy.protocol.envelope import Blob, Body, Envelope, make_envelope, open_envelope, require_route
@@ -392,7 +392,7 @@ class RequestHandler:
                 registration.population,
                 price.plan,
                 launch.terms.digest,
-                approval=standing.uses_approval,
+                approval=Admits.LAUNCH if standing.uses_approval else None,
             )
         except (RefusedError, BudgetError, TermsError) as error:
             code = error.code if isinstance(error, RefusedError) else RefusalCode.BUDGET

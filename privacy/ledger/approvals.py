@@ -1,8 +1,13 @@
-"""Approvals of terms: how many studies people have agreed to, and how many of these runs are used.
+"""Approvals of terms: how many studies or audits people have agreed to, and how many of these runs are used.
 
 Rules:
 
-* an approval is for one digest of terms and a number of studies; the oldest one with a run left is used first;
+* an approval is for one digest of terms and a number of launches, or of audits on the site's own patients; the oldest
+  one of its kind with a run left is used first. One of an earlier version, which does not say what it admits, is for
+  either;
+* a study of which the policy's question stands in the ledger is a launch, so no approval of audits admits it;
+* a result of an audit needs an account that was opened by an approval of audits, or by one of an earlier version where
+  the policy was not asked;
 * a study that is closed before it has paid for anything gives its run back;
 * to revoke takes back the unused runs of all approvals of the terms. A recovery takes back all unused runs, because
   the lost entries may have used them.
@@ -10,7 +15,7 @@ Rules:
 
 from dataclasses import dataclass
 
-from privacy.ledger.entries import Allow, Approve, Revoke
+from privacy.ledger.entries import Admits, Allow, Approve, Revoke
 from privacy.ledger.rules import BrokenRuleError, Rule
 
 
@@ -22,6 +27,7 @@ class _Approval:
     terms: str
     runs: int
     by: str
+    admits: Admits | None
     used: int = 0
     revoked: bool = False
 
@@ -29,6 +35,10 @@ class _Approval:
     def left(self) -> int:
         """Runs that a study may still use."""
         return 0 if self.revoked else self.runs - self.used
+
+    def is_for(self, terms: str, admits: Admits) -> bool:
+        """Return whether it is of these terms and admits this."""
+        return self.terms == terms and self.admits in (admits, None)
 
 
 class Approvals:
@@ -39,23 +49,44 @@ class Approvals:
 
     def add(self, number: int, body: Approve) -> None:
         """Add the approval of entry ``number``."""
-        self._approvals[number] = _Approval(number, body.terms, body.runs, body.by)
+        self._approvals[number] = _Approval(number, body.terms, body.runs, body.by, body.admits)
 
-    def find(self, terms: str) -> int | None:
-        """Return the entry of the oldest approval of these terms that has a run left; None if none has."""
-        return next((each.number for each in self._approvals.values() if each.terms == terms and each.left), None)
+    def find(self, terms: str, admits: Admits) -> int | None:
+        """Return the entry of the oldest approval of these terms that has a run left for this; None if none has."""
+        return next(
+            (each.number for each in self._approvals.values() if each.is_for(terms, admits) and each.left), None
+        )
 
     def find_approver(self, number: int | None) -> str | None:
         """Return who gave the approval of entry ``number``; None if that is no approval."""
         found = None if number is None else self._approvals.get(number)
         return None if found is None else found.by
 
-    def count_runs(self, terms: str) -> int:
-        """Return how many studies of these terms may still be admitted."""
-        return sum(each.left for each in self._approvals.values() if each.terms == terms)
+    def find_admitted(self, number: int | None) -> Admits | None:
+        """Return what the approval of entry ``number`` says that it admits; None if it says nothing, or is none."""
+        found = None if number is None else self._approvals.get(number)
+        return None if found is None else found.admits
 
-    def require(self, body: Allow) -> None:
+    def may_audit(self, number: int | None, *, launched: bool) -> bool:
+        """Return whether a study that the approval of entry ``number`` admitted may be an audit.
+
+        Args:
+            number: of the entry.
+            launched: whether the policy was asked about the study, so that it is a launch.
+        """
+        found = None if number is None else self._approvals.get(number)
+        return found is not None and found.admits is not Admits.LAUNCH and not launched
+
+    def count_runs(self, terms: str, admits: Admits) -> int:
+        """Return how many launches, or audits, of these terms may still be admitted."""
+        return sum(each.left for each in self._approvals.values() if each.is_for(terms, admits))
+
+    def require(self, body: Allow, *, launched: bool) -> None:
         """Check that the approval that ``body`` names, if it names one, is for its terms and has a run left.
+
+        Args:
+            body: the admission.
+            launched: whether the policy was asked about the study, so that it is a launch.
 
         Raises:
             BrokenRuleError: it is not.
@@ -68,6 +99,12 @@ class Approvals:
                 Rule.APPROVAL,
                 f"entry {body.approval} does not approve the study '{body.study}': it is no approval of its terms, or "
                 "all its runs are used or revoked",
+            )
+        if launched and approval.admits is Admits.AUDIT:
+            raise BrokenRuleError(
+                Rule.APPROVAL,
+                f"entry {body.approval} approves audits of these terms, and '{body.study}' is a launch: approve the "
+                "launch",
             )
 
     def use(self, number: int | None) -> None:
@@ -86,7 +123,7 @@ class Approvals:
         Raises:
             BrokenRuleError: no run is left.
         """
-        if not self.count_runs(body.terms):
+        if not any(each.terms == body.terms and each.left for each in self._approvals.values()):
             raise BrokenRuleError(
                 Rule.APPROVAL,
                 f"nothing is left to revoke: the terms {body.terms[:16]} have no approval that is unused",

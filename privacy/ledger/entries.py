@@ -115,8 +115,18 @@ class Grant(Body):
     account: MachineAccount | None = None
 
 
+class Admits(StrEnum):
+    """What an approval of terms is for."""
+
+    LAUNCH = "launch"
+    AUDIT = "audit"
+
+
 class Approve(Body):
-    """The data protection officer agrees that ``runs`` studies of these terms are admitted."""
+    """The data protection officer agrees that ``runs`` studies, or audits, of these terms are admitted.
+
+    ``admits`` says which. An entry of an earlier version does not have it: it is for either, whichever comes first.
+    """
 
     kind: ClassVar[str] = "approve"
 
@@ -124,6 +134,7 @@ class Approve(Body):
     runs: Annotated[int, Field(ge=1, le=1000)]
     by: Person
     account: MachineAccount | None = None
+    admits: Admits | None = Field(default=None, exclude_if=lambda admits: admits is None)
 
 
 class Revoke(Body):

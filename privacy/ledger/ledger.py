@@ -31,6 +31,7 @@ from privacy.keys import PublicKey, SigningKey
 from privacy.ledger.database import TIMEOUT_S, open_file, read_signed_entries, translate_errors
 from privacy.ledger.entries import (
     About,
+    Admits,
     Allow,
     Approve,
     Audit,
@@ -276,13 +277,20 @@ class Ledger:
 
         self._record(body)
 
-    def approve(self, terms_digest: str, by: str, runs: int = 1, account: str | None = None) -> None:
-        """Record that ``by`` approves ``runs`` further studies of the terms of this digest. It counts each time.
+    def approve(
+        self,
+        terms_digest: str,
+        by: str,
+        runs: int = 1,
+        account: str | None = None,
+        admits: Admits = Admits.LAUNCH,
+    ) -> None:
+        """Record that ``by`` approves ``runs`` further launches, or audits, of these terms. It counts each time.
 
         Raises:
             LedgerError: the ledger cannot take it.
         """
-        self._add(Approve, terms=terms_digest, runs=runs, by=by, account=account)
+        self._add(Approve, terms=terms_digest, runs=runs, by=by, account=account, admits=admits)
 
     def revoke(self, terms_digest: str, by: str, account: str | None = None) -> None:
         """Record that ``by`` takes back the unused runs of all approvals of these terms.
@@ -362,7 +370,13 @@ class Ledger:
         self._record(lambda ledger_state: said, lambda: format_time(self._clock()))
 
     def allow(
-        self, study: str, population: str, plan: Sequence[Planned], terms_digest: str, *, approval: bool = False
+        self,
+        study: str,
+        population: str,
+        plan: Sequence[Planned],
+        terms_digest: str,
+        *,
+        approval: Admits | None = None,
     ) -> None:
         """Admit ``study`` with its whole plan, and set its price aside.
 
@@ -371,7 +385,7 @@ class Ledger:
             population: the population whose patients it uses.
             plan: all events that it will cause.
             terms_digest: the digest of its terms.
-            approval: whether it needs an approval of its terms, and uses a run of it.
+            approval: what it is, if it needs an approval of its terms that admits this, and uses a run of it.
 
         Raises:
             BudgetError: it does not fit, or the population was already trained on without privacy.
@@ -385,9 +399,9 @@ class Ledger:
             used = (
                 said.approval
                 if said is not None
-                else _find_approval(ledger_state, study, terms_digest)
-                if approval
                 else None
+                if approval is None
+                else _find_approval(ledger_state, study, terms_digest, approval)
             )
             return _make_body(
                 Allow,
@@ -647,11 +661,15 @@ def _make_body(kind: type[B], **fields: Any) -> B:
     return parse(fields, kind, LedgerError, f"a ledger entry '{kind.kind}'")
 
 
-def _find_approval(ledger_state: LedgerState, study: str, terms: str) -> int:
-    found = ledger_state.find_approval(terms)
+def _find_approval(ledger_state: LedgerState, study: str, terms: str, admits: Admits) -> int:
+    found = ledger_state.find_approval(terms, admits)
     if found is None:
         raise RefusedError(
-            RefusalCode.APPROVAL, f"the terms of '{study}' have no approval that is unused and not revoked"
+            RefusalCode.APPROVAL,
+            f"the terms of '{study}' have no approval that is unused and not revoked"
+            if admits is Admits.LAUNCH
+            else f"the terms of '{study}' have no approval of an audit that is unused and not revoked; the data "
+            "protection officer gives one: consilium-site approve STUDY.yaml --for audit --by NAME",
         )
     return found
 

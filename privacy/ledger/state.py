@@ -22,6 +22,7 @@ from privacy.ledger.approvals import Approvals
 from privacy.ledger.cohorts import Cohorts
 from privacy.ledger.decisions import Decisions
 from privacy.ledger.entries import (
+    Admits,
     Allow,
     Approve,
     Audit,
@@ -252,13 +253,18 @@ class LedgerState:
         """Return whether the totals of the model after round ``number`` are paid."""
         return (Evaluate.kind, study, number) in self._said
 
-    def find_approval(self, terms: str) -> int | None:
-        """Return the entry of the oldest approval of these terms that has a run left; None if none has."""
-        return self._approvals.find(terms)
+    def find_approval(self, terms: str, admits: Admits) -> int | None:
+        """Return the entry of the oldest approval of these terms that has a run left for this; None if none has."""
+        return self._approvals.find(terms, admits)
 
-    def count_approved_runs(self, terms: str) -> int:
-        """Return how many studies of these terms the approvals still allow."""
-        return self._approvals.count_runs(terms)
+    def count_approved_runs(self, terms: str, admits: Admits) -> int:
+        """Return how many launches, or audits, of these terms the approvals still allow."""
+        return self._approvals.count_runs(terms, admits)
+
+    def is_audit(self, study: str) -> bool:
+        """Return whether the account of ``study`` was opened by an approval of audits."""
+        said = self.find_allowance(study)
+        return said is not None and self._approvals.find_admitted(said.approval) is Admits.AUDIT
 
     def find_approver(self, number: int) -> str | None:
         """Return who gave the approval of entry ``number``; None if that is no approval."""
@@ -343,6 +349,7 @@ class LedgerState:
                 self._pay(body, Purpose.TRAIN)
                 self.unsettled.add((body.study, body.round))
             case Evaluate():
+                self._require_launched(body)
                 self._pay(body, Purpose.EVALUATE)
             case Settle():
                 if (body.study, body.round) not in self.unsettled:
@@ -357,12 +364,15 @@ class LedgerState:
                 self._restore_approval(body.study)
             case ModelRelease():
                 self.find_account_of_study(body.study)
+                self._require_launched(body)
                 self._decisions.require_released(body)
             case Audit():
                 self._require_audited(body.study)
             case ReleaseCohort():
+                self._require_launched(body)
                 self._cohorts.add(self.find_account_of_study(body.study).population, body)
             case Require():
+                self._require_launched(body)
                 self._decisions.require(body)
             case Decide():
                 self._decisions.add(body)
@@ -421,15 +431,31 @@ class LedgerState:
         else:
             require_equal("charge", body.charge, 0)
         require_equal("curve", body.curve, compute_plan_curve(body.plan))
-        self._approvals.require(body)
+        self._approvals.require(body, launched=self._decisions.find_required(body.study) is not None)
         self._decisions.require_admitted(body, self._approvals.find_approver(body.approval))
         account.allow(body.study, body.plan, body.grant)
         self._population_of_study[body.study] = body.population
         self._approvals.use(body.approval)
 
+    def _require_launched(self, body: Evaluate | ModelRelease | ReleaseCohort | Require) -> None:
+        """Refuse for an audit's account what only a launch has: totals, a released model, a cohort, a question."""
+        if self.is_audit(body.study):
+            raise BrokenRuleError(
+                Rule.APPROVAL,
+                f"'{body.study}' was admitted as an audit, which pays for its training and has a result, and nothing "
+                f"else: no {describe_subject(body)}",
+            )
+
     def _require_audited(self, study: str) -> None:
-        """Refuse the result of an audit that has not paid for its training, or that is closed."""
+        """Refuse the result of an audit on a launch's account, on a closed one, or before its training is paid."""
         allowance = self.find_account_of_study(study).allowances[study]
+        said = self.find_allowance(study)
+        asked = self._decisions.find_required(study) is not None
+        if said is None or not self._approvals.may_audit(said.approval, launched=asked):
+            raise BrokenRuleError(
+                Rule.APPROVAL,
+                f"'{study}' was not admitted by an approval of audits, so no result of an audit stands on its account",
+            )
         if not allowance.paid or allowance.closed:
             raise BrokenRuleError(
                 Rule.ONCE,

@@ -64,7 +64,9 @@ a launch is for exactly one program in any case: naming versions here makes a ne
 A decision is about exactly one launch: other terms, another site on the roster, or the same terms launched again
 need another decision. Which launch was shown is checked again when the decision is recorded. An operator's order is for
 one launch. To agree ahead of a launch: `consilium-site approve STUDY.yaml --by NAME`, for one launch or `--runs`. It
-shows and asks the same, as far as the terms say it.
+shows and asks the same, as far as the terms say it. An [audit](privacy-systems/empirical-audit.md) on the site's own
+patients always needs such an approval, with `--for audit`, whatever `automatic` says; it admits no launch, and one for
+a launch admits no audit. With `persons: 2` there is no such audit.
 
 With `release: person` a finished model is kept unpublished in the study's folder until `consilium-site release
 approve STUDY --by NAME`. The other sites have the same model, by their own policies.

@@ -14,7 +14,7 @@ from privacy.accounting.plan import Planned, Purpose
 from privacy.canonical import compute_sha256, to_canonical
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger
-from privacy.ledger.entries import About, AtLeast, Audit, Choice, Ending, Require, Review
+from privacy.ledger.entries import About, Admits, AtLeast, Audit, Choice, Ending, Require, Review
 from privacy.ledger.signed_head import Countersigned
 from privacy.ledger.signing import SignedEntry
 
@@ -101,7 +101,7 @@ def requirement(study: str, **changes: Any) -> Require:
 
 
 AUDITED = Audit(
-    study="third",
+    study="audited",
     canaries=400,
     epsilon=3,
     delta=1e-3,
@@ -115,7 +115,7 @@ def write_every_kind(path: Path) -> None:
     look, backup = clock(), path.with_suffix(".backup")
     with granted_ledger(path, look=look) as ledger:
         ledger.approve(TERMS, "data protection")
-        ledger.allow("first", POPULATION, plan(), TERMS, approval=True)
+        ledger.allow("first", POPULATION, plan(), TERMS, approval=Admits.LAUNCH)
         ledger.reserve("first", 1, STEP)
         ledger.settle("first", 1)
         ledger.pay_evaluation("first", 1, TOTALS)
@@ -145,9 +145,20 @@ def write_every_kind(path: Path) -> None:
         ledger.allow("third", POPULATION, plan(2, RECORDS, COUNTS), TERMS)
         ledger.reserve("third", 1, RECORDS)
         ledger.pay_evaluation("third", 1, COUNTS)
-        ledger.record_audit(AUDITED)
         ledger.record_cohort("third", ("east", "north", "south"), 3)
         ledger.give_back("third", Ending.GIVEN_UP)
+        ledger.approve(TERMS, "data protection", admits=Admits.AUDIT)
+        ledger.allow(
+            "audited",
+            POPULATION,
+            [Planned(purpose=Purpose.TRAIN, event=STEP, times=1)],
+            TERMS,
+            approval=Admits.AUDIT,
+        )
+        ledger.reserve("audited", 1, STEP)
+        ledger.settle("audited", 1)
+        ledger.record_audit(AUDITED)
+        ledger.give_back("audited")
         ledger.change_key(OTHER_KEY)
         ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
     with Ledger.open(path, OTHER_KEY, clock(start="2026-03-02T08:22:00+00:00")) as ledger:

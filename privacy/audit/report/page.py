@@ -32,9 +32,10 @@ from privacy.audit.report.population_section import render_population
 from privacy.audit.report.study_section import SecondFigure, render_notes_table
 from privacy.audit.report.timeline import Approval, Decision, KeyInUse, PopulationTimeline, Timeline, WitnessedHeads
 from privacy.keys import PublicKey
-from privacy.ledger.entries import BODIES, About, Choice
+from privacy.ledger.entries import BODIES, About, Admits, Choice
 
 POPULATIONS: Final = 50
+_ADMITTED: Final = {Admits.LAUNCH: "to launch", Admits.AUDIT: "to audit", None: "to launch or audit"}
 _CHOICES: Final = {Choice.APPROVE: "agreed to", Choice.REFUSE: "refused"}
 _SUBJECTS: Final = {About.ADMISSION: "launch", About.RELEASE: "release of its model"}
 _PROMISE: Final = (
@@ -263,7 +264,7 @@ def _render_approvals(reading: Reading) -> Markup:
     def row(approval: Approval) -> Sequence[Content]:
         named = studies.get(approval.at.entry, [])
         names = ", ".join(named[:5]) + (f" and {len(named) - 5:,} more" if len(named) > 5 else "")
-        runs = f"{approval.runs:,}"
+        runs = f"{approval.runs:,} {_ADMITTED[approval.admits]}"
         return (
             render_entry(approval.at),
             render_quote(approval.by),
@@ -275,7 +276,7 @@ def _render_approvals(reading: Reading) -> Markup:
     columns = [
         Column("When"),
         Column("By"),
-        Column("Runs", True),
+        Column("Runs"),
         Column("Studies admitted by it"),
         Column("Terms (SHA-256)"),
     ]

@@ -24,6 +24,7 @@ from privacy.accounting.renyi_filter import BudgetGrant as RenyiGrant
 from privacy.keys import PublicKey
 from privacy.ledger.entries import (
     About,
+    Admits,
     Allow,
     Approve,
     Audit,
@@ -92,12 +93,13 @@ class LedgerNote(NamedTuple):
 
 
 class Approval(NamedTuple):
-    """A person has approved a number of runs of terms."""
+    """A person has approved a number of runs of terms; an earlier version did not say whether launches or audits."""
 
     at: Moment
     terms: str
     by: str
     runs: int
+    admits: Admits | None
 
 
 class Decision(NamedTuple):
@@ -249,7 +251,7 @@ class Timeline:
                 self._record_grant(at, body)
                 self._record_point(ledger_state, at, body.population)
             case Approve() as body:
-                self.approvals.append(Approval(at, body.terms, body.by, body.runs))
+                self.approvals.append(Approval(at, body.terms, body.by, body.runs, body.admits))
             case Decide() as body:
                 decision = Decision(at, body.about, body.choice, body.by, body.why)
                 self.decisions.setdefault(body.study, []).append(decision)

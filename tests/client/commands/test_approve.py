@@ -10,6 +10,7 @@ from click.testing import Result
 from benchmarks.small_study import small_terms, without_privacy, write_study
 from client.site.folder import SiteFolder
 from privacy.errors import LedgerError, RefusedError, SiteConfigError
+from privacy.ledger.entries import Admits
 from privacy.protocol.messages import Join, Joined, Waiting
 from server.study.state import Phase
 from tests.client.commands.terminal import at_terminal, grant, site, with_data
@@ -18,7 +19,7 @@ from tests.simulator import Simulator, change_policy
 
 def approved(folder: Path) -> bool:
     with SiteFolder(folder).open_ledger() as ledger:
-        return ledger.read_state().count_approved_runs(small_terms().digest) > 0
+        return ledger.read_state().count_approved_runs(small_terms().digest, Admits.LAUNCH) > 0
 
 
 def test_approval_shows_the_price_and_stands_in_the_ledger(folder: Path) -> None:
@@ -47,6 +48,7 @@ def test_approval_shows_the_price_and_stands_in_the_ledger(folder: Path) -> None
         "runs": 1,
         "by": "Ada Byron",
         "account": getpass.getuser(),
+        "admits": "launch",
     }
 
 
@@ -72,7 +74,7 @@ def test_approval_is_what_a_study_waits_for(folder: Path) -> None:
 
 def runs(folder: Path) -> int:
     with SiteFolder(folder).open_ledger() as ledger:
-        return ledger.read_state().count_approved_runs(small_terms().digest)
+        return ledger.read_state().count_approved_runs(small_terms().digest, Admits.LAUNCH)
 
 
 def test_approval_again_changes_nothing_unless_it_is_meant_to_add(folder: Path) -> None:
@@ -114,7 +116,33 @@ def test_approval_without_privacy_says_what_it_means_and_is_not_given_unasked(fo
     assert (done.exit_code, "say so with --yes" in done.stderr) == (2, True)
     assert site(folder, "approve", study, "--by", "Ada", "--yes").exit_code == 0
     with SiteFolder(folder).open_ledger() as ledger:
-        assert ledger.read_state().count_approved_runs(terms.digest) == 1
+        assert ledger.read_state().count_approved_runs(terms.digest, Admits.LAUNCH) == 1
+
+
+def test_approval_for_an_audit_is_another_than_one_for_a_launch(folder: Path) -> None:
+    study = str(folder.parent / "study.yaml")
+    done = site(folder, "approve", study, "--for", "audit", "--by", "Ada", "--runs", "2")
+    assert f"approved: the terms {small_terms().digest[:16]}, by Ada, for 2 audits" in done.stderr
+    assert not approved(folder)
+    site(folder, "approve", study, "--by", "Ada")
+    with SiteFolder(folder).open_ledger() as ledger:
+        counted = [ledger.read_state().count_approved_runs(small_terms().digest, each) for each in Admits]
+    assert counted == [1, 2]
+    site(folder, "revoke", study, "--by", "Bob")
+    with SiteFolder(folder).open_ledger() as ledger:
+        counted = [ledger.read_state().count_approved_runs(small_terms().digest, each) for each in Admits]
+    assert counted == [0, 0]
+
+
+def test_approval_for_an_audit_where_two_people_decide_says_that_it_will_not_do(folder: Path) -> None:
+    change_policy(SiteFolder(folder), persons=2)
+    done = site(folder, "approve", str(folder.parent / "study.yaml"), "--for", "audit", "--by", "Ada")
+    assert "this site's policy asks for two people, so it still refuses an audit" in done.stderr
+
+
+def test_study_that_waits_is_no_audit(folder: Path) -> None:
+    done = site(folder, "approve", "lungs-1a2b3c4d", "--for", "audit", "--by", "Ada")
+    assert (done.exit_code, "are for an approval ahead of a launch" in done.stderr) == (2, True)
 
 
 def test_one_approval_admits_one_launch(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from privacy.audit.commands.report import read_timeline
 from privacy.audit.report.page import render_page
 from privacy.errors import BudgetError, RefusedError, SiteConfigError, TrainingError
 from privacy.files import take_lock
-from privacy.ledger.entries import AtLeast, Audit, Ending, Entry
+from privacy.ledger.entries import Admits, AtLeast, Audit, Ending, Entry
 from privacy.ledger.rules import BrokenRuleError
 from privacy.study import read_terms
 from privacy.study.cost import compute_study_noise, make_training_event
@@ -44,7 +44,7 @@ def kinds(folder: Path) -> list[str]:
 
 
 def test_audit_of_own_data_is_approved_paid_and_signed(folder: Path, study: str) -> None:
-    site(folder, "approve", study, "--by", "Ada Byron", "--yes")
+    site(folder, "approve", study, "--for", "audit", "--by", "Ada Byron", "--yes")
     before = len(read(folder))
     done = site(folder, "audit-run", study, *FEW)
     assert "not refuted" in done.stdout
@@ -59,7 +59,7 @@ def test_audit_of_own_data_is_approved_paid_and_signed(folder: Path, study: str)
 
 
 def test_audit_of_own_data_costs_what_a_launch_costs(folder: Path, study: str) -> None:
-    site(folder, "approve", study, "--by", "Ada", "--yes")
+    site(folder, "approve", study, "--for", "audit", "--by", "Ada", "--yes")
     site(folder, "audit-run", study, *FEW)
     with SiteFolder(folder).open_ledger() as ledger:
         (budget,) = ledger.read_state().list_budgets()
@@ -75,8 +75,15 @@ def test_audit_that_nobody_has_approved_trains_nothing(folder: Path, study: str)
     assert "reserve" not in kinds(folder)
 
 
-def test_approval_is_used_up_by_one_audit(folder: Path, study: str) -> None:
+def test_approval_of_a_launch_admits_no_audit(folder: Path, study: str) -> None:
     site(folder, "approve", study, "--by", "Ada", "--yes")
+    with pytest.raises(RefusedError, match=r"no approval of an audit .* --for audit"):
+        site(folder, "audit-run", study, *FEW)
+    assert "allow" not in kinds(folder)
+
+
+def test_approval_is_used_up_by_one_audit(folder: Path, study: str) -> None:
+    site(folder, "approve", study, "--for", "audit", "--by", "Ada", "--yes")
     site(folder, "audit-run", study, *FEW)
     with pytest.raises((RefusedError, BudgetError)):
         site(folder, "audit-run", study, *FEW)
@@ -88,7 +95,7 @@ def test_audit_that_fails_has_paid_for_the_round_it_began_and_says_nothing(
     def fail(*_: object) -> None:
         raise TrainingError("the machine gave up")
 
-    site(folder, "approve", study, "--by", "Ada", "--yes")
+    site(folder, "approve", study, "--for", "audit", "--by", "Ada", "--yes")
     monkeypatch.setattr("client.training.session.TrainingSession._train_round", fail)
     with pytest.raises(TrainingError, match="gave up"):
         site(folder, "audit-run", study, *FEW)
@@ -102,7 +109,7 @@ def test_audit_without_data_under_the_contract_is_refused(folder: Path) -> None:
 
 
 def test_report_shows_the_bound_beside_the_claim(folder: Path, study: str, tmp_path: Path) -> None:
-    site(folder, "approve", study, "--by", "Ada", "--yes")
+    site(folder, "approve", study, "--for", "audit", "--by", "Ada", "--yes")
     site(folder, "audit-run", study, *FEW)
     page = render_page(read_timeline(SiteFolder(folder).ledger_path, None)).decode()
     assert "by an attack with 20 canaries on one training of these terms, which claim 3" in page
@@ -125,7 +132,7 @@ def change_policy(folder: Path, **changes: object) -> None:
 def test_audit_is_refused_by_what_would_refuse_a_launch(
     folder: Path, study: str, changes: dict[str, object], sentence: str
 ) -> None:
-    site(folder, "approve", study, "--by", "Ada", "--yes")
+    site(folder, "approve", study, "--for", "audit", "--by", "Ada", "--yes")
     change_policy(folder, **changes)
     with pytest.raises(RefusedError, match=sentence):
         site(folder, "audit-run", study, *FEW)
@@ -133,7 +140,7 @@ def test_audit_is_refused_by_what_would_refuse_a_launch(
 
 
 def test_audit_of_a_restored_site_waits_for_its_people(folder: Path, study: str) -> None:
-    site(folder, "approve", study, "--by", "Ada", "--yes")
+    site(folder, "approve", study, "--for", "audit", "--by", "Ada", "--yes")
     SiteFolder(folder).mark_restored("2026-11-01T00:00:00Z")
     with pytest.raises(SiteConfigError, match="confirm-policy"):
         site(folder, "audit-run", study, *FEW)
@@ -149,13 +156,13 @@ def test_records_that_a_crash_left_are_in_no_backup_and_go_with_the_next_audit(
     site(folder, "backup", str(tmp_path / "backup.tar"))
     with tarfile.open(tmp_path / "backup.tar") as archive:
         assert not [name for name in archive.getnames() if FOLDER_PREFIX in name]
-    site(folder, "approve", study, "--by", "Ada", "--yes")
+    site(folder, "approve", study, "--for", "audit", "--by", "Ada", "--yes")
     site(folder, "audit-run", study, *FEW)
     assert not left.exists()
 
 
 def test_two_audits_do_not_run_at_once(folder: Path, study: str) -> None:
-    site(folder, "approve", study, "--by", "Ada", "--yes")
+    site(folder, "approve", study, "--for", "audit", "--by", "Ada", "--yes")
     lock = take_lock(folder / "audit.lock")
     assert lock is not None
     with pytest.raises(SiteConfigError, match="another audit"):
@@ -165,7 +172,7 @@ def test_two_audits_do_not_run_at_once(folder: Path, study: str) -> None:
 
 def test_ledger_takes_no_result_of_an_audit_that_has_not_trained(folder: Path, study: str) -> None:
     terms = read_terms(Path(study))
-    site(folder, "approve", study, "--by", "Ada", "--yes")
+    site(folder, "approve", study, "--for", "audit", "--by", "Ada", "--yes")
     home = SiteFolder(folder)
     registration = home.load_registry().find_exact(terms.data)
     assert registration is not None
@@ -180,7 +187,7 @@ def test_ledger_takes_no_result_of_an_audit_that_has_not_trained(folder: Path, s
         at_least=AtLeast(one_run=0, trade_off=0, gaussian=0, independent=None),
     )
     with home.open_ledger() as ledger:
-        ledger.allow(result.study, registration.population, plan, terms.digest, approval=True)
+        ledger.allow(result.study, registration.population, plan, terms.digest, approval=Admits.AUDIT)
         with pytest.raises(BrokenRuleError, match="no open account that has paid"):
             ledger.record_audit(result)
         ledger.reserve(result.study, 1, event)

@@ -56,7 +56,7 @@ EXPECTED = {
     "open": "the ledger of 'north' begins",
     "population": "registered 'breast-2026': about 160 patients, up to 1 of a patient's records in a step",
     "grant": "granted 'breast-2026' epsilon 3 at delta 0.001, order 8, by Ada (account ada)",
-    "approve": "approved one study of the terms 3333333333333333, by Ada",
+    "approve": "approved one launch of the terms 3333333333333333, by Ada",
     "revoke": "revoked what is unused of the approvals of the terms 3333333333333333, by Ada (account ada)",
     "clock": "the clock had been wrong: this entry is dated before the one before it, by Ada",
     "allow": "admitted 'first' to 'breast-2026': 5 x train (sampled-gaussian, noise multiplier 2,",
@@ -107,7 +107,7 @@ def test_what_a_policy_asked_and_people_decided_has_words() -> None:
 
 
 def test_result_of_an_audit_has_words() -> None:
-    assert describe_entry(AUDITED) == "audited 'third' with 400 canaries: epsilon at least 0.25 of 3"
+    assert describe_entry(AUDITED) == "audited 'audited' with 400 canaries: epsilon at least 0.25 of 3"
 
 
 def test_cohort_of_statistics_has_words() -> None:

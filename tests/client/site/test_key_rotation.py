@@ -9,6 +9,7 @@ from client.site.key_rotation import Rotation
 from privacy.errors import LedgerError, SiteConfigError
 from privacy.keys import SigningKey
 from privacy.ledger import verify_file
+from privacy.ledger.entries import Admits
 from tests.client.commands.terminal import grant, with_data
 from tests.client.site.test_folder import admission_for
 
@@ -110,4 +111,4 @@ def test_process_that_holds_the_old_key_writes_nothing_more(home: SiteFolder) ->
         with pytest.raises(LedgerError, match="signed by the key"):
             running.approve("3" * 64, "Ada")
     with home.open_ledger() as ledger:
-        assert ledger.read_state().count_approved_runs("3" * 64) == 0
+        assert ledger.read_state().count_approved_runs("3" * 64, Admits.LAUNCH) == 0

@@ -9,7 +9,7 @@ from privacy.accounting.epsilon import compute_charge, epsilon_of
 from privacy.accounting.events import SampledGaussian
 from privacy.errors import BudgetError, LedgerError, RefusedError, StorageError
 from privacy.ledger import Ledger
-from privacy.ledger.entries import Allow, Ending, Reserve
+from privacy.ledger.entries import Admits, Allow, Ending, Reserve
 from tests.privacy.ledger_makers import (
     CHANGED_DATA,
     DATA,
@@ -133,18 +133,18 @@ def test_population_that_is_not_registered_has_no_budget(path: Path) -> None:
 
 def test_approval_is_used_up_by_as_many_studies_as_it_names(path: Path) -> None:
     with granted_ledger(path) as ledger:
-        assert ledger.read_state().count_approved_runs(TERMS) == 0
+        assert ledger.read_state().count_approved_runs(TERMS, Admits.LAUNCH) == 0
         ledger.approve(TERMS, "data protection")
         ledger.approve(TERMS, "somebody else", runs=2)
         ledger.approve("9" * 64, "data protection", runs=9)
     with Ledger.open(path, KEY) as ledger:
         for number, left in enumerate((2, 1, 0), start=1):
             for _ in range(2):  # asked again, it is the same study and uses nothing
-                ledger.allow(f"run-{number}", POPULATION, plan(1), TERMS, approval=True)
-            assert ledger.read_state().count_approved_runs(TERMS) == left
+                ledger.allow(f"run-{number}", POPULATION, plan(1), TERMS, approval=Admits.LAUNCH)
+            assert ledger.read_state().count_approved_runs(TERMS, Admits.LAUNCH) == left
         before = ledger.head
         with pytest.raises(RefusedError, match="no approval that is unused and not revoked") as caught:
-            ledger.allow("run-4", POPULATION, plan(1), TERMS, approval=True)
+            ledger.allow("run-4", POPULATION, plan(1), TERMS, approval=Admits.LAUNCH)
         assert (caught.value.code, ledger.head) == ("approval", before)
         ledger.allow("run-5", POPULATION, plan(1), TERMS)  # where the policy asks for none
         assert [
@@ -163,27 +163,27 @@ def test_approval_is_unused_again_once_a_study_is_closed_that_has_paid_nothing(p
     with granted_ledger(path) as ledger:
         ledger.approve(TERMS, "data protection", runs=2)
         for study, paid in (("idle", False), ("begun", True)):
-            ledger.allow(study, POPULATION, plan(1), TERMS, approval=True)
+            ledger.allow(study, POPULATION, plan(1), TERMS, approval=Admits.LAUNCH)
             if paid:
                 ledger.reserve(study, 1, STEP)
             ledger.give_back(study, Ending.GIVEN_UP)
-        assert ledger.read_state().count_approved_runs(TERMS) == 1
+        assert ledger.read_state().count_approved_runs(TERMS, Admits.LAUNCH) == 1
 
 
 def test_approval_that_is_revoked_admits_nothing_more_and_what_it_admitted_goes_on(path: Path) -> None:
     with granted_ledger(path) as ledger:
         ledger.approve(TERMS, "data protection", runs=3)
-        ledger.allow("first", POPULATION, plan(1), TERMS, approval=True)
+        ledger.allow("first", POPULATION, plan(1), TERMS, approval=Admits.LAUNCH)
         ledger.revoke(TERMS, "data protection")
-        assert ledger.read_state().count_approved_runs(TERMS) == 0
+        assert ledger.read_state().count_approved_runs(TERMS, Admits.LAUNCH) == 0
         with pytest.raises(RefusedError, match="no approval"):
-            ledger.allow("second", POPULATION, plan(1), TERMS, approval=True)
+            ledger.allow("second", POPULATION, plan(1), TERMS, approval=Admits.LAUNCH)
         with pytest.raises(LedgerError, match="nothing is left to revoke"):
             ledger.revoke(TERMS, "data protection")
         ledger.give_back("first", Ending.WITHDRAWN)
-        assert ledger.read_state().count_approved_runs(TERMS) == 0
+        assert ledger.read_state().count_approved_runs(TERMS, Admits.LAUNCH) == 0
         ledger.approve(TERMS, "data protection")
-        assert ledger.read_state().count_approved_runs(TERMS) == 1
+        assert ledger.read_state().count_approved_runs(TERMS, Admits.LAUNCH) == 1
 
 
 @pytest.mark.parametrize(("delta", "fits"), [(0.999, "0.0058"), (1 / 169, "0.0058"), (0.0059, "0.0058")])

@@ -46,6 +46,14 @@ def test_golden_ledger_verifies_to_the_figures_written_beside_it() -> None:
     assert grants == figures["grants"]
 
 
+def test_ledger_of_an_earlier_version_whose_approvals_admit_either_still_verifies() -> None:
+    lines = (FOLDER / "earlier.jsonl").read_bytes().splitlines()[:-1]
+    entries = [json.loads(line)["entry"] for line in lines]
+    assert all("admits" not in entry["body"] for entry in entries)
+    assert check_ledger(FOLDER / "earlier.jsonl", KEY).entries == len(entries) == 10
+    assert [entry["kind"] for entry in entries][-4:] == ["reserve", "allow", "reserve", "audit"]
+
+
 def test_golden_ledger_has_every_kind_and_is_what_the_program_writes(path: Path) -> None:
     golden = (FOLDER / "accepted.jsonl").read_bytes()
     kinds = {json.loads(line)["entry"]["kind"] for line in golden.splitlines()[:-1]}

@@ -5,6 +5,7 @@ are fixed and everything else is invented. Run ``python -m tests.privacy.vectors
 files as they are.
 
 * ``accepted.jsonl``: an export that verifies; ``expected.json`` says to which figures;
+* ``earlier.jsonl``: an export of an earlier version, which verifies too;
 * ``refused/RULE-NAME.jsonl``: exports that do not; ``expected.json`` says at which entry.
 """
 
@@ -162,9 +163,11 @@ GRANTED: Written = (
     },
 )
 APPROVED: Written = ("approve", 3, {"terms": "3" * 64, "runs": 1, "by": "data protection", "account": None})
+LAUNCHES: Written = (*APPROVED[:2], {**APPROVED[2], "admits": "launch"})
+AUDITS: Written = (*APPROVED[:2], {**APPROVED[2], "admits": "audit"})
 REVOKED: Written = ("revoke", 5, {"terms": "3" * 64, "by": "data protection", "account": None})
 AUDITED: Value = {
-    "study": "third",
+    "study": "audited",
     "canaries": 400,
     "epsilon": 3,
     "delta": 0.001,
@@ -223,6 +226,7 @@ PRICE: int = ALLOWED[2]["charge"]
 PAID: int = RESERVED[2]["charge"] + EVALUATED[2]["charge"]
 BEGUN = (OPEN, REGISTERED, GRANTED)
 UNDER_WAY = (*BEGUN, ALLOWED, RESERVED)
+AUDITING = (*BEGUN, AUDITS, AGREED, RESERVED)
 
 
 def accepted() -> Ledger:
@@ -230,9 +234,9 @@ def accepted() -> Ledger:
 
     The clock was wrong at the end, by two minutes.
     """
-    state = Ledger(*BEGUN, APPROVED, AGREED, RESERVED, SETTLED, EVALUATED)
+    state = Ledger(*BEGUN, LAUNCHES, AGREED, RESERVED, SETTLED, EVALUATED)
     state.add("checkpoint", 8, countersigned(state.standing([grant(PAID, PRICE - PAID)])))
-    lost = Ledger(*BEGUN, APPROVED, AGREED, RESERVED, SETTLED, EVALUATED)
+    lost = Ledger(*BEGUN, LAUNCHES, AGREED, RESERVED, SETTLED, EVALUATED)
     lost.add("checkpoint", 8, countersigned(lost.standing([grant(PAID, PRICE - PAID)])))
     lost.add("reserve", 9, {**RESERVED[2], "round": 2})
     spent = PAID + RESERVED[2]["charge"]
@@ -255,7 +259,7 @@ def accepted() -> Ledger:
     }
     state.add("population", 14, {**REGISTERED[2], **grown})
     state.add("grant", 15, FURTHER)
-    state.add("approve", 16, {**APPROVED[2], "runs": 3})
+    state.add("approve", 16, {**LAUNCHES[2], "runs": 3})
     state.add("revoke", 17, REVOKED[2])
     third = allowed("third", [("train", RECORDS, 2), ("evaluate", COUNTS, 2)])
     state.add("require", 18, {**REQUIRED[2], "study": "third"})
@@ -264,13 +268,29 @@ def accepted() -> Ledger:
     state.add("reserve", 21, paid("third", RECORDS))
     state.add("evaluate", 22, paid("third", COUNTS))
     unused = third["charge"] // 2
-    state.add("audit", 23, AUDITED)
-    state.add("cohort", 24, {"study": "third", "cohort": ["east", "north", "south"], "minimum": 3})
-    state.add("return", 25, {"study": "third", "charge": unused, "why": "given-up"})
-    state.change_key(26, NEW)
-    now = state.standing([grant(PRICE + unused, 0), grant(0, 0, 1, 0.0001, 32)], recovered=lost.head)
-    state.add("checkpoint", 27, countersigned(now, NEW))
+    state.add("cohort", 23, {"study": "third", "cohort": ["east", "north", "south"], "minimum": 3})
+    state.add("return", 24, {"study": "third", "charge": unused, "why": "given-up"})
+    state.add("approve", 25, AUDITS[2])
+    state.add("allow", 26, {**allowed("audited", [("train", STEP, 1)]), "approval": len(state.lines)})
+    state.add("reserve", 27, paid("audited", STEP))
+    state.add("settle", 28, {"study": "audited", "round": 1})
+    state.add("audit", 29, AUDITED)
+    state.add("return", 30, {"study": "audited", "charge": 0, "why": "finished"})
+    state.change_key(31, NEW)
+    spent = PRICE + unused + charge(STEP, 8)
+    now = state.standing([grant(spent, 0), grant(0, 0, 1, 0.0001, 32)], recovered=lost.head)
+    state.add("checkpoint", 32, countersigned(now, NEW))
     state.add("clock", 22, {"by": "Ada", "account": "ada"})
+    return state
+
+
+def earlier() -> Ledger:
+    """A ledger of an earlier version: its approvals do not say what they admit, a launch and an audit used one each."""
+    state = Ledger(*BEGUN, ("approve", 3, {**APPROVED[2], "runs": 2}), REQUIRED, ("allow", 4, {**AGREED[2]}))
+    state.add("reserve", 5, paid("first", STEP))
+    state.add("allow", 6, {**allowed("audited", [("train", STEP, 1)]), "approval": 4})
+    state.add("reserve", 7, paid("audited", STEP))
+    state.add("audit", 8, AUDITED)
     return state
 
 
@@ -292,6 +312,8 @@ def _wrong_form() -> Iterator[tuple[str, Ledger]]:
     for name, kind, body, fields in (
         ("form-kind", "forgive", {}, {}),
         ("form-field", "approve", {**APPROVED[2], "patient": "x"}, {}),
+        ("form-approval-for-null", "approve", {**APPROVED[2], "admits": None}, {}),
+        ("form-approval-for-more", "approve", {**APPROVED[2], "admits": "release"}, {}),
         ("form-version", *APPROVED[::2], {"version": 2}),
         ("form-event", "reserve", {**RESERVED[2], "event": {"kind": "exponential", "epsilon": 1}}, {}),
         ("form-unit", "population", {**REGISTERED[2], "unit": "record"}, {}),
@@ -437,7 +459,19 @@ def _wrong_cohorts() -> Iterator[tuple[str, Ledger]]:
 def _wrong_audits() -> Iterator[tuple[str, Ledger]]:
     of_first = {**AUDITED, "study": "first"}
     other = {**of_first, "canaries": 401}
-    yield "once-audit-with-another-result", Ledger(*UNDER_WAY, ("audit", 6, of_first), ("audit", 7, other))
+    yield "once-audit-with-another-result", Ledger(*AUDITING, ("audit", 6, of_first), ("audit", 7, other))
+    result = ("audit", 6, of_first)
+    yield "approval-audit-that-nobody-approved", Ledger(*UNDER_WAY, result)
+    yield "approval-audit-by-one-for-a-launch", Ledger(*BEGUN, LAUNCHES, AGREED, RESERVED, result)
+    waiting = (*BEGUN, APPROVED, REQUIRED)
+    yield "approval-audit-of-a-launched-study", Ledger(*waiting, AGREED, RESERVED, result)
+    yield "approval-launch-by-one-for-an-audit", Ledger(*BEGUN, AUDITS, REQUIRED, AGREED)
+    yield "approval-audit-with-totals", Ledger(*BEGUN, AUDITS, AGREED, RESERVED, EVALUATED)
+    released = ("release", 7, {"study": "first", "model": "4" * 64, "to": "sites"})
+    yield "approval-audit-with-a-model", Ledger(*AUDITING, released)
+    counted = ("cohort", 7, {"study": "first", "cohort": ["east", "north", "south"], "minimum": 3})
+    yield "approval-audit-with-a-cohort", Ledger(*AUDITING, counted)
+    yield "approval-audit-asked-for-as-a-launch", Ledger(*AUDITING, ("require", 7, REQUIRED[2]))
     yield "budget-audit-never-admitted", Ledger(*BEGUN, ("audit", 6, of_first))
     yield (
         "form-audit-below-zero",
@@ -475,14 +509,14 @@ def expected(state: Ledger, wrong: list[tuple[str, Ledger]]) -> Value:
             "entries": len(state.lines),
             "head": state.head,
             "last_entry": state.time,
-            "witnessed": 26,
+            "witnessed": 31,
             "recovered": 10,
             "unsettled_rounds": 1,
             "grants": [
                 {
                     "order": 8,
                     "limit": LIMIT,
-                    "spent": PRICE + charge(RECORDS, 8) + charge(COUNTS, 8),
+                    "spent": PRICE + charge(RECORDS, 8) + charge(COUNTS, 8) + charge(STEP, 8),
                     "set_aside": 0,
                 },
                 {"order": 32, "limit": LIMIT_32, "spent": 0, "set_aside": 0},
@@ -497,7 +531,8 @@ def files() -> dict[str, bytes]:
     state, wrong = accepted(), list(refused())
     figures = json.dumps(expected(state, wrong), indent=2) + "\n"
     exports = {f"refused/{name}.jsonl": each.export() for name, each in wrong}
-    return {"accepted.jsonl": state.export(), "expected.json": figures.encode(), **exports}
+    ledgers = {"accepted.jsonl": state.export(), "earlier.jsonl": earlier().export()}
+    return {**ledgers, "expected.json": figures.encode(), **exports}
 
 
 if __name__ == "__main__":
