@@ -33,6 +33,7 @@ from privacy.secure_aggregation.schemes.threshold_ring import (
     from_integers,
     multiply,
     negate,
+    pack,
     to_integers,
 )
 
@@ -108,6 +109,23 @@ def test_margin_leaves_every_sum_exact_and_every_share_hidden(sites: int) -> Non
     assert worst < MODULUS // (2 * PLAIN_MODULUS) < 4 * worst
     assert compute_flood_bits(sites) - compute_noise_bound(sites).bit_length() > 80
     assert compute_leak_bits(sites) >= 68
+
+
+@pytest.mark.parametrize(
+    ("sites", "noise", "flood", "distance", "values", "up", "down"),
+    [(3, 22, 116, 82, 2, 30.4, 40.5), (16, 27, 114, 75, 2, 30.4, 172), (64, 31, 112, 69, 1, 60.8, 1316)],
+)
+def test_figures_of_the_card_are_those_of_the_ring(
+    sites: int, noise: int, flood: int, distance: int, values: int, up: float, down: float
+) -> None:
+    """Up: two polynomials and a share; down: the sum's first, the shares' sum, and the peers' second ones."""
+    assert compute_noise_bound(sites).bit_length() == noise
+    assert compute_flood_bits(sites) == flood
+    assert int(compute_leak_bits(sites)) == distance
+    polynomial = 3 * 54 / 8 / values  # bytes a value: three residues of 54 bits a coefficient
+    assert len(pack(COMMON)) == polynomial * values * DEGREE
+    assert 3 * polynomial == pytest.approx(up, rel=2e-3)
+    assert (2 + sites - 1) * polynomial == pytest.approx(down, rel=2e-3)
 
 
 def test_number_of_sites_that_leaves_no_room_is_refused() -> None:
