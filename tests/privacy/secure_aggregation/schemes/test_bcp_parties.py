@@ -42,6 +42,39 @@ def test_matrix_of_holders_lets_nobody_read() -> None:
     assert set().union(*HOLDINGS.values()) == set(Secret)
 
 
+def list_numbers(held: object) -> set[int]:
+    """All whole numbers that can be reached from an object: in its fields, and in what these hold."""
+    if isinstance(held, int):
+        return {held}
+    if isinstance(held, dict):
+        return list_numbers([*held.keys(), *held.values()])
+    if isinstance(held, (list, tuple, set)):
+        return set().union(*map(list_numbers, held))
+    return list_numbers(vars(held)) if hasattr(held, "__dict__") else set()
+
+
+@pytest.mark.parametrize("party", Party)
+def test_every_party_holds_the_secrets_of_its_row_and_no_other(
+    owners: list[BcpKey], authority: LocalAuthority, party: Party
+) -> None:
+    """Cell by cell, after an owner's number was added and the sum given back; the blinding is of one call."""
+    first, cloud = owners[0], Cloud(authority)
+    cloud.take(MASTER.parameters.encrypt(5, first.public), first.public)
+    first.decrypt(cloud.give(first.public))
+    secrets = {
+        Secret.OWN_KEY: {first._secret},
+        Secret.MASTER_KEY: {MASTER._order},
+        Secret.SYSTEM_KEY: {authority._system._secret},
+        Secret.BLINDING: {(seen - 5) % N for seen in authority.seen},
+    }
+    without_the_other = {
+        key: value for key, value in vars(cloud).items() if key != "_authority"
+    }  # a reference only
+    kept = list_numbers({Party.OWNER: first, Party.CLOUD: without_the_other, Party.AUTHORITY: authority}[party])
+    found = {secret for secret, numbers in secrets.items() if numbers & kept}
+    assert found == HOLDINGS[party] - {Secret.BLINDING}
+
+
 @pytest.fixture(scope="module")
 def process() -> Iterator[AuthorityProcess]:
     with AuthorityProcess(160) as started:
