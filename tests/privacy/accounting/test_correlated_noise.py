@@ -91,3 +91,21 @@ def test_one_epoch_of_banded_noise_has_less_error_than_a_tree_and_much_less_than
 def test_one_band_and_one_step_are_the_gaussian() -> None:
     assert epsilon_of_banded(2.0, 1, 9, 1e-6) == pytest.approx(epsilon_of_banded(2.0 / 3, 1, 1, 1e-6))
     assert epsilon_of_tree(2.0, 1, 1e-6) == epsilon_of_banded(2.0, 1, 1, 1e-6)
+
+
+@pytest.mark.parametrize("phase", range(4))
+def test_round_by_round_banded_noise_costs_no_more_than_gaussian_events(phase: int) -> None:
+    """What a ledger could charge a round of 3 epochs, 4 lots: 3 releases of noise over the band's length.
+
+    Given what was released before, the noise of a step is independent, so a round's divergence is the sum of squares of
+    what a patient moves in its steps. A use's trace runs into the next round; the round before has paid for it.
+    """
+    bands, epochs, rounds = 4, 3, 5
+    uses = np.zeros(bands * epochs * rounds)
+    uses[phase::bands] = 1  # of a patient whose lot is this phase, always with a gradient of length 1
+    moved = np.convolve(uses, make_band(bands))[: len(uses)]
+    by_round = np.square(moved).reshape(rounds, -1).sum(1)
+    charged = epochs * float(np.square(make_band(bands)).sum())
+    assert (by_round <= charged + 1e-12).all()
+    assert by_round[1:] == pytest.approx(charged)  # and no less, once the first trace has run over
+    assert (by_round[0] < charged - 1e-6) == (phase > 0)
