@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.shared_parameters import Hospital, read_images
+from benchmarks.privacy_systems_studies import Hospital, read_images
 from client.prediction.certificate import certify_counts
 from client.prediction.certify import count_classes
 from models.imaging.pixeldp_cnn import PixelDpCnn, PixelDpOptions, build
@@ -29,10 +29,10 @@ def train(place: Literal["input", "convolution"], size: float, found: Hospital, 
     """Train on ``found``, with noise for attacks of ``size``."""
     torch.manual_seed(seed)
     options = PixelDpOptions(filters=(16, 32), noise=place, attack_size=size, activation="elu")
-    side = found.images.shape[-1]
+    side = found.inputs.shape[-1]
     model = build(options, {"channels": 1, "height": side, "width": side}, ())
     optimiser = torch.optim.Adam(model.parameters(), 5e-3)
-    images, labels = torch.from_numpy(found.images), torch.from_numpy(found.labels)
+    images, labels = torch.from_numpy(found.inputs), torch.from_numpy(found.labels)
     for _ in range(_EPOCHS):
         for rows in torch.split(torch.randperm(len(labels)), _BATCH):
             optimiser.zero_grad()
@@ -46,7 +46,7 @@ def measure(model: PixelDpCnn, test: Hospital, draws: int) -> dict[str, float]:
     """Certify every image of ``test``; return accuracy, and certified accuracy by both radii."""
     noise = find_noise(model)
     assert noise is not None, "the model has one"
-    counts = count_classes(model, noise, {"image": torch.from_numpy(test.images)}, draws)
+    counts = count_classes(model, noise, {"image": torch.from_numpy(test.inputs)}, draws)
     found = [certify_counts(each, noise.deviation) for each in counts]
     right = np.array([each.place for each in found]) == test.labels
     figures = {"noise": noise.deviation, "accuracy": float(right.mean())}

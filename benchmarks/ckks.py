@@ -14,7 +14,7 @@ favour.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
@@ -70,6 +70,21 @@ def ckks_path(update: NDArray[np.float64], sites: int, scheme: Ckks) -> Path:
     if not np.allclose(opened, sites * update, atol=sites * 1e-4):
         raise RuntimeError("the sum that CKKS opened is wrong")
     return Path(len(sent), len(aggregate), 0.0, 0.0, sealing, median(adding), finishing, opening)
+
+
+class Adder:
+    """Add updates under one key, as usually done: every site encrypts, somebody adds, every site opens."""
+
+    def __init__(self, scheme: Ckks) -> None:
+        self._key = _context(scheme)
+
+    def add(self, updates: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the opened sum of ``updates`` (P,); it is off by what CKKS adds; (P,)."""
+        with _quiet():
+            total = tenseal.ckks_vector(self._key, updates[0])
+            for update in updates[1:]:
+                total += tenseal.ckks_vector(self._key, update)
+        return np.array(total.decrypt())
 
 
 def _context(scheme: Ckks) -> Any:

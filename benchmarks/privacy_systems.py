@@ -4,6 +4,8 @@
 
 * ``encryption``: bytes and time a parameter of every way to add updates without reading them
   (:mod:`benchmarks.privacy_systems_encryption`).
+* ``accuracy``: what each way leaves of a model's accuracy, on two studies of real patients
+  (:mod:`benchmarks.privacy_systems_accuracy`); about four minutes.
 * ``selective``: what an attacker reads of a patient when only a part of an update is encrypted
   (:mod:`benchmarks.selective_encryption`).
 """
@@ -13,6 +15,7 @@ from typing import Any, Final
 
 import click
 
+from benchmarks.privacy_systems_accuracy import measure_accuracy
 from benchmarks.privacy_systems_encryption import measure_encryptions
 from benchmarks.selective_encryption import ATTACKS, measure_attack
 from privacy.command_line import print_json, print_table, say
@@ -32,6 +35,7 @@ def measure_selective(quick: bool) -> Rows:
 
 PARTS: Final[dict[str, Callable[[bool], Rows]]] = {
     "encryption": measure_encryptions,
+    "accuracy": measure_accuracy,
     "selective": measure_selective,
 }
 

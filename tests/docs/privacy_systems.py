@@ -1,4 +1,4 @@
-"""The measured table of ``docs/privacy-systems/README.md``: ``python -m tests.docs.privacy_systems`` writes it."""
+"""The measured tables of ``docs/privacy-systems/README.md``: ``python -m tests.docs.privacy_systems`` writes them."""
 
 import json
 from pathlib import Path
@@ -7,12 +7,16 @@ from typing import Any, Final
 from tests.docs.pages import ROOT
 
 PAGE: Final[Path] = ROOT / "docs" / "privacy-systems" / "README.md"
-MEASURED: Final[Path] = PAGE.with_name("encryption.json")
-HEADING: Final = "## What an encryption costs\n"
-_COLUMNS: Final = (
+ENCRYPTION: Final[Path] = PAGE.with_name("encryption.json")
+ACCURACY: Final[Path] = PAGE.with_name("accuracy.json")
+STUDIES: Final = ("radiographs", "heart")
+_COST: Final = "## What an encryption costs\n"
+_LEFT: Final = "## What it does to accuracy\n"
+_COST_COLUMNS: Final = (
     *("system", "rests on", "bytes up", "down", "seal, us", "add, us", "open, us"),
     *("who reads single updates", "in the terms"),
 )
+_LEFT_COLUMNS: Final = ("way", *STUDIES, "epsilon in all", "who is protected")
 _CARDS: Final = {
     "phong": "phong.md",
     "lwe": "phong.md",
@@ -21,43 +25,66 @@ _CARDS: Final = {
     "li": "multi-key.md",
     "threshold bfv": "threshold.md",
     "bfv": "../secure-aggregation.md",
+    "dp-sgd": "../privacy.md",
+    "projection": "private-projection.md",
+    "individual": "individual-filters.md",
+    "correlated": "correlated-noise.md",
+    "noised": "noised-parameters.md",
+    "selective": "selective-sharing.md",
+    "certified": "pixeldp.md",
 }
 
 
 def page() -> str:
-    """The page with its table as it must be."""
+    """The page with its tables as they must be."""
     text = PAGE.read_text(encoding="utf-8")
-    before, heading, rest = text.partition(HEADING)
-    assert heading, f"{PAGE} has no heading '{HEADING.strip()}'"
-    about, _, after = rest.partition("\n| ")
-    _, _, after = after.partition("\n\n")
-    return f"{before}{heading}{about}\n{_table()}\n\n{after}"
+    for heading, table in ((_COST, _make_cost_table()), (_LEFT, _make_accuracy_table())):
+        before, found, rest = text.partition(heading)
+        assert found, f"{PAGE} has no heading '{heading.strip()}'"
+        about, _, after = rest.partition("\n| ")
+        _, _, after = after.partition("\n\n")
+        text = f"{before}{heading}{about}\n{table}\n\n{after}"
+    return text
 
 
-def _table() -> str:
-    measured: list[dict[str, Any]] = json.loads(MEASURED.read_text(encoding="utf-8"))["encryption"]
-    rows = [
-        f"| {' | '.join(_COLUMNS)} |",
-        "| --- " * len(_COLUMNS) + "|",
-    ]
-    for each in measured:
+def _make_cost_table() -> str:
+    rows = []
+    for each in _read(ENCRYPTION, "encryption"):
         times = " | ".join(_format_time(each[key]) for key in ("seal_us", "add_us", "open_us"))
         bytes_each = f"{each['bytes_up']:.2f} | {each['bytes_down']:.2f}"
         chosen = "yes" if each["selectable"] else "no"
+        first = each["system"].partition(",")[0].partition(":")[0]
         rows.append(
-            f"| {_link(each['system'])} | {each['rests_on']} | {bytes_each} | {times} | "
+            f"| {_link(each['system'], first)} | {each['rests_on']} | {bytes_each} | {times} | "
             f"{each['reads_single_updates']} | {chosen} |"
         )
-    return "\n".join(rows)
+    return _make_table(_COST_COLUMNS, rows)
+
+
+def _make_accuracy_table() -> str:
+    rows = []
+    for each in _read(ACCURACY, "accuracy"):
+        figures = " | ".join(f"{each[study]:.3f} ± {each[f'{study}_deviation']:.3f}" for study in STUDIES)
+        epsilon = "-" if each["epsilon"] is None else f"{each['epsilon']:.3g}"
+        rows.append(f"| {_link(each['way'], each['system'])} | {figures} | {epsilon} | {each['protects']} |")
+    return _make_table(_LEFT_COLUMNS, rows)
+
+
+def _read(path: Path, part: str) -> list[dict[str, Any]]:
+    measured: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))[part]
+    return measured
+
+
+def _make_table(columns: tuple[str, ...], rows: list[str]) -> str:
+    return "\n".join([f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|", *rows])
 
 
 def _format_time(microseconds: float) -> str:
     return f"{microseconds:,.0f}" if microseconds >= 1000 else f"{microseconds:.3g}"
 
 
-def _link(system: str) -> str:
-    first = system.partition(",")[0].partition(":")[0]
-    return f"[{system}]({_CARDS[first]})" if first in _CARDS else system
+def _link(name: str, system: str) -> str:
+    return f"[{name}]({_CARDS[system]})" if system in _CARDS else name
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import beta
 
+from benchmarks import selective_sharing
+from benchmarks.privacy_systems_studies import DELTA, LOCAL_STEPS, score
+from benchmarks.shared_parameters import train_by_patients
+from privacy.accounting.analytic_gaussian import compute_analytic_noise, compute_gaussian_delta
 from privacy.mechanisms.discrete_gaussian import sample_laplace_many
 from privacy.mechanisms.selective_sharing import (
     GRID,
@@ -26,6 +30,7 @@ from privacy.mechanisms.selective_sharing import (
     share_noised,
 )
 from privacy.randomness import KeyStream
+from tests.privacy.mechanisms.trained_federation import make_generated_federation
 
 DRAWS = 100_000
 KEY = b"a key of 32 bytes, for tests now"
@@ -70,6 +75,20 @@ def test_noised_sharing_stays_within_count_and_bound() -> None:
     assert np.abs(shared.values).max() <= 0.8
     np.testing.assert_allclose(shared.values, np.clip(np.linspace(-1, 1, 50)[shared.places], -0.8, 0.8), atol=0.05)
     assert not len(share_noised(np.full(5, np.nan), 2, 0.9, 1.0, 1e6, KeyStream(KEY)).places)
+
+
+def test_sparse_vectors_learn_nothing_where_dpsgd_at_no_more_epsilon_does() -> None:
+    """The same hospitals, network and steps, epsilon 8 in all: a hundredth of an update, and noise for patients."""
+    made, rounds = make_generated_federation(1), 8
+    sparse = selective_sharing.measure(made, 1, rounds)
+    assert selective_sharing.list_totals(rounds)["noised, all calls"] == pytest.approx(8)
+    steps = rounds * LOCAL_STEPS
+    noise = compute_analytic_noise(8.0, DELTA, steps)
+    assert compute_gaussian_delta(noise / math.sqrt(steps), 8.0) <= DELTA  # exactly (8, delta) in all
+    private = score(made, train_by_patients(made, made.start, steps, KeyStream(KEY)))
+    assert sparse["everything"] > 0.9
+    assert private > sparse["noised, all calls"] + 0.2
+    assert private > sparse["noised, each call"] + 0.2
 
 
 def test_laplace_noise_is_exact_in_its_first_moments_and_refuses_other_scales() -> None:
