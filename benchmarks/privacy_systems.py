@@ -49,7 +49,10 @@ def main(as_json: bool, quick: bool, parts: Sequence[str]) -> None:
     found: dict[str, Rows] = {}
     for part in parts or PARTS:
         say(f"{part} ...")
-        found[part] = PARTS[part](quick)
+        try:
+            found[part] = PARTS[part](quick)
+        except FileNotFoundError as error:
+            say(f"{part} is left out: {error}")
     if as_json:
         print_json(found)
         return

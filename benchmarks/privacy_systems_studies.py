@@ -87,10 +87,12 @@ def make_federations(seed: int) -> dict[str, Federation]:
     Raises:
         FileNotFoundError: the data are not on this machine.
     """
-    (images, labels), test = read_images(CHEST)
     hospitals = federation("heart", 4, seed)
-    if hospitals is None:
-        raise FileNotFoundError(f"expected the UCI heart disease files in {DATA / 'heart'}; download them first")
+    if hospitals is None or not CHEST.is_file():
+        raise FileNotFoundError(
+            f"expected the UCI heart disease files in {DATA / 'heart'}, and PneumoniaMNIST as {CHEST}"
+        )
+    (images, labels), test = read_images(CHEST)
     held_out = pooled([each.test for each in hospitals])
     torch.manual_seed(seed)
     return {
