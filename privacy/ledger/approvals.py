@@ -3,8 +3,8 @@
 Rules:
 
 * an approval is for one digest of terms and a number of launches, or of audits on the site's own patients; the oldest
-  one of its kind with a run left is used first. One of an earlier version, which does not say what it admits, is for
-  either;
+  one of its kind with a run left is used first. One of an earlier version, which does not say what it admits, has
+  admitted either; from now on it is used for a launch alone;
 * a study of which the policy's question stands in the ledger is a launch, so no approval of audits admits it;
 * a result of an audit needs an account that was opened by an approval of audits, or by one of an earlier version where
   the policy was not asked;
@@ -38,7 +38,7 @@ class _Approval:
 
     def is_for(self, terms: str, admits: Admits) -> bool:
         """Return whether it is of these terms and admits this."""
-        return self.terms == terms and self.admits in (admits, None)
+        return self.terms == terms and (self.admits or Admits.LAUNCH) is admits
 
 
 class Approvals:

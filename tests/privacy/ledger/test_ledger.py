@@ -9,7 +9,8 @@ from privacy.accounting.epsilon import compute_charge, epsilon_of
 from privacy.accounting.events import SampledGaussian
 from privacy.errors import BudgetError, LedgerError, RefusedError, StorageError
 from privacy.ledger import Ledger
-from privacy.ledger.entries import Admits, Allow, Ending, Reserve
+from privacy.ledger.approvals import Approvals
+from privacy.ledger.entries import Admits, Allow, Approve, Ending, Reserve
 from tests.privacy.ledger_makers import (
     CHANGED_DATA,
     DATA,
@@ -157,6 +158,16 @@ def test_approval_is_used_up_by_as_many_studies_as_it_names(path: Path) -> None:
             5,
             None,
         ]
+
+
+def test_approval_that_does_not_say_what_it_admits_is_left_for_launches() -> None:
+    """One of an earlier version; what it has admitted already stays, an audit too."""
+    approvals = Approvals()
+    approvals.add(4, Approve(terms=TERMS, runs=2, by="Ada"))
+    assert [approvals.find(TERMS, admits) for admits in (Admits.LAUNCH, Admits.AUDIT)] == [4, None]
+    assert [approvals.count_runs(TERMS, admits) for admits in (Admits.LAUNCH, Admits.AUDIT)] == [2, 0]
+    assert approvals.may_audit(4, launched=False)
+    assert not approvals.may_audit(4, launched=True)
 
 
 def test_approval_is_unused_again_once_a_study_is_closed_that_has_paid_nothing(path: Path) -> None:
