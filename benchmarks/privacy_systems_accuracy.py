@@ -37,7 +37,7 @@ _SELECTIVE: Final = Group(selective_sharing.measure, selective_sharing.list_tota
 _SUMS: Final = Group(privacy_systems_sums.measure, lambda _: {})
 _NOISE: Final = Group(privacy_systems_noise.measure, privacy_systems_noise.list_totals)
 
-_ROWS: Final = (
+ROWS: Final = (
     Row(_SHARED, "alone", "", "each hospital alone", _NOBODY),
     Row(_SHARED, "together", "", "together, no noise, no encryption", _NOBODY),
     Row(_SUMS, "integers", "bfv", "sums of 16-bit integers: bfv, lwe, paillier, open, threshold, Li's", _NOBODY),
@@ -87,9 +87,9 @@ def measure_accuracy(quick: bool) -> list[dict[str, Any]]:
     runs: dict[str, list[dict[Row, float]]] = {}
     for seed in range(1, repeats + 1):
         for study, made in make_federations(seed).items():
-            runs.setdefault(study, []).append(_measure_all(made, seed, rounds))
+            runs.setdefault(study, []).append(measure_ways(made, seed, rounds))
     rows: list[dict[str, Any]] = []
-    for row in _ROWS:
+    for row in ROWS:
         figures: dict[str, Any] = {"system": row.system, "way": row.label}
         for study, found in runs.items():
             figures[study] = fmean(each[row] for each in found)
@@ -99,6 +99,7 @@ def measure_accuracy(quick: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def _measure_all(made: Federation, seed: int, rounds: int) -> dict[Row, float]:
-    found = {group: group.measure(made, seed, rounds) for group in dict.fromkeys(row.group for row in _ROWS)}
-    return {row: found[row.group][row.way] for row in _ROWS}
+def measure_ways(made: Federation, seed: int, rounds: int) -> dict[Row, float]:
+    """Train ``made`` in every way; return the accuracy of each row."""
+    found = {group: group.measure(made, seed, rounds) for group in dict.fromkeys(row.group for row in ROWS)}
+    return {row: found[row.group][row.way] for row in ROWS}

@@ -17,14 +17,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks.ckks import PRACTICE, Adder
-from benchmarks.privacy_systems_studies import (
-    LOCAL_STEPS,
-    ROUNDS,
-    Federation,
-    Vector,
-    score,
-    train_locally,
-)
+from benchmarks.privacy_systems_studies import LOCAL_STEPS, ROUNDS, Federation, Vector, score, train_locally
 from benchmarks.shared_parameters import train_together
 from privacy.randomness import KeyStream
 from privacy.secure_aggregation.quantise import Grid, dequantise, quantise

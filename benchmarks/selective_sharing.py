@@ -14,15 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.privacy_systems_studies import (
-    DELTA,
-    EPSILON,
-    ROUNDS,
-    Federation,
-    Vector,
-    compute_update,
-    score,
-)
+from benchmarks.privacy_systems_studies import DELTA, EPSILON, ROUNDS, Federation, Vector, compute_update, score
 from privacy.mechanisms.selective_sharing import Shared, compute_total, count_shared, share_largest, share_noised
 from privacy.randomness import KeyStream
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.ckks import PRACTICE, Adder
+from benchmarks.privacy_systems_accuracy import ROWS, measure_ways
 from benchmarks.privacy_systems_noise import (
     compute_gradients,
     find_banded_noise,
@@ -37,6 +38,12 @@ def test_sums_as_encryptions_open_them_give_the_model_of_plain_sums() -> None:
         "ckks": 0,
         "batchcrypt": 0,
     }
+
+
+def test_every_row_of_the_table_is_measured() -> None:
+    found = measure_ways(make_generated_federation(1), seed=1, rounds=1)
+    assert list(found) == list(ROWS)
+    assert all(0 <= accuracy <= 1 for accuracy in found.values())
 
 
 def test_ckks_opens_the_sum_nearly() -> None:
