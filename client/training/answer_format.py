@@ -29,7 +29,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from client.training.job_format import Arrays, Request, pack, unpack
+from client.training.array_format import Arrays
+from client.training.job_format import Request, pack, unpack
 from client.training.jobs import SharedRound, TrainedRound
 from privacy.document import Document
 from privacy.errors import DataError, DataUnavailableError, Error, RefusedError, TermsError, TrainingError

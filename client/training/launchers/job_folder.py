@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
 from client.data.dataset import StudyFiles
-from client.training.job_format import Arrays, Request, Setup, pack
+from client.training.array_format import Arrays
+from client.training.job_format import Request, Setup, pack
 from privacy.canonical import compute_sha256
 from privacy.document import Document
 from privacy.errors import DataError, DataUnavailableError, StorageError, TrainingError
