@@ -26,7 +26,7 @@ _LARGEST_INTEGER: Final = 2**53 - 1
 _LEAST_DECIMAL: Final = 1e-4
 """Python writes smaller numbers with an exponent, RFC 8785 (ECMAScript) only those below 1e-6."""
 
-_TEXT: Final = {str}
+_WHOLE: Final = {int}
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
@@ -41,7 +41,7 @@ def to_canonical(value: Json) -> bytes:
     try:
         try:
             return _encode(_prepare(value)).encode()
-        except _UnlikeError:
+        except (_UnlikeError, TypeError):  # the latter: a key that is not text
             return rfc8785.dumps(value)
     except rfc8785.CanonicalizationError as error:
         raise WireError(f"a value has no canonical JSON form: {error}") from None
@@ -66,16 +66,27 @@ def _prepare(value: Any) -> Any:
         _UnlikeError: there is no such value.
     """
     kind = type(value)
-    if kind is str or kind is bool or value is None:
-        return value
-    if kind is int and -_LARGEST_INTEGER <= value <= _LARGEST_INTEGER:
-        return value
     if kind is dict:
-        # a verified ledger has hundreds of thousands of these: keys are looked at together, text is not looked into
-        if not value or ({*map(type, value)} == _TEXT and "".join(value).isascii()):
-            return {key: inside if type(inside) is str else _prepare(inside) for key, inside in value.items()}
-    elif kind is list or kind is tuple:
-        return [inside if type(inside) is str else _prepare(inside) for inside in value]
+        # a verified ledger has hundreds of thousands of these, and most are written as they are
+        if not "".join(value).isascii():
+            raise _UnlikeError
+        changed = {}
+        for key, inside in value.items():
+            if type(inside) is str or (type(inside) is int and -_LARGEST_INTEGER <= inside <= _LARGEST_INTEGER):
+                continue
+            prepared = _prepare(inside)
+            if prepared is not inside:
+                changed[key] = prepared
+        return {**value, **changed} if changed else value
+    if kind is list or kind is tuple:
+        if {*map(type, value)} != _WHOLE:
+            return [inside if type(inside) is str else _prepare(inside) for inside in value]
+        if -_LARGEST_INTEGER <= min(value) and max(value) <= _LARGEST_INTEGER:  # what an event costs at each order
+            return value
+    elif kind is str or kind is bool or value is None:
+        return value
+    elif kind is int and -_LARGEST_INTEGER <= value <= _LARGEST_INTEGER:
+        return value
     elif kind is float and abs(value) <= _LARGEST_INTEGER:
         if value.is_integer():
             return int(value)

@@ -38,7 +38,8 @@ class Document(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_truth_for_a_number(cls, fields: Any) -> Any:
-        for name in _list_number_fields(cls) if isinstance(fields, Mapping) else ():
+        names = _list_number_fields(cls)
+        for name in names if names and isinstance(fields, Mapping) else ():
             value = fields.get(name)
             if type(value) is bool or (isinstance(value, (list, tuple)) and bool in map(type, value)):
                 raise ValueError(f"{name} expects a number, got a yes or a no")
