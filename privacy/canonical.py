@@ -81,11 +81,9 @@ def _prepare(value: Any) -> Any:
     if kind is list or kind is tuple:
         if {*map(type, value)} != _WHOLE:
             return [inside if type(inside) is str else _prepare(inside) for inside in value]
-        if -_LARGEST_INTEGER <= min(value) and max(value) <= _LARGEST_INTEGER:  # what an event costs at each order
+        if min(value) >= -_LARGEST_INTEGER and max(value) <= _LARGEST_INTEGER:  # what an event costs at each order
             return value
-    elif kind is str or kind is bool or value is None:
-        return value
-    elif kind is int and -_LARGEST_INTEGER <= value <= _LARGEST_INTEGER:
+    elif kind is str or kind is bool or value is None or (kind is int and abs(value) <= _LARGEST_INTEGER):
         return value
     elif kind is float and abs(value) <= _LARGEST_INTEGER:
         if value.is_integer():

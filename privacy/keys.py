@@ -17,8 +17,9 @@ import hmac
 import os
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -89,9 +90,25 @@ class PublicKey:
             WireError: it is not this key's signature over these bytes.
         """
         try:
-            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
+            _load_public_key(self.raw).verify(signature, message)
         except InvalidSignature:
             raise WireError(f"a signature is not by the key {self.typed} over these bytes") from None
+
+
+class SignedBytes(NamedTuple):
+    """Bytes (which begin with a label), a signature over them, and the key that it must be by."""
+
+    key: PublicKey
+    signature: bytes
+    message: bytes
+
+    def verify(self) -> None:
+        """Verify the signature.
+
+        Raises:
+            WireError: it is not this key's signature over these bytes.
+        """
+        self.key.verify(self.signature, self.message)
 
 
 class SigningKey:
@@ -308,6 +325,12 @@ def write_secret(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise KeyFileError(f"{path}: the key file cannot be written: {error.strerror}") from None
+
+
+@lru_cache(maxsize=64)
+def _load_public_key(raw: bytes) -> Ed25519PublicKey:
+    """Load the key with these bytes; a ledger has thousands of signatures by two or three keys."""
+    return Ed25519PublicKey.from_public_bytes(raw)
 
 
 def _format_ssh_key(public: ec.EllipticCurvePublicKey) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field
 from privacy.base64url import decode_signature, encode_signature
 from privacy.document import Document
 from privacy.errors import WireError
-from privacy.keys import PublicKey, SigningKey
+from privacy.keys import PublicKey, SignedBytes, SigningKey
 from privacy.labels import make_prefix
 
 
@@ -45,5 +45,13 @@ class Signed(Document, Generic[S]):
         Raises:
             WireError: it is not, or the signature is written in another way than :meth:`sign` writes it.
         """
-        key.verify(decode_signature(self.signature, WireError), self.statement.make_signing_bytes())
+        self.make_signed_bytes(key).verify()
         return self.statement
+
+    def make_signed_bytes(self, key: PublicKey) -> SignedBytes:
+        """Return what has to be verified to know that the signature is by ``key``.
+
+        Raises:
+            WireError: the signature is written in another way than :meth:`sign` writes it.
+        """
+        return SignedBytes(key, decode_signature(self.signature, WireError), self.statement.make_signing_bytes())

@@ -9,7 +9,7 @@
 ``totals``        what every population's account held after each entry
 ``recovery``      how the totals of a lost ledger are taken over
 ``replay``        a whole ledger verified, from its first entry
-``check_ahead``   what bytes alone decide, checked on all cores; ``check_worker`` is one process of it
+``check_ahead``   entries read ahead, whose signatures are checked on all cores meanwhile
 ``ledger``        the site's interface: it appends entries
 ``transaction``   one append, and the creation of a ledger, step by step
 ``database``      the SQLite file

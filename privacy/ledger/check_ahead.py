@@ -1,12 +1,13 @@
-"""Check the entries of a long ledger ahead, on all cores, while they are applied in order.
+"""Read the entries of a long ledger ahead, and let their signatures be checked on all cores meanwhile.
 
-Nearly all the time of a verification goes into what an entry's bytes alone decide: signatures, and the canonical form.
-Processes check that for entries that are not applied yet (:func:`holds`).
+More than half of the time of a verification goes into signatures, which the bytes of an entry alone decide. So entries
+are read before their turn, which checks their form, and processes check the signatures in them
+(:func:`~privacy.ledger.signing.list_signed_bytes`).
 
 Rules:
 
-* a process says of an entry that all of it holds, or nothing. What nothing is said of is verified by whoever applies
-  it, as without this module; so an error, and the entry that it names, never depends on it;
+* an entry is passed on as read only if its form is right and all signatures in it hold. Anything else is verified by
+  whoever applies it, as without this module; so an error, and the entry that it names, never depends on it;
 * an entry is checked under one key. If another one signs the ledger by the time it is applied, nothing is said of it;
 * what fails while entries are read ahead is raised after all items before it were yielded;
 * a short ledger is not worth a process. One that cannot be started, or that ends, costs time and nothing else.
@@ -14,90 +15,36 @@ Rules:
 
 import gc
 import os
-import struct
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from itertools import islice
-from queue import SimpleQueue
-from typing import IO, Final, Generic, NamedTuple, Self, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
-from privacy.keys import PublicKey
-from privacy.ledger.entries import Checkpoint, Recover, read_entry
-from privacy.ledger.signing import SignedEntry, verify_signature
-from privacy.ledger.state import LedgerState, verify_seen_head
+from privacy.keys import PublicKey, SignedBytes
+from privacy.ledger.entries import Entry, read_entry
+from privacy.ledger.signing import SignedEntry, list_signed_bytes
+from privacy.ledger.state import LedgerState
+from privacy.signature_checkers import Checkers
 
 WORTH_IT: Final = 2000
 """Items from which on processes are started."""
 BATCH: Final = 250
-"""Items that a process gets at a time."""
+"""Items whose signatures a process gets at a time."""
 _BATCHES_EACH: Final = 4
 """Batches that wait for each process or have come back from it: enough that none is ever idle."""
-_LENGTHS: Final = struct.Struct(">II")
-_PROGRAM: Final = (sys.executable, "-P", "-m", "privacy.ledger.check_worker")
 
 T = TypeVar("T")
-
-
-class Batch(NamedTuple):
-    """Entries that a process checks under one key of one site's ledger."""
-
-    key: PublicKey
-    site: str
-    entries: Sequence[SignedEntry]
-
-    def to_bytes(self) -> bytes:
-        """Return what :func:`read_batch` reads."""
-        site = self.site.encode()
-        parts = [self.key.raw, _LENGTHS.pack(len(site), len(self.entries)), site]
-        for signed in self.entries:
-            parts += [_LENGTHS.pack(len(signed.entry), len(signed.signature)), signed.entry, signed.signature]
-        return b"".join(parts)
-
-
-def read_batch(file: IO[bytes]) -> Batch | None:
-    """Read a batch from a pipe; None at its end."""
-    key = file.read(32)
-    if not key:
-        return None
-    length, count = _LENGTHS.unpack(file.read(_LENGTHS.size))
-    site, entries = file.read(length).decode(), []
-    for _ in range(count):
-        size, signature_size = _LENGTHS.unpack(file.read(_LENGTHS.size))
-        entries.append(SignedEntry(file.read(size), file.read(signature_size)))
-    return Batch(PublicKey(key), site, entries)
-
-
-def check_batch(batch: Batch) -> bytes:
-    """Check the entries of a batch; return one byte for each, 1 where all holds."""
-    return bytes(holds(signed, batch.key, batch.site) for signed in batch.entries)
-
-
-def holds(signed: SignedEntry, key: PublicKey, site: str) -> bool:
-    """Return whether all holds that ``LedgerState.apply`` leaves out for a verified entry, if ``key`` signs it.
-
-    What is wrong is said by whoever applies the entry; it may be one that nobody comes to.
-    """
-    try:
-        body = read_entry(signed.entry).body
-        verify_signature(signed, key)
-        if isinstance(body, Checkpoint | Recover):
-            verify_seen_head(body, site, [key])
-    except Exception:  # any bytes are possible
-        return False
-    return True
 
 
 def check_ahead(
     items: Iterable[T],
     state: LedgerState,
     find_signed: Callable[[T], SignedEntry | None],
-    checkers: "Checkers | None" = None,
-) -> Generator[tuple[T, bool], None, None]:
-    """Yield ``items`` in order, each with whether the entry in it was checked.
+    checkers: Checkers | None = None,
+) -> Generator[tuple[T, Entry | None], None, None]:
+    """Yield ``items`` in order, each with the entry that was read from it if that is right and its signatures hold.
 
     The caller applies each entry to ``state`` before it takes the next item, and closes the iterator
     (:func:`contextlib.closing`), which ends the processes.
@@ -114,24 +61,22 @@ def check_ahead(
     """
     cores = len(os.sched_getaffinity(0))
     if cores == 1 and checkers is None:
-        yield from ((item, False) for item in items)
+        yield from ((item, None) for item in items)
         return
     source = _Source(items)
     first = source.read(WORTH_IT)
     if len(first) < WORTH_IT:
-        yield from ((item, False) for item in first)
+        yield from ((item, None) for item in first)
         source.raise_failure()
         return
     with pause_garbage_collection(), ExitStack() as stack:
         checkers = checkers or stack.enter_context(Checkers(cores))
-        yield first[0], False  # from then on the state has a key
-        own = max(1, WORTH_IT // 2)
-        batches = _cut(first[own:], source)
+        yield first[0], None  # from then on the state has a key
+        batches = _cut(first[1:], source)
         ahead = deque(
             _Ahead.submit(checkers, batch, state, find_signed)
             for batch in islice(batches, _BATCHES_EACH * max(1, checkers.count))
         )
-        yield from ((item, False) for item in first[1:own])  # while the processes start
         while ahead:
             yield from ahead.popleft().pass_on(state)
             ahead.extend(_Ahead.submit(checkers, batch, state, find_signed) for batch in islice(batches, 1))
@@ -181,82 +126,55 @@ def _cut(first: Sequence[T], source: _Source[T]) -> Iterator[Sequence[T]]:
         yield batch
 
 
-class _Ahead(NamedTuple, Generic[T]):
-    """Items whose entries are being checked under a key."""
+class _Read(NamedTuple, Generic[T]):
+    """An item, the entry that was read from it, and how many signatures of it are being checked."""
 
-    items: Sequence[T]
-    has_entry: Sequence[bool]
+    item: T
+    entry: Entry | None
+    signatures: int
+
+
+class _Ahead(NamedTuple, Generic[T]):
+    """Items that were read, and whose signatures are being checked under a key."""
+
+    items: Sequence[_Read[T]]
     key: PublicKey | None
     checked: "Future[bytes]"
 
     @classmethod
     def submit(
         cls,
-        checkers: "Checkers",
+        checkers: Checkers,
         items: Sequence[T],
         state: LedgerState,
         find_signed: Callable[[T], SignedEntry | None],
     ) -> "_Ahead[T]":
-        """Let the entries of ``items`` be checked under the key that signs the ledger now."""
-        found = [find_signed(item) for item in items]
-        entries = [signed for signed in found if signed is not None]
+        """Read ``items``, and let their signatures be checked under the key that signs the ledger now."""
         key = state.keys[-1] if state.opened is not None else None
-        checked = checkers.submit(None if key is None else Batch(key, state.site, entries))
-        return cls(items, [signed is not None for signed in found], key, checked)
+        read: list[_Read[T]] = []
+        signatures: list[SignedBytes] = []
+        for item in items:
+            signed = find_signed(item)
+            entry, found = None, list[SignedBytes]()
+            if key is not None and signed is not None:
+                entry, found = _try_to_read(signed, key, state.site)
+            read.append(_Read(item, entry, len(found)))
+            signatures += found
+        return cls(read, key, checkers.submit(signatures))
 
-    def pass_on(self, state: LedgerState) -> Iterator[tuple[T, bool]]:
-        """Yield the items, each with whether the entry in it was checked."""
-        checked = iter(self.checked.result())
-        for item, has_entry in zip(self.items, self.has_entry, strict=True):
-            yield item, has_entry and next(checked, 0) == 1 and state.keys[-1] == self.key
+    def pass_on(self, state: LedgerState) -> Iterator[tuple[T, Entry | None]]:
+        """Yield the items, each with the entry in it if all of its signatures hold."""
+        checked, at = self.checked.result(), 0
+        for item, entry, signatures in self.items:
+            hold = checked[at : at + signatures] == b"\1" * signatures
+            at += signatures
+            yield item, entry if hold and state.keys[-1] == self.key else None
 
 
-class Checkers:
-    """Processes that check batches, each with a thread that talks to it."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._threads = ThreadPoolExecutor(max(1, count))
-        self._idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
-        self._processes = []
-        with suppress(OSError):  # no process: nothing is said of any entry
-            for _ in range(count):
-                process = subprocess.Popen(
-                    _PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-                )
-                self._processes.append(process)
-                self._idle.put(process)
-
-    @property
-    def pids(self) -> list[int]:
-        """The processes' numbers."""
-        return [process.pid for process in self._processes]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *cause: object) -> None:
-        for process in self._processes:
-            process.kill()
-        self._threads.shutdown(cancel_futures=True)
-        for process in self._processes:
-            process.communicate()
-
-    def submit(self, batch: Batch | None) -> "Future[bytes]":
-        """Check a batch; the result has a byte for each entry, 1 where all holds, and may be too short."""
-        return self._threads.submit(self._check, batch)
-
-    def _check(self, batch: Batch | None) -> bytes:
-        if batch is None or not self._processes:
-            return b""
-        process = self._idle.get()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            process.stdin.write(batch.to_bytes())
-            process.stdin.flush()
-            return process.stdout.read(len(batch.entries))
-        except (OSError, ValueError):  # it has ended
-            return b""
-        finally:
-            self._idle.put(process)
+def _try_to_read(signed: SignedEntry, key: PublicKey, site: str) -> tuple[Entry | None, list[SignedBytes]]:
+    """Read an entry and list its signatures; what is wrong with it is said by whoever applies it, if anybody does."""
+    try:
+        entry = read_entry(signed.entry)
+        return entry, list_signed_bytes(signed, entry.body, site, key)
+    except Exception:  # any bytes are possible
+        return None, []

@@ -25,11 +25,12 @@ from privacy.errors import Error, LedgerError
 from privacy.exchanged_files import normalise_line
 from privacy.fields import Digest
 from privacy.keys import PublicKey, SigningKey
-from privacy.ledger.check_ahead import Checkers, check_ahead
+from privacy.ledger.check_ahead import check_ahead
 from privacy.ledger.entries import VERSION
 from privacy.ledger.papers import MAX_PAPER_BYTES, Paper, SignedPaper, verify_paper
 from privacy.ledger.signing import FIRST, SignedEntry
 from privacy.ledger.state import LedgerState, Watch
+from privacy.signature_checkers import Checkers
 
 _LABEL: Final = labels.make_prefix(labels.LEDGER_TRAILER)
 _MAX_LINE_BYTES: Final = MAX_PAPER_BYTES + 1024
@@ -85,11 +86,11 @@ def verify_export(
     found = {} if papers is None else papers
     whole = False
     with closing(check_ahead(_read_lines(path), ledger_state, _cut_entry, checkers)) as lines:
-        for number, (line, checked) in enumerate(lines, start=1):
+        for number, (line, verified) in enumerate(lines, start=1):
             if whole:
                 raise LedgerError(f"line {number}: something follows the trailer")
             # where the entry that was cut out holds, the line is canonical, and has nothing else in it
-            signed = _cut_entry(line) if checked and not found else None
+            signed = None if verified is None or found else _cut_entry(line)
             try:
                 if signed is None:
                     value = _read_line(line)
@@ -110,7 +111,7 @@ def verify_export(
             if signed is None:
                 entry = ledger_state.apply(SignedEntry(to_canonical(value["entry"]), signature))
             else:
-                entry = ledger_state.apply(signed, verified=True)
+                entry = ledger_state.apply(signed, verified)
             if watch is not None:
                 watch(ledger_state, entry)
     if not whole:

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from privacy.keys import PublicKey
-from privacy.ledger.check_ahead import Checkers, check_ahead
+from privacy.ledger.check_ahead import check_ahead
 from privacy.ledger.signing import SignedEntry
 from privacy.ledger.state import LedgerState, Watch
+from privacy.signature_checkers import Checkers
 
 
 def replay(
@@ -21,7 +22,7 @@ def replay(
         signed_entries: from the first.
         key: one of the site's keys, known from another source; without it, only the ledger itself names its key.
         watch: is called with the state and the entry after each entry.
-        checkers: processes that check entries ahead; if not given, a long ledger gets some of its own.
+        checkers: processes that check signatures ahead; if not given, a long ledger gets some of its own.
 
     Raises:
         LedgerError: naming the first wrong entry and the rule it breaks; or there is no entry; or it is another
@@ -45,7 +46,7 @@ def add_entries(
         LedgerError: naming the first wrong entry and the rule it breaks.
     """
     with closing(check_ahead(signed_entries, ledger_state, lambda signed: signed, checkers)) as entries:
-        for signed, checked in entries:
-            entry = ledger_state.apply(signed, verified=checked)
+        for signed, verified in entries:
+            entry = ledger_state.apply(signed, verified)
             if watch is not None:
                 watch(ledger_state, entry)

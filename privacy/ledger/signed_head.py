@@ -13,10 +13,11 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from privacy import labels
+from privacy.canonical import compute_sha256
 from privacy.document import Document
 from privacy.errors import LedgerError, WireError
 from privacy.fields import Digest
-from privacy.keys import PublicKey, SigningKey
+from privacy.keys import PublicKey, SignedBytes, SigningKey
 from privacy.signed import Signed, Statement
 from privacy.study import Name
 
@@ -118,11 +119,26 @@ class Countersigned(Document):
         Raises:
             LedgerError: the signature is wrong, or for another head.
         """
-        head = self.head.statement
         try:
-            seen = self.seen.verify(witness)
+            self.seen.verify(witness)
         except WireError as error:
             raise LedgerError(f"the countersigned head cannot be believed: {error}") from None
-        if (seen.site, seen.number, seen.hash, seen.head) != (head.site, head.number, head.hash, head.digest):
+        self._require_same_head(self.head.statement.digest)
+        return self.head.statement
+
+    def list_signed_bytes(self, site: PublicKey, witness: PublicKey) -> list[SignedBytes]:
+        """List the two signatures that remain to be verified; everything else that :meth:`verify` verifies, is.
+
+        Raises:
+            WireError: a signature is written in another way than it is made.
+            LedgerError: the countersignature is over another head.
+        """
+        head, seen = self.head.make_signed_bytes(site), self.seen.make_signed_bytes(witness)
+        self._require_same_head(compute_sha256(head.message.removeprefix(labels.make_prefix(LedgerHead.label))))
+        return [head, seen]
+
+    def _require_same_head(self, digest: str) -> None:
+        """Require that the witness has seen the head whose bytes have this digest."""
+        head, seen = self.head.statement, self.seen.statement
+        if (seen.site, seen.number, seen.hash, seen.head) != (head.site, head.number, head.hash, digest):
             raise LedgerError("the countersignature is over another head")
-        return head

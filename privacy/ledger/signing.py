@@ -1,4 +1,4 @@
-"""Signatures of ledger entries, and the proof that a site holds its new key.
+"""Signatures of ledger entries and of the heads in them, and the proof that a site holds its new key.
 
 Rules:
 
@@ -7,14 +7,17 @@ Rules:
 * A new key signs the hash of the ledger's head under a label of its own. This shows that the site holds the key.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from privacy import labels
 from privacy.base64url import decode_signature, encode_signature
 from privacy.canonical import compute_sha256
 from privacy.errors import Error, LedgerError
-from privacy.keys import PublicKey, SigningKey
-from privacy.ledger.entries import Entry, KeyChange
+from privacy.keys import PublicKey, SignedBytes, SigningKey
+from privacy.ledger.entries import Body, Checkpoint, Entry, KeyChange, Recover
+from privacy.ledger.rules import BrokenRuleError, Rule
+from privacy.ledger.signed_head import LedgerHead
 
 FIRST: Final = "0" * 64  # what the first entry names as the entry before it
 LABEL: Final = labels.make_prefix(labels.LEDGER_ENTRY)
@@ -39,6 +42,10 @@ class SignedEntry(NamedTuple):
         """SHA-256 of the entry's bytes, which the next entry names."""
         return compute_sha256(self.entry)
 
+    def make_signed_bytes(self, key: PublicKey) -> SignedBytes:
+        """Return what has to be verified to know that the signature is by ``key``."""
+        return SignedBytes(key, self.signature, LABEL + self.entry)
+
 
 def sign(entry: Entry, key: SigningKey) -> SignedEntry:
     """Write the bytes of ``entry`` and sign them.
@@ -56,7 +63,7 @@ def verify_signature(signed: SignedEntry, key: PublicKey) -> None:
         LedgerError: it is not a signature of this key over these bytes.
     """
     try:
-        key.verify(signed.signature, LABEL + signed.entry)
+        signed.make_signed_bytes(key).verify()
     except Error:
         raise LedgerError(f"the signature is not by the key {key.typed} over these bytes") from None
 
@@ -80,3 +87,44 @@ def verify_key_proof(body: KeyChange, head: Head) -> PublicKey:
             f"the key {key.typed} has not signed this ledger's head, so nobody shows that it exists"
         ) from None
     return key
+
+
+def verify_seen_head(body: Checkpoint | Recover, site: str, keys: Sequence[PublicKey]) -> LedgerHead:
+    """Verify the head that a witness has seen of the ledger of ``site``, signed by one of its ``keys``; return it.
+
+    Raises:
+        BrokenRuleError: it is of another ledger, or one of both signatures is wrong.
+    """
+    _require_own_head(body, site)
+    head = body.countersigned.head
+    for key in reversed(keys):
+        try:
+            head.verify(key)
+        except Error:
+            continue
+        try:
+            return body.countersigned.verify_witness(PublicKey.from_text(body.witness))
+        except Error as error:
+            raise BrokenRuleError(Rule.WITNESS, str(error)) from None
+    raise BrokenRuleError(Rule.WITNESS, "the head that a witness has seen is not signed by this ledger's key")
+
+
+def list_signed_bytes(signed: SignedEntry, body: Body, site: str, key: PublicKey) -> list[SignedBytes]:
+    """List the signatures of an entry and of a head in its ``body``, if ``key`` signs the ledger of ``site``.
+
+    If they hold, then so does all that ``LedgerState.apply`` leaves out for a verified entry.
+
+    Raises:
+        Error: something else about the head is wrong.
+    """
+    found = [signed.make_signed_bytes(key)]
+    if isinstance(body, Checkpoint | Recover):
+        _require_own_head(body, site)
+        found += body.countersigned.list_signed_bytes(key, PublicKey.from_text(body.witness))
+    return found
+
+
+def _require_own_head(body: Checkpoint | Recover, site: str) -> None:
+    seen = body.countersigned.head.statement.site
+    if seen != site:
+        raise BrokenRuleError(Rule.WITNESS, f"the head is of the ledger of '{seen}'")

@@ -8,7 +8,7 @@ One file, although it is long: every rule between two entries, in the order of t
 totals stand beside.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from privacy.accounting.account import Account
@@ -52,10 +52,19 @@ from privacy.ledger.entries import (
 from privacy.ledger.recovery import compute_paid_since, take_over_lost_accounts
 from privacy.ledger.rules import BrokenRuleError, Rule, describe_subject, find_broken_rule, require_equal
 from privacy.ledger.signed_head import LedgerHead
-from privacy.ledger.signing import FIRST, Head, SignedEntry, sign, verify_key_proof, verify_signature
+from privacy.ledger.signing import (
+    FIRST,
+    Head,
+    SignedEntry,
+    sign,
+    verify_key_proof,
+    verify_seen_head,
+    verify_signature,
+)
 from privacy.ledger.totals import AccountHistory
 from privacy.refusal_codes import RefusalCode
 
+_PROGRESS: Final = (Reserve, Settle, Evaluate, Allow)
 _NEVER: Final = "0000-00-00T00:00:00Z"
 
 
@@ -119,13 +128,14 @@ class LedgerState:
         if key is not None and key not in self.keys:
             raise LedgerError(f"expected the ledger of the key {key.typed}, got that of {own.typed}")
 
-    def apply(self, signed: SignedEntry, *, verified: bool = False) -> Entry:
+    def apply(self, signed: SignedEntry, verified: Entry | None = None) -> Entry:
         """Verify and apply the next entry. The state is unusable after an error.
 
         Args:
             signed: the entry.
-            verified: exactly these bytes were verified before, so that signatures and their canonical form are not
-                checked again. The caller has to know it (:mod:`privacy.ledger.verified_mark`).
+            verified: what ``read_entry`` reads from exactly these bytes, if form and signatures are known to be right,
+                so that they are not checked again. The caller has to know it (:mod:`privacy.ledger.verified_mark`,
+                :mod:`privacy.ledger.check_ahead`).
 
         Raises:
             LedgerError: naming the entry, the rule it breaks, and how.
@@ -133,7 +143,7 @@ class LedgerState:
         number = self.head.number + 1
         try:
             entry = self._read(signed, verified)
-            self._apply_body(entry.body, verified)
+            self._apply_body(entry.body, verified is not None)
         except Error as error:
             raise LedgerError(f"entry {number} breaks the rule '{find_broken_rule(error)}': {error}") from None
         except Exception as error:  # the file comes from another party: any bytes are possible
@@ -175,18 +185,23 @@ class LedgerState:
         Raises:
             LedgerError: it says something else about the same subject.
         """
-        if isinstance(body, Population):
-            return self.populations.get(body.population) == body
-        if isinstance(body, Refuse):
-            return self._refused.get(body.study) == body
-        if isinstance(body, Incident):
-            return body in self._incidents
-        said = None if body.subject is None else self._said.get(body.subject)
-        if said is not None and said != body:
-            raise BrokenRuleError(
-                Rule.ONCE, f"{describe_subject(body)} is in the ledger already, and it says something else there"
-            )
-        return said is not None
+        subject = body.subject
+        if subject is not None:
+            said = self._said.get(subject)
+            if said is not None and said != body:
+                raise BrokenRuleError(
+                    Rule.ONCE,
+                    f"{describe_subject(body)} is in the ledger already, and it says something else there",
+                )
+            return said is not None
+        match body:
+            case Population():
+                return self.populations.get(body.population) == body
+            case Refuse():
+                return self._refused.get(body.study) == body
+            case Incident():
+                return body in self._incidents
+        return False
 
     def contains(self, number: int, hash: str) -> bool:
         """Return whether entry ``number`` with this hash is in this ledger, or was taken over by a recovery."""
@@ -312,8 +327,8 @@ class LedgerState:
             accounts=self._history.compute_totals(self.accounts, self.head.number),
         )
 
-    def _read(self, signed: SignedEntry, verified: bool) -> Entry:
-        entry = read_entry(signed.entry, verified=verified)
+    def _read(self, signed: SignedEntry, verified: Entry | None) -> Entry:
+        entry = read_entry(signed.entry) if verified is None else verified
         if entry.number != self.head.number + 1:
             raise BrokenRuleError(Rule.CHAIN, f"expected number {self.head.number + 1}, got {entry.number}")
         if entry.previous != self.head.hash:
@@ -323,7 +338,7 @@ class LedgerState:
         self._require_turned_back(entry.body, entry.time)
         key = _read_opening_key(entry.body) if self.opened is None else self.key
         try:
-            if not verified:
+            if verified is None:
                 verify_signature(signed, key)
         except LedgerError as error:
             raise BrokenRuleError(Rule.SIGNATURE, str(error)) from None
@@ -331,20 +346,10 @@ class LedgerState:
 
     def _apply_body(self, body: Body, verified: bool = False) -> None:
         """Apply ``body``, which was ``verified`` before or not; on an error nothing is changed."""
-        if body.subject is not None and self.has_recorded(body):
+        subject = body.subject
+        if subject is not None and self.has_recorded(body):
             raise BrokenRuleError(Rule.ONCE, f"{describe_subject(body)} is in the ledger already")
-        match body:
-            case Open():
-                self._open(body)
-            case Population():
-                self._register(body)
-            case entries.Grant():
-                require_equal(
-                    "limit", body.limit, max(0, compute_renyi_limit(body.epsilon, body.delta, body.order))
-                )
-                self.find_account(body.population).add_grant(body.epsilon, body.delta, body.order)
-            case Allow():
-                self._allow(body)
+        match body:  # what a round brings comes first: a case that does not match takes pydantic long
             case Reserve():
                 self._pay(body, Purpose.TRAIN)
                 self.unsettled.add((body.study, body.round))
@@ -357,6 +362,19 @@ class LedgerState:
                         Rule.ONCE, f"{describe_subject(body)} was never reserved, so it cannot be settled"
                     )
                 self.unsettled.remove((body.study, body.round))
+            case Checkpoint():
+                self._apply_checkpoint(body, verified)
+            case Open():
+                self._open(body)
+            case Population():
+                self._register(body)
+            case entries.Grant():
+                require_equal(
+                    "limit", body.limit, max(0, compute_renyi_limit(body.epsilon, body.delta, body.order))
+                )
+                self.find_account(body.population).add_grant(body.epsilon, body.delta, body.order)
+            case Allow():
+                self._allow(body)
             case Return():
                 account = self.find_account_of_study(body.study)
                 require_equal("charge", body.charge, account.read_unused_amount(body.study))
@@ -378,8 +396,6 @@ class LedgerState:
                 self._decisions.add(body)
             case Refuse():
                 self._refused[body.study] = body
-            case Checkpoint():
-                self._apply_checkpoint(body, verified)
             case KeyChange():
                 self._change_key(body)
             case Recover():
@@ -394,8 +410,8 @@ class LedgerState:
                 pass  # its time is checked with the chain
             case _:
                 raise LedgerError(f"the kind '{body.kind}' has no rule")
-        if body.subject is not None:
-            self._said[body.subject] = body
+        if subject is not None:
+            self._said[subject] = body
 
     def _open(self, body: Open) -> None:
         if self.opened is not None:
@@ -522,7 +538,7 @@ class LedgerState:
         hash = signed.hash
         self.head = Head(entry.number, hash)
         self.time = entry.time
-        if isinstance(entry.body, Allow | Reserve | Settle | Evaluate):
+        if isinstance(entry.body, _PROGRESS):
             first, _ = self._heard.get(entry.body.study, (entry, entry))
             self._heard[entry.body.study] = first, entry
         self._hashes.append(hash)
@@ -535,27 +551,6 @@ class LedgerState:
 
 
 Watch = Callable[[LedgerState, Entry], None]
-
-
-def verify_seen_head(body: Checkpoint | Recover, site: str, keys: Sequence[PublicKey]) -> LedgerHead:
-    """Verify the head that a witness has seen of the ledger of ``site``, signed by one of its ``keys``; return it.
-
-    Raises:
-        BrokenRuleError: it is of another ledger, or one of both signatures is wrong.
-    """
-    head = body.countersigned.head
-    if head.statement.site != site:
-        raise BrokenRuleError(Rule.WITNESS, f"the head is of the ledger of '{head.statement.site}'")
-    for key in reversed(keys):
-        try:
-            head.verify(key)
-        except Error:
-            continue
-        try:
-            return body.countersigned.verify_witness(PublicKey.from_text(body.witness))
-        except Error as error:
-            raise BrokenRuleError(Rule.WITNESS, str(error)) from None
-    raise BrokenRuleError(Rule.WITNESS, "the head that a witness has seen is not signed by this ledger's key")
 
 
 def _read_opening_key(body: Body) -> PublicKey:

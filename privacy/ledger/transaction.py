@@ -17,7 +17,7 @@ from privacy.files import sync_folder
 from privacy.keys import SigningKey
 from privacy.ledger.check_ahead import pause_garbage_collection
 from privacy.ledger.database import create_tables, read_signed_entries, translate_errors
-from privacy.ledger.entries import Body, Open
+from privacy.ledger.entries import Body, Open, read_entry
 from privacy.ledger.replay import add_entries
 from privacy.ledger.signing import Head, SignedEntry
 from privacy.ledger.state import LedgerState
@@ -160,7 +160,7 @@ def read_verified_entries(connection: sqlite3.Connection, mark: Head) -> LedgerS
     try:
         with pause_garbage_collection():
             for signed in islice(read_signed_entries(connection), mark.number):
-                ledger_state.apply(signed, verified=True)
+                ledger_state.apply(signed, read_entry(signed.entry, verified=True))
     except LedgerError:  # who verifies everything says what is wrong
         return LedgerState()
     return ledger_state if ledger_state.head == mark else LedgerState()

@@ -98,19 +98,18 @@ ROOMS: Final = {
     "privacy/control": "calls order channel joining flat_messages",
     "privacy/protocol": "enrolment invitation envelope messages key_messages headers site_testimony flower_records "
     "chunks",
-    "privacy/ledger": "ledger transaction replay check_ahead check_worker state rules entries signing approvals "
-    "decisions cohorts evidence totals signed_head recovery launches papers verified_mark database "
-    "export testimony",
+    "privacy/ledger": "ledger transaction replay check_ahead state rules entries signing approvals decisions cohorts "
+    "evidence totals signed_head recovery launches papers verified_mark database export testimony",
     "privacy/audit": "cli read_ledger site_ledger site_witnesses evidence_changes",
     "privacy/audit/empirical": "binomial largest_epsilon one_run trade_off many_runs guesses",
     "privacy/audit/commands": "verify report reconcile whatif verify_evidence",
     "privacy/audit/report": "timeline findings page population_section study_section study_facts charts "
     "formatting html",
     "privacy": "errors refusal_codes labels canonical document fields sentence base64url keys typed_keys signed "
-    "signed_lines client_certificate consortium key_derivation randomness files spool sqlite_file "
-    "exchanged_files encrypted_file passphrase backup restore address proxy reachability health "
-    "machine_checks metrics support_file secret_search sbom program logs process_lifetime "
-    "command_line",
+    "signature_checkers signature_worker signed_lines client_certificate consortium key_derivation "
+    "randomness files spool sqlite_file exchanged_files encrypted_file passphrase backup restore "
+    "address proxy reachability health machine_checks metrics support_file secret_search sbom program "
+    "logs process_lifetime command_line",
     "models": "catalogue entry fit task outputs describe errors",
     "models/tabular": "logistic mlp projected_mlp autoencoder variational_autoencoder rbm",
     "models/imaging": "chest_xray_cnn pixeldp_cnn lung_pattern_cnn robot_surgery unet unet_3d ternausnet11 "

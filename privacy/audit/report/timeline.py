@@ -240,7 +240,14 @@ class Timeline:
         at, before = Moment(entry.number, entry.time), self._before
         self._before = entry.time
         self.entries[entry.kind] += 1
-        match entry.body:
+        match entry.body:  # what a round brings comes first: a case that does not match takes pydantic long
+            case Reserve() | Evaluate() as body:
+                self._record_payment(at, body)
+                self._record_point(ledger_state, at, self.studies[body.study].said.population)
+            case Settle() as body:
+                self.studies[body.study].settled.add(body.round)
+            case Checkpoint() as body:
+                self._record_witness(at, body)
             case Open() as body:
                 self.opened = at
                 self.keys.append(KeyInUse(at, PublicKey.from_text(body.key).typed))
@@ -259,11 +266,6 @@ class Timeline:
                 self.studies[body.study] = study = Study(at, body, set_aside=body.charge)
                 self._find_or_make_history(body.population).studies.append(study)
                 self._record_point(ledger_state, at, body.population)
-            case Reserve() | Evaluate() as body:
-                self._record_payment(at, body)
-                self._record_point(ledger_state, at, self.studies[body.study].said.population)
-            case Settle() as body:
-                self.studies[body.study].settled.add(body.round)
             case Return() as body:
                 study = self.studies[body.study]
                 study.closed, study.returned, study.set_aside = at, body.charge, 0
@@ -279,8 +281,6 @@ class Timeline:
                 self.incidents.append(LedgerNote(at, body.study, body.round, body.code, body.sentence))
             case KeyChange() as body:
                 self.keys.append(KeyInUse(at, PublicKey.from_text(body.key).typed))
-            case Checkpoint() as body:
-                self._record_witness(at, body)
             case Clock() as body:
                 self.clocks.append(SetBack(at, before, body.by))
             case Recover() as body:
