@@ -85,13 +85,18 @@ def check_ahead(
 
 @contextmanager
 def pause_garbage_collection() -> Iterator[None]:
-    """Pause the search for cycles: while a state grows, it goes through all of it again and again and finds nothing."""
+    """Pause the search for cycles: while a state grows, it goes through all of it again and again and finds nothing.
+
+    What was made meanwhile counts as old afterwards, so that only a full search goes through it.
+    """
     paused = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if paused:
+            gc.freeze()
+            gc.unfreeze()  # puts everything into the oldest generation, without a search
             gc.enable()
 
 
