@@ -5,37 +5,122 @@ current folder.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import click
 
-from client.commands.approve import approve, refuse, revoke
-from client.commands.audit_run import audit_run
-from client.commands.backup import backup, confirm_policy, restore
-from client.commands.budget import budget
-from client.commands.check import check
-from client.commands.consortium import consortium
-from client.commands.data import data
-from client.commands.doctor import doctor
-from client.commands.evidence import evidence
-from client.commands.explain import explain
-from client.commands.export import export
-from client.commands.join import join
-from client.commands.key import key
-from client.commands.ledger import ledger
-from client.commands.peer import peer
-from client.commands.policy import policy
-from client.commands.predict import predict
-from client.commands.release import release
-from client.commands.report import report
-from client.commands.simulate import simulate
-from client.commands.weights import weights
-from client.commands.withdraw import withdraw
-from client.site.folder import SiteFolder
-from privacy.command_line import Commands, print_json, print_table, run, say
+from privacy.command_line import Commands, Later, run
+
+_COMMANDS: Final = {
+    "init": Later(
+        "client.commands.init:init", "Make a site in DIR: its keys, its ledger, its policy (policy.yaml)."
+    ),
+    "status": Later(
+        "client.commands.status:status",
+        "Who this site is, whether it runs, where studies stand, and the head of its ledger.",
+    ),
+    "up": Later(
+        "client.commands.up:up", "Connect to the coordinator and take part in studies until stopped (Ctrl-C)."
+    ),
+    "join": Later(
+        "client.commands.join:join",
+        "Join a coordinator with its INVITATION (its text, a file, or -), or by two files.",
+    ),
+    "policy": Later(
+        "client.commands.policy:policy", "What this site allows a study, and who must agree to it: policy.yaml."
+    ),
+    "peer": Later(
+        "client.commands.peer:peer",
+        "Pin the keys of other sites, after people have compared them, or that of a consortium that vouches for them.",
+    ),
+    "consortium": Later(
+        "client.commands.consortium:consortium", "For whoever holds a consortium's key: sign who its members are."
+    ),
+    "data": Later(
+        "client.commands.data:data", "Register tables or arrays, each a population of patients with one budget."
+    ),
+    "weights": Later(
+        "client.commands.weights:weights",
+        "Public weights that studies begin with; nothing is fetched when a study runs.",
+    ),
+    "budget": Later(
+        "client.commands.budget:budget",
+        "Show what was granted, spent and set aside for each population, and what is left for which study.",
+    ),
+    "approve": Later(
+        "client.commands.approve:approve", "Agree to STUDY, after showing what it is and what it costs."
+    ),
+    "refuse": Later("client.commands.approve:refuse", "Refuse STUDY, which waits here; one refusal is enough."),
+    "revoke": Later(
+        "client.commands.approve:revoke", "Take back what is unused of the approvals of exactly these terms."
+    ),
+    "withdraw": Later(
+        "client.commands.withdraw:withdraw",
+        "Take no further part in STUDY: what it has not used of the budget goes back, for good.",
+    ),
+    "ledger": Later(
+        "client.commands.ledger:ledger", "Read or export the ledger of all privacy that was granted and spent."
+    ),
+    "key": Later(
+        "client.commands.key:key",
+        "Show the site's identity key, which signs its messages and its ledger, or change it.",
+    ),
+    "release": Later(
+        "client.commands.release:release", "Finished models that wait for a person before they are released here."
+    ),
+    "predict": Later(
+        "client.commands.predict:predict",
+        "Say what the released model in RELEASE predicts for each record of DATA.",
+    ),
+    "explain": Later(
+        "client.commands.explain:explain",
+        "Say which inputs moved the model in RELEASE for a patient of DATA, or for all of them.",
+    ),
+    "report": Later(
+        "client.commands.report:report",
+        "Write a page on the released model in RELEASE: what it is, for whom, how good it is here, its limits.",
+    ),
+    "export": Later(
+        "client.commands.export:export",
+        "Write the released model in RELEASE for other programs, from the contract's units to its scores.",
+    ),
+    "simulate": Later(
+        "client.commands.simulate:simulate",
+        "Train on public CSV files in one place, for comparison: nothing is charged and nothing sealed.",
+    ),
+    "audit-run": Later(
+        "client.commands.audit_run:audit_run",
+        "Attack one training on public or generated data: what epsilon is it at least, beside the one claimed?",
+    ),
+    "check": Later(
+        "client.commands.check:check",
+        "Look at everything that this site needs; each line is green, amber or red, with the next step.",
+    ),
+    "backup": Later(
+        "client.commands.backup:backup",
+        "Write the whole site into FILE, also while it runs: keys, ledger, studies, configuration.",
+    ),
+    "restore": Later(
+        "client.commands.backup:restore",
+        "Restore the site in FILE into DIR, which is new or empty, and say what it needs before it runs.",
+    ),
+    "confirm-policy": Later(
+        "client.commands.backup:confirm_policy",
+        "After a restore: show what the site allows and trusts again, and confirm it, so that studies are admitted "
+        "again.",
+    ),
+    "doctor": Later(
+        "client.commands.doctor:doctor",
+        "Collect into FILE (.tar.gz) what support needs: versions, the check, configuration, harmless lines of logs.",
+    ),
+    "evidence": Later(
+        "client.commands.evidence:evidence",
+        "Write signed evidence to FILE (JSON): versions, packages, policy, check, pinned keys, the ledger's head.",
+    ),
+}
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, later=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="consilium", message="%(prog)s %(version)s")
 @click.option(
     "--dir",
@@ -49,121 +134,9 @@ from privacy.command_line import Commands, print_json, print_table, run, say
 @click.pass_context
 def cli(context: click.Context, folder: Path) -> None:
     """Take part in studies with this hospital's data, under this hospital's rules."""
+    from client.site.folder import SiteFolder
+
     context.obj = SiteFolder(folder)
-
-
-@cli.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="What others call this site: lower-case letters, digits, hyphens.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-def init(folder: Path, name: str, device: str) -> None:
-    """Make a site in DIR: its keys, its ledger, its policy (policy.yaml)."""
-    home = SiteFolder.create(folder, name, device)
-    say(
-        f"made the site '{name}' in {folder}, where every study waits for a person; read {folder}/policy.yaml and "
-        "set its policy"
-    )
-    say("its identity key, to be compared with other sites' people:")
-    click.echo(home.load_identity().public.typed)
-
-
-@cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.pass_obj
-def status(home: SiteFolder, as_json: bool) -> None:
-    """Who this site is, whether it runs, where studies stand, and the head of its ledger."""
-    from client.commands.status import list_site_facts
-
-    facts = list_site_facts(home)
-    if as_json:
-        print_json(facts)
-        return
-    print_table(
-        ("", ""),
-        [
-            ("site", facts["site"]),
-            ("", _describe_running(facts["running"])),
-            *([("ROLLED BACK", facts["rolled_back"])] if facts["rolled_back"] else []),
-            ("identity", facts["identity"]),
-            ("coordinator", facts["coordinator"] or "not joined"),
-            ("peers", ", ".join(facts["peers"]) or "none pinned"),
-            ("data", ", ".join(facts["populations"]) or "none registered"),
-            ("ledger", f"{facts['ledger']['number']} entries, head {facts['ledger']['hash']}"),
-            *((f"study {each['study']}", _describe_standing(each)) for each in facts["studies"]),
-            *((f"study {each['study']}", _describe_waiting(each)) for each in facts["waiting"]),
-        ],
-    )
-
-
-def _describe_running(link: dict[str, Any] | None) -> str:
-    if link is None:
-        return "does not run; start it with: consilium-site up"
-    since = f"runs since {link['running_since']}" if link["running_since"] else "runs"
-    if link["connected_since"]:
-        return f"{since}, connected since {link['connected_since']}"
-    return f"{since}, not connected: {link['sentence'] or 'it is being tried'}"
-
-
-def _describe_waiting(waiting: dict[str, Any]) -> str:
-    return f"waits for a person since {waiting['since']}: consilium-site approve {waiting['study']}"
-
-
-def _describe_standing(study: dict[str, Any]) -> str:
-    rounds = f"round {study['applied']} of {study['rounds']}"
-    match study["state"]:
-        case "withheld":
-            return (
-                f"{rounds}, finished; its model waits for a person: consilium-site release approve {study['study']}"
-            )
-        case "finished":
-            if study["statistics"] is not None:
-                return f"finished; the statistics of all sites are in {study['statistics']}"
-            return f"{rounds}, finished; its model is in {study['release']}"
-        case "ended":
-            return f"{rounds}, ended here: the ledger has closed its account"
-        case _:
-            return f"{rounds}, open"
-
-
-@cli.command()
-@click.option("--log-json", is_flag=True, help="Log JSON, one object a line, on stderr and in log/site.log.")
-@click.pass_obj
-def up(home: SiteFolder, log_json: bool) -> None:
-    """Connect to the coordinator and take part in studies until stopped (Ctrl-C)."""
-    from client.connection.service import serve_site
-
-    serve_site(home, log_json=log_json)
-
-
-for noun in (
-    join,
-    policy,
-    peer,
-    consortium,
-    data,
-    weights,
-    budget,
-    approve,
-    refuse,
-    revoke,
-    withdraw,
-    ledger,
-    key,
-    release,
-    predict,
-    explain,
-    report,
-    export,
-    simulate,
-    audit_run,
-    check,
-    backup,
-    restore,
-    confirm_policy,
-    doctor,
-    evidence,
-):
-    cli.add_command(noun)
 
 
 def main() -> None:

@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 Values = Mapping[str, float | None]
 """Figures by name; None for one that is not defined, for example because a class has no patient."""
@@ -56,8 +55,8 @@ class Task(Protocol):
         ...
 
     def count_cells(
-        self, outputs: "torch.Tensor", targets: Mapping[str, NDArray[np.generic]], bins: int
-    ) -> NDArray[np.int64]:
+        self, outputs: "torch.Tensor", targets: "Mapping[str, NDArray[np.generic]]", bins: int
+    ) -> "NDArray[np.int64]":
         """Count what test records add to the cells; (records, cells) summed over the records: (cells,).
 
         Every record counts as one patient; who calls it gives one record a patient.
@@ -83,7 +82,7 @@ class Task(Protocol):
         """
         ...
 
-    def describe_outputs(self, outputs: "torch.Tensor") -> Mapping[str, NDArray[np.float64]]:
+    def describe_outputs(self, outputs: "torch.Tensor") -> "Mapping[str, NDArray[np.float64]]":
         """Return what the outputs say of each record, by the name of a column: probabilities, times, values.
 
         Each is (records,), or (records, ...) for what is no single number.

@@ -9,31 +9,75 @@ program, and those of ``privacy/errors.py``.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import sys
-from collections.abc import Container, Sequence
-from typing import Final, NoReturn
+from collections.abc import Container, Mapping, Sequence
+from itertools import takewhile
+from typing import Any, Final, NamedTuple, NoReturn
 
 import click
 
 from privacy.canonical import Json, to_canonical
 from privacy.errors import Error
+from privacy.garbage_collection import pause_garbage_collection
+from privacy.invisible import escape_invisible, is_invisible
 from privacy.process_lifetime import take_default_signals
-from privacy.sentence import escape_invisible, is_invisible
 
 INTERRUPTED: Final = 130
 DEFECT: Final = 1
 TRACEBACK: Final = "CONSILIUM_TRACEBACK"
+_HELP: Final = {"-h", "--help"}
+
+
+class Later(NamedTuple):
+    """A command that is imported when somebody asks for it: ``package.module:name``, and the summary of its help."""
+
+    where: str
+    summary: str
 
 
 class Commands(click.Group):
-    """A group of commands whose summaries are shown in full, on as many lines as they need."""
+    """A group of commands whose summaries are shown in full, on as many lines as they need.
+
+    Those of ``later`` are imported when they are asked for: a program has many, and one call needs one of them.
+    """
+
+    def __init__(self, *arguments: Any, later: Mapping[str, Later] | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.later: Final = dict(later or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """List the names of all commands, imported or not."""
+        return sorted({*self.commands, *self.later})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, imported now if it was not before; None if there is none of this name."""
+        if cmd_name in self.later and cmd_name not in self.commands:
+            module, _, name = self.later[cmd_name].where.partition(":")
+            with pause_garbage_collection():
+                self.add_command(getattr(importlib.import_module(module), name), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that ``args`` begin with; its help, if asked for, is shown before anything is opened."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not _HELP.isdisjoint(takewhile(lambda word: word != "--", rest)):
+            context = command.make_context(
+                name, list(rest), parent=ctx
+            )  # where it takes these words so, it ends here
+            if isinstance(command, Commands) and context._protected_args:
+                command.resolve_command(context, [*context._protected_args, *context.args])
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands, without cutting long summaries as click does."""
-        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        rows = [(name, each.get_short_help_str(10_000)) for name, each in found if each is not None]
+        here = {name: each.get_short_help_str(10_000) for name, each in self.commands.items()}
+        summaries = {name: each.summary for name, each in self.later.items()} | here
+        rows = sorted(summaries.items())
         if rows:
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
@@ -42,6 +86,9 @@ class Commands(click.Group):
 def run(commands: click.Group, name: str) -> NoReturn:
     """Run a console script and end the process; no traceback reaches a user."""
     take_default_signals()
+    os.environ.setdefault(
+        "PYDANTIC_DISABLE_PLUGINS", "__all__"
+    )  # to look for some takes long, and nobody may read along
     try:
         code = commands.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:

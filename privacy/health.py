@@ -14,7 +14,7 @@ from pydantic import model_validator
 from privacy.command_line import Styled, print_json, print_text, style
 from privacy.document import Document
 from privacy.errors import Error
-from privacy.sentence import escape_invisible
+from privacy.invisible import escape_invisible
 
 
 class Light(StrEnum):

@@ -9,7 +9,6 @@ everything else by the type :data:`Sentence`.
 """
 
 import re
-import unicodedata
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -18,13 +17,6 @@ MAX_SENTENCE: Final = 2000
 """The most characters of a sentence."""
 _NOT_TEXT: Final = re.compile("[\\x00-\\x09\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 _CUT: Final = " [cut]"
-_INVISIBLE: Final = {
-    "Cc",
-    "Cf",
-    "Cs",
-    "Zl",
-    "Zp",
-}  # control, format, surrogates, separators of lines and paragraphs
 
 Sentence = Annotated[
     str, Field(min_length=1, max_length=MAX_SENTENCE, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f]+$")
@@ -37,21 +29,3 @@ def fit_sentence(text: str) -> str:
     if len(sentence) > MAX_SENTENCE:
         return sentence[: MAX_SENTENCE - len(_CUT)] + _CUT
     return sentence or "no reason given"
-
-
-def escape_invisible(text: str) -> str:
-    """Write every invisible character as its code point, so that a name steers no terminal and reverses no line.
-
-    A newline is kept.
-
-    >>> escape_invisible("age" + chr(27) + "[2J")
-    'age[U+001B][2J'
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(f"[U+{ord(each):04X}]" if each != "\n" and is_invisible(each) else each for each in text)
-
-
-def is_invisible(character: str) -> bool:
-    """Return whether a character shows nothing, or changes how others are shown."""
-    return unicodedata.category(character) in _INVISIBLE

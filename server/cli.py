@@ -5,38 +5,80 @@ current folder. In the folder of a profile, which 'consilium join' makes at anot
 coordinator through its gateway.
 """
 
-import logging
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
 import click
 
-from privacy.address import is_loopback
-from privacy.command_line import Commands, run, say
-from privacy.errors import FederationError
-from privacy.logs import log_to
-from privacy.process_lifetime import stop_on_signals
-from server.commands.audit_run import audit_run
-from server.commands.backup import backup, confirm_members, restore
-from server.commands.check import check
-from server.commands.connect import open_place, require_federation
-from server.commands.demo import demo
-from server.commands.doctor import doctor
-from server.commands.log import log
-from server.commands.members import admit, invite, join, remove, requests
-from server.commands.model import model
-from server.commands.sites import sites
-from server.commands.study import study
-from server.commands.testimony import testimony
-from server.federation.config import CONTROL_PORT, LOOPBACK, SUPERLINK_PORT, CoordinatorConfig
-from server.federation.folder import Federation
+from privacy.command_line import Commands, Later, run
 
-if TYPE_CHECKING:
-    from server.federation.profile import Profile
+_COMMANDS: Final = {
+    "init": Later(
+        "server.commands.init:init",
+        "Make a federation in DIR: its identity, its certificate authority, its configuration.",
+    ),
+    "up": Later(
+        "server.commands.up:up", "Run the coordinator until stopped (Ctrl-C); studies continue where they were."
+    ),
+    "invite": Later(
+        "server.commands.members:invite",
+        "Print an invitation for NAME, to be used once: a site, an operator or an auditor.",
+    ),
+    "requests": Later("server.commands.members:requests", "Who is invited, and whose request waits for you."),
+    "admit": Later(
+        "server.commands.members:admit",
+        "Admit NAME, whose request came with an invitation, or the party whose request is in the file REQUEST.",
+    ),
+    "remove": Later(
+        "server.commands.members:remove",
+        "Remove NAME at once: its certificates are revoked, its connection ends, studies go on without it.",
+    ),
+    "join": Later(
+        "server.commands.members:join",
+        "Make a profile in --dir from an operator's or auditor's INVITATION (its text, or a file of it).",
+    ),
+    "sites": Later(
+        "server.commands.sites:sites",
+        "List the enrolled sites: who is online, identity keys, and the program that each said to run.",
+    ),
+    "study": Later("server.commands.study:study", "Studies: check, launch, watch."),
+    "model": Later("server.commands.model:model", "List and explain the models of the catalogue."),
+    "testimony": Later(
+        "server.commands.testimony:testimony",
+        "What this coordinator has seen of its sites' ledgers, for auditors and for a site that lost its own.",
+    ),
+    "log": Later("server.commands.log:log", "Who changed what, when: verify the log's chain and print it."),
+    "check": Later(
+        "server.commands.check:check",
+        "Look at everything that the coordinator needs; each line is green, amber or red, with the next step.",
+    ),
+    "backup": Later(
+        "server.commands.backup:backup",
+        "Write the whole federation into FILE, also while it runs: identity, authority, members, studies, log.",
+    ),
+    "restore": Later(
+        "server.commands.backup:restore",
+        "Restore the federation in FILE into DIR, which is new or empty, and say what it needs before it runs.",
+    ),
+    "confirm-members": Later(
+        "server.commands.backup:confirm_members",
+        "After a restore: show who is a member, and confirm that all of them are, so that the coordinator runs again.",
+    ),
+    "doctor": Later(
+        "server.commands.doctor:doctor",
+        "Collect into FILE (.tar.gz) what support needs: versions, the check, configuration, the last lines of logs.",
+    ),
+    "demo": Later(
+        "server.commands.demo:demo", "Several hospitals on this machine train one model together, for real."
+    ),
+    "audit-run": Later(
+        "server.commands.audit_run:audit_run",
+        "Attack one training of a study on public or generated data, as 'consilium-site audit-run' does.",
+    ),
+}
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, later=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="consilium", message="%(prog)s %(version)s")
 @click.option(
     "--dir",
@@ -51,94 +93,9 @@ if TYPE_CHECKING:
 @click.pass_context
 def cli(context: click.Context, folder: Path) -> None:
     """Coordinate studies over hospitals' data, without ever seeing a record or a lone update."""
+    from server.commands.connect import open_place
+
     context.obj = open_place(folder)
-
-
-@cli.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--name", required=True, help="The federation's name: lower-case letters, digits, hyphens.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where sites reach this coordinator.")
-@click.option("--port", type=int, help="And at which port.  [default: 443 behind a gateway, else 9092]")
-@click.option(
-    "--gateway", is_flag=True, help="A gateway publishes it; so always where --host is another machine's."
-)
-@click.option("--superlink-port", default=SUPERLINK_PORT, show_default=True, help="Where the gateway finds it.")
-@click.option("--control-port", default=CONTROL_PORT, show_default=True, help="Of the control plane, in all cases.")
-@click.option(
-    "--listen", default=LOOPBACK, show_default=True, help="0.0.0.0 if the gateway is in another container."
-)
-@click.option("--contact", default="", help="Whom sites call about this coordinator.")
-def init(
-    folder: Path,
-    name: str,
-    host: str,
-    port: int | None,
-    gateway: bool,
-    superlink_port: int,
-    control_port: int,
-    listen: str,
-    contact: str,
-) -> None:
-    """Make a federation in DIR: its identity, its certificate authority, its configuration."""
-    from privacy.document import parse
-
-    behind = gateway or not is_loopback(host)
-    if port is None:
-        port = 443 if behind else SUPERLINK_PORT
-    fields = {"federation": name, "host": host, "port": port, "control_port": control_port, "contact": contact}
-    if behind:
-        fields |= {"gateway": True, "superlink_port": superlink_port, "listen": listen}
-    config = parse(fields, CoordinatorConfig, FederationError, "federation")
-    federation = Federation.create(folder, config)
-    if config.reach:
-        say(config.reach)
-    say(f"made the federation '{name}' in {folder}; its identity key, to be compared with sites' people:")
-    click.echo(federation.load_identity().public.typed)
-
-
-@cli.command()
-@click.option("--log-json", is_flag=True, help="Log JSON, one object a line, on stderr and in coordinator.log.")
-@click.pass_obj
-def up(place: "Federation | Profile", log_json: bool) -> None:
-    """Run the coordinator until stopped (Ctrl-C); studies continue where they were."""
-    from server.control.coordinator import Coordinator
-
-    federation = require_federation(place, "the coordinator")
-    config = federation.config
-    federation.require_confirmed()
-    log_to(federation.folder, "coordinator", as_json=log_json)
-    tell = logging.getLogger("activity").info if log_json else say
-    stop = threading.Event()
-    stop_on_signals(stop)
-    for sentence in federation.renew_certificates():
-        tell(sentence)
-    tell(f"coordinating '{config.federation}' at {config.address}")
-    if config.reach:
-        tell(config.reach)
-    Coordinator(federation).serve(stop)
-    tell("stopped; studies continue with the next 'consilium up'")
-
-
-for command in (
-    invite,
-    requests,
-    admit,
-    remove,
-    join,
-    sites,
-    study,
-    model,
-    testimony,
-    log,
-    check,
-    backup,
-    restore,
-    confirm_members,
-    doctor,
-    demo,
-    audit_run,
-):
-    cli.add_command(command)
 
 
 def main() -> None:

@@ -47,7 +47,6 @@ from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Planned, Purpose
 from privacy.errors import BudgetError, RefusedError, WireError
 from privacy.keys import PublicKey
-from privacy.mechanisms.shared_totals import compute_most_counted_patients, compute_share_variances
 from privacy.program import Program, read_program
 from privacy.protocol.enrolment import Admission
 from privacy.refusal_codes import RefusalCode
@@ -160,6 +159,11 @@ def _require_usable_shares(launch: Launch, price: Price, patients: int) -> None:
 
 def _require_whole_shares(terms: Terms, noise: float | None, patients: int) -> None:
     """Check that a share of statistics is sealed whole, for the ``patients`` that train and as many that only test."""
+    from privacy.mechanisms.shared_totals import (  # numpy, which most commands do without
+        compute_most_counted_patients,
+        compute_share_variances,
+    )
+
     assert noise is not None, "statistics always have noise, which the terms check"
     fewest = terms.cohort.minimum - terms.cohort.colluders  # their shares are the largest
     variances = compute_share_variances(compute_squared_scales(terms.cell_groups), noise, fewest)

@@ -14,7 +14,6 @@ from typing import Final
 import click
 
 from client.admission.rules import list_reasons_before_registration
-from client.commands.data_show import data_show
 from client.commands.data_sources import (
     describe_failure,
     find_files,
@@ -23,14 +22,13 @@ from client.commands.data_sources import (
     print_conversion,
     say_conversion,
 )
-from client.commands.objections import data_object
 from client.data.conversion.report import ConversionError
 from client.data.inspection import CheckReport, Inspected, TableFinding, TableReport, TargetReport, inspect_files
 from client.site.folder import SiteFolder
 from client.site.register_data import register_files, require_distinct_patients, require_name
 from client.site.registry import Registration
 from privacy.audit.report.formatting import format_count
-from privacy.command_line import Commands, print_json, print_table, print_text, say
+from privacy.command_line import Commands, Later, print_json, print_table, print_text, say
 from privacy.errors import Error, RefusedError
 from privacy.refusal_codes import RefusalCode
 from privacy.study import AnyContract, BinaryLabel, TableContract, Terms, read_terms
@@ -52,7 +50,20 @@ _POPULATION = click.option(
 )
 
 
-@click.group(cls=Commands)
+_COMMANDS: Final = {
+    "object": Later(
+        "client.commands.objections:data_object",
+        "Leave PATIENT... out of every study admitted from now on; - reads identifiers from stdin, one a line.",
+    ),
+    "show": Later(
+        "client.commands.data_show:data_show",
+        "Write a page that shows what STUDY.yaml would train on: distributions, missing values, images, what was "
+        "left out.",
+    ),
+}
+
+
+@click.group(cls=Commands, later=_COMMANDS)
 def data() -> None:
     """Register tables or arrays, each a population of patients with one budget."""
 
@@ -182,10 +193,6 @@ def data_clean(home: SiteFolder) -> None:
     """Remove the snapshots that no registration and no study in progress uses; 'data add' does so too."""
     if not _remove_unused_snapshots(home):
         say("every snapshot is in use")
-
-
-data.add_command(data_object)
-data.add_command(data_show)
 
 
 def _remove_unused_snapshots(home: SiteFolder) -> int:

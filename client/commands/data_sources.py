@@ -20,7 +20,7 @@ from client.site.launcher import find_confinement
 from client.site.registry import Registration
 from privacy.command_line import print_table, print_text, say
 from privacy.errors import DataError, SiteConfigError, StorageError
-from privacy.sentence import escape_invisible
+from privacy.invisible import escape_invisible
 from privacy.study import AnyContract
 
 if TYPE_CHECKING:

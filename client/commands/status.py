@@ -1,6 +1,8 @@
-"""Collect the facts that ``consilium-site status`` prints."""
+"""``consilium-site status``: who a site is, and where its studies stand."""
 
 from typing import Any
+
+import click
 
 from client.site.folder import SiteFolder
 from client.site.running import read_connection
@@ -9,9 +11,66 @@ from client.study.statistics_file import STATISTICS_FILE
 from client.study.store import StudyStore
 from client.study.waiting_studies import WaitingStudies
 from client.study.witness_check import find_rollback
+from privacy.command_line import print_json, print_table
 from privacy.errors import SiteConfigError
 from privacy.keys import PublicKey
 from privacy.ledger.ledger import read_utc_time
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def status(home: SiteFolder, as_json: bool) -> None:
+    """Who this site is, whether it runs, where studies stand, and the head of its ledger."""
+    facts = list_site_facts(home)
+    if as_json:
+        print_json(facts)
+        return
+    print_table(
+        ("", ""),
+        [
+            ("site", facts["site"]),
+            ("", _describe_running(facts["running"])),
+            *([("ROLLED BACK", facts["rolled_back"])] if facts["rolled_back"] else []),
+            ("identity", facts["identity"]),
+            ("coordinator", facts["coordinator"] or "not joined"),
+            ("peers", ", ".join(facts["peers"]) or "none pinned"),
+            ("data", ", ".join(facts["populations"]) or "none registered"),
+            ("ledger", f"{facts['ledger']['number']} entries, head {facts['ledger']['hash']}"),
+            *((f"study {each['study']}", _describe_standing(each)) for each in facts["studies"]),
+            *((f"study {each['study']}", _describe_waiting(each)) for each in facts["waiting"]),
+        ],
+    )
+
+
+def _describe_running(link: dict[str, Any] | None) -> str:
+    if link is None:
+        return "does not run; start it with: consilium-site up"
+    since = f"runs since {link['running_since']}" if link["running_since"] else "runs"
+    if link["connected_since"]:
+        return f"{since}, connected since {link['connected_since']}"
+    return f"{since}, not connected: {link['sentence'] or 'it is being tried'}"
+
+
+def _describe_waiting(waiting: dict[str, Any]) -> str:
+    return f"waits for a person since {waiting['since']}: consilium-site approve {waiting['study']}"
+
+
+def _describe_standing(study: dict[str, Any]) -> str:
+    rounds = f"round {study['applied']} of {study['rounds']}"
+    match study["state"]:
+        case "withheld":
+            return (
+                f"{rounds}, finished; its model waits for a person: consilium-site release approve {study['study']}"
+            )
+        case "finished":
+            if study["statistics"] is not None:
+                return f"finished; the statistics of all sites are in {study['statistics']}"
+            return f"{rounds}, finished; its model is in {study['release']}"
+        case "ended":
+            return f"{rounds}, ended here: the ledger has closed its account"
+        case _:
+            return f"{rounds}, open"
 
 
 def list_site_facts(home: SiteFolder) -> dict[str, Any]:

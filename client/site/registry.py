@@ -1,14 +1,17 @@
 """Keep which files are registered for which population and contract."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from client.data.dataset import StudyFiles
-from client.data.objections import Objections
 from privacy.canonical import compute_digest
 from privacy.document import Document
 from privacy.study import AnyContract, Name, Sha256
+
+if TYPE_CHECKING:
+    from client.data.dataset import StudyFiles
+    from client.data.objections import Objections
 
 
 class Registration(Document):
@@ -33,8 +36,10 @@ class Registration(Document):
         """The digest by which the ledger knows these files."""
         return compute_digest({"train": self.train_sha256, "test": self.test_sha256})
 
-    def to_study_files(self, objections: Objections | None = None, weights: Path | None = None) -> StudyFiles:
+    def to_study_files(self, objections: "Objections | None" = None, weights: Path | None = None) -> "StudyFiles":
         """Return the files in the form that training takes."""
+        from client.data.dataset import StudyFiles  # numpy, which most commands do without
+
         return StudyFiles(
             self.contract,
             Path(self.train),

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from client.ledger.entry_text import describe_progress
 from client.site.folder import SiteFolder
-from client.study.store import StudyStore
 from privacy.accounting.figures import round_up
 from privacy.errors import SiteConfigError
 from privacy.ledger import Ledger, LedgerState
@@ -88,6 +87,8 @@ def _make_hold(state: LedgerState, home: SiteFolder, study: str) -> Hold:
 
 
 def _read_abandon_days(home: SiteFolder, study: str) -> int | None:
+    from client.study.store import StudyStore  # numpy, which a site without an open study does without
+
     folder = home.find_study_folder(study)
     if not StudyStore.exists(folder):
         return None

@@ -15,7 +15,6 @@ Rules:
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
-from models.tasks.registry import make_task
 from privacy.study.terms import Terms
 
 Ranks = Sequence[Fraction | None]
@@ -28,6 +27,8 @@ def rank_evaluations(terms: Terms, evaluations: Iterable[Sequence[int]]) -> Rank
     Raises:
         ValueError: totals are not as many as the task has cells.
     """
+    from models.tasks.registry import make_task  # numpy, which most of the coordinator's commands do without
+
     task = make_task(terms.task, terms.data)
     return [task.compute_rank(counts, terms.evaluation.bins) for counts in evaluations]
 

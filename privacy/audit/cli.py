@@ -11,29 +11,40 @@ Exit codes:
 * 61: a pack of evidence was changed, is another site's, or is too old.
 """
 
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
-from privacy.audit.commands.reconcile import reconcile
-from privacy.audit.commands.report import report
-from privacy.audit.commands.verify import verify
-from privacy.audit.commands.verify_evidence import verify_evidence
-from privacy.audit.commands.whatif import whatif
-from privacy.command_line import Commands, run
+from privacy.command_line import Commands, Later, run
+
+_COMMANDS: Final = {
+    "verify": Later(
+        "privacy.audit.commands.verify:verify",
+        "Check each LEDGER, a site's ledger.sqlite or an export of it, and print every population's budget.",
+    ),
+    "report": Later(
+        "privacy.audit.commands.report:report",
+        "Check LEDGER and write what it says as one HTML page, to read and to print.",
+    ),
+    "reconcile": Later(
+        "privacy.audit.commands.reconcile:reconcile",
+        "Compare what witnesses saw with sites' ledgers or exports of them, and with what other witnesses saw.",
+    ),
+    "whatif": Later(
+        "privacy.audit.commands.whatif:whatif",
+        "Compute what would still fit in the budget of a population, by LEDGER.",
+    ),
+    "verify-evidence": Later(
+        "privacy.audit.commands.verify_evidence:verify_evidence",
+        "Check FILE, which 'consilium-site evidence' has written, and print what it shows.",
+    ),
+}
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, later=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="consilium", message="%(prog)s %(version)s")
 def cli() -> None:
     """Check a hospital's privacy ledger offline, trusting nobody."""
-
-
-cli.add_command(verify)
-cli.add_command(report)
-cli.add_command(reconcile)
-cli.add_command(whatif)
-cli.add_command(verify_evidence)
 
 
 def main() -> NoReturn:

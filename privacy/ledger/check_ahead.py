@@ -13,15 +13,15 @@ Rules:
 * a short ledger is not worth a process. One that cannot be started, or that ends, costs time and nothing else.
 """
 
-import gc
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import islice
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from privacy.garbage_collection import pause_garbage_collection
 from privacy.keys import PublicKey, SignedBytes
 from privacy.ledger.entries import Entry, read_entry
 from privacy.ledger.signing import SignedEntry, list_signed_bytes
@@ -81,23 +81,6 @@ def check_ahead(
             yield from ahead.popleft().pass_on(state)
             ahead.extend(_Ahead.submit(checkers, batch, state, find_signed) for batch in islice(batches, 1))
         source.raise_failure()
-
-
-@contextmanager
-def pause_garbage_collection() -> Iterator[None]:
-    """Pause the search for cycles: while a state grows, it goes through all of it again and again and finds nothing.
-
-    What was made meanwhile counts as old afterwards, so that only a full search goes through it.
-    """
-    paused = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if paused:
-            gc.freeze()
-            gc.unfreeze()  # puts everything into the oldest generation, without a search
-            gc.enable()
 
 
 class _Source(Generic[T]):

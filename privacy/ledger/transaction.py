@@ -14,8 +14,8 @@ from pathlib import Path
 
 from privacy.errors import LedgerError, StorageError
 from privacy.files import sync_folder
+from privacy.garbage_collection import pause_garbage_collection
 from privacy.keys import SigningKey
-from privacy.ledger.check_ahead import pause_garbage_collection
 from privacy.ledger.database import create_tables, read_signed_entries, translate_errors
 from privacy.ledger.entries import Body, Open, read_entry
 from privacy.ledger.replay import add_entries

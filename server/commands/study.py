@@ -1,102 +1,68 @@
-"""``consilium study``: launch, stop, resume and give up studies.
+"""``consilium study``: what one does with studies.
 
-Commands that only read are in ``server/commands/study_results.py``.
+Each file beside this one that begins with ``study_`` has some of its commands.
 """
 
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
 import click
 
-from privacy.command_line import Commands, print_json, say
-from privacy.errors import FederationError
-from privacy.study import read_terms
-from server.commands.connect import connect_to_coordinator
-from server.commands.launching import launch
-from server.commands.study_check import check
-from server.commands.study_feasibility import feasibility, statistics
-from server.commands.study_graph import graph
-from server.commands.study_new import new
-from server.commands.study_results import compare, list_studies, show, watch
-from server.commands.study_schema import schema
+from privacy.command_line import Commands, Later
 
-if TYPE_CHECKING:
-    from server.federation.folder import Federation
-    from server.federation.profile import Profile
+_COMMANDS: Final = {
+    "new": Later(
+        "server.commands.study_new:new",
+        "Begin a study file from the columns of a table, or from a contract; what people must say is marked FILL.",
+    ),
+    "check": Later(
+        "server.commands.study_check:check", "Explain what STUDY.yaml would cost and move; nothing is launched."
+    ),
+    "schema": Later(
+        "server.commands.study_schema:schema",
+        "Print the JSON schema of a study file, for editors that check while one types.",
+    ),
+    "graph": Later(
+        "server.commands.study_graph:graph",
+        "Write the public graph GRAPH as the option of a model, as in: graph: {source, sha256, edges}.",
+    ),
+    "launch": Later(
+        "server.commands.study_run:study_launch", "Sign STUDY.yaml and invite sites; they admit or refuse it."
+    ),
+    "list": Later(
+        "server.commands.study_results:list_studies",
+        "Every study of this federation, with the figure of its newest evaluation.",
+    ),
+    "show": Later(
+        "server.commands.study_results:show",
+        "Show what STUDY is, how its model does on the sites' test patients, and what it costs.",
+    ),
+    "compare": Later(
+        "server.commands.study_results:compare",
+        "Studies side by side: results of the newest evaluation, promises and costs.",
+    ),
+    "watch": Later(
+        "server.commands.study_results:watch",
+        "Follow STUDY until it is finished or stopped: rounds, figures as they open, and the time left.",
+    ),
+    "feasibility": Later(
+        "server.commands.study_feasibility:feasibility",
+        "Ask sites how many patients STUDY.yaml would have and what they are like; write a page of plots.",
+    ),
+    "statistics": Later(
+        "server.commands.study_feasibility:statistics", "Write the page of STUDY, a finished study of statistics."
+    ),
+    "stop": Later(
+        "server.commands.study_run:study_stop",
+        "Stop STUDY after what it is doing now; nothing is lost, and 'resume' continues it.",
+    ),
+    "resume": Later("server.commands.study_run:study_resume", "Resume a stopped STUDY."),
+    "give-up": Later(
+        "server.commands.study_run:study_give_up",
+        "Give up a stopped STUDY: every site closes its account, and what it has not used is free again.",
+    ),
+}
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, later=_COMMANDS)
 def study() -> None:
     """Studies: check, launch, watch."""
-
-
-study.add_command(new)
-study.add_command(check)
-study.add_command(schema)
-study.add_command(graph)
-
-
-@study.command("launch")
-@click.argument("file", metavar="STUDY.yaml", type=click.Path(path_type=Path))
-@click.option("--site", "names", multiple=True, help="Invite this site; repeat. Without it: all enrolled sites.")
-@click.option("--despite", is_flag=True, help="Launch although 'study check' finds a PROBLEM.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-@click.pass_obj
-def study_launch(
-    place: "Federation | Profile", file: Path, names: tuple[str, ...], despite: bool, as_json: bool
-) -> None:
-    """Sign STUDY.yaml and invite sites; they admit or refuse it."""
-    launched = launch(place, read_terms(file), names, despite=despite)
-    if as_json:
-        print_json({"study": launched})
-    else:
-        click.echo(launched)
-
-
-study.add_command(list_studies)
-study.add_command(show)
-study.add_command(compare)
-study.add_command(watch)
-study.add_command(feasibility)
-study.add_command(statistics)
-
-
-@study.command("stop")
-@click.argument("name", metavar="STUDY")
-@click.pass_obj
-def study_stop(place: "Federation | Profile", name: str) -> None:
-    """Stop STUDY after what it is doing now; nothing is lost, and 'resume' continues it."""
-    standing = connect_to_coordinator(place).call("StopStudy", study=name)["standing"]
-    if standing == "open":
-        say(f"'{name}' stops after what it is doing now; continue with: consilium study resume {name}")
-    elif standing == "stopped":
-        say(f"'{name}' is stopped already; continue with: consilium study resume {name}")
-    else:
-        raise FederationError(f"the study '{name}' is {standing}; there is nothing to stop")
-
-
-@study.command("resume")
-@click.argument("name", metavar="STUDY")
-@click.option("--readmit", multiple=True, metavar="SITE", help="Let a site that is out take part again; repeat.")
-@click.pass_obj
-def study_resume(place: "Federation | Profile", name: str, readmit: tuple[str, ...]) -> None:
-    """Resume a stopped STUDY."""
-    connect_to_coordinator(place).call("ResumeStudy", study=name, readmit=list(readmit))
-    say(f"'{name}' continues")
-
-
-@study.command("give-up")
-@click.argument("name", metavar="STUDY")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.pass_obj
-def study_give_up(place: "Federation | Profile", name: str, yes: bool) -> None:
-    """Give up a stopped STUDY: every site closes its account, and what it has not used is free again.
-
-    For a study that could not begin, or will not continue. No model is released, and it cannot be resumed. A site that
-    cannot be reached now frees its account by itself, after the terms' cohort.abandon_after_days.
-    """
-    if not yes and sys.stdin.isatty():
-        click.confirm(f"'{name}' ends for good, at every site, without a model. Give it up?", abort=True, err=True)
-    connect_to_coordinator(place).call("GiveUpStudy", study=name)
-    say(f"'{name}' is given up; its sites are being told (see: consilium study watch {name})")

@@ -1,12 +1,5 @@
 """The figures of a study's opened totals, with the effect of noise and chance."""
 
-from models.tasks.registry import find_threshold, make_task
-from models.tasks.uncertainty import (
-    compute_first_deviation,
-    estimate_chance_errors,
-    estimate_noise_errors,
-    is_mostly_noise,
-)
 from privacy import study
 from privacy.document import Shown
 from privacy.protocol.headers import Evaluated
@@ -82,6 +75,14 @@ def _fits(terms: study.Terms, history: History, totals: Evaluated) -> bool:
 
 def compute_evaluation_result(terms: study.Terms, history: History, totals: Evaluated) -> EvaluationResult:
     """Compute the figures of opened totals, with the effect of noise and chance."""
+    from models.tasks.registry import find_threshold, make_task  # numpy, which most commands do without
+    from models.tasks.uncertainty import (
+        compute_first_deviation,
+        estimate_chance_errors,
+        estimate_noise_errors,
+        is_mostly_noise,
+    )
+
     sites = history.committed[totals.opened_in].committed.cohort
     noise = compute_evaluation_noise(terms)
     deviation = compute_totals_deviation(terms, noise, len(sites))

@@ -17,7 +17,7 @@ ROOMS: Final = {
     "client": "cli",
     "client/commands": "join key peer consortium policy data data_sources data_show mapped_data objections approve "
     "decision_table release budget study_table weights ledger status check evidence doctor backup "
-    "withdraw predict explain report export release_data simulate audit_run confirm",
+    "withdraw predict explain report export release_data simulate audit_run confirm init up",
     "client/health": "evidence machine network records shown site sources",
     "client/connection": "service agent link message_listener node_memory renewal ledger_verification daily_look "
     "tls_trust client_app blob_exchange transfers metrics",
@@ -57,8 +57,8 @@ ROOMS: Final = {
     "client/release_report": "make_report subgroups own_groups reliability outlines page in_words "
     "privacy_section plots",
     "server": "cli",
-    "server/commands": "members sites study study_new study_check launching study_feasibility study_results "
-    "study_schema study_graph model testimony log check doctor backup demo audit_run connect",
+    "server/commands": "members sites study study_run study_new study_check launching study_feasibility study_results "
+    "study_schema study_graph model testimony log check doctor backup demo audit_run connect init up",
     "server/health": "coordinator network records",
     "server/control": "coordinator runs server caller rate_limit refused_calls membership study_calls "
     "message_calls transfers metrics",
@@ -105,11 +105,11 @@ ROOMS: Final = {
     "privacy/audit/commands": "verify report reconcile whatif verify_evidence",
     "privacy/audit/report": "timeline findings page population_section study_section study_facts charts "
     "formatting html",
-    "privacy": "errors refusal_codes labels canonical document fields sentence base64url keys typed_keys signed "
-    "signature_checkers signature_worker signed_lines client_certificate consortium key_derivation "
-    "randomness files spool sqlite_file exchanged_files encrypted_file passphrase backup restore "
-    "address proxy reachability health machine_checks metrics support_file secret_search sbom program "
-    "logs process_lifetime command_line",
+    "privacy": "errors refusal_codes labels canonical document fields sentence invisible base64url keys "
+    "typed_keys signed signature_checkers signature_worker signed_lines client_certificate consortium "
+    "key_derivation randomness files spool sqlite_file exchanged_files encrypted_file passphrase "
+    "backup restore address proxy reachability health machine_checks metrics support_file "
+    "secret_search sbom program logs process_lifetime garbage_collection command_line",
     "models": "catalogue entry fit task outputs describe errors",
     "models/tabular": "logistic mlp projected_mlp autoencoder variational_autoencoder rbm",
     "models/imaging": "chest_xray_cnn pixeldp_cnn lung_pattern_cnn robot_surgery unet unet_3d ternausnet11 "

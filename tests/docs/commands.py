@@ -9,6 +9,7 @@ import click
 import client.cli
 import privacy.audit.cli
 import server.cli
+from privacy.command_line import Commands
 from server.results.documents import StudyResults, StudySummary
 from tests.docs.pages import ROOT
 from tests.docs.schema_rows import Schema, parts, rows
@@ -75,8 +76,17 @@ def _leaves(context: click.Context) -> Iterator[click.Context]:
     if not isinstance(command, click.Group) or command.invoke_without_command:
         yield context
     if isinstance(command, click.Group):
-        for word, part in command.commands.items():
+        for word, part in parts_of(command):
             yield from _leaves(click.Context(part, parent=context, info_name=word))
+
+
+def parts_of(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    """The commands of a group with their names, as they are listed in the code, and imported now."""
+    context, later = click.Context(group), group.later if isinstance(group, Commands) else {}
+    for word in (*(each for each in group.commands if each not in later), *later):
+        part = group.get_command(context, word)
+        assert part is not None
+        yield word, part
 
 
 if __name__ == "__main__":

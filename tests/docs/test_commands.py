@@ -1,12 +1,15 @@
 """The commands that documents show are those that the programs and the Makefile have."""
 
 import re
+import subprocess
+import sys
 
 import click
 import pytest
 
+from privacy.command_line import Commands
 from privacy.study import Terms
-from tests.docs.commands import PAGE, PROGRAMS, leaves, page
+from tests.docs.commands import PAGE, PROGRAMS, leaves, page, parts_of
 from tests.docs.pages import PAGES, ROOT, Typed, prose, rows, typed
 
 TYPED = [line for each in PAGES for line in typed(each)]
@@ -54,6 +57,52 @@ def test_command_is_shown_and_explained(context: click.Context) -> None:
     assert any(each in shown for each in named), f"no page for people shows {context.command_path}"
 
 
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_summary_in_a_list_of_commands_is_that_of_the_command(program: str) -> None:
+    """A list is printed without importing what is listed."""
+    groups: list[click.Command] = [PROGRAMS[program]]
+    for group in groups:
+        if isinstance(group, click.Group):
+            found = dict(parts_of(group))
+            assert isinstance(group, Commands)
+            for name, each in group.later.items():
+                assert found[name].name == name
+                assert found[name].get_short_help_str(10_000) == each.summary
+            groups += found.values()
+
+
+MODULES = {"consilium": "server.cli", "consilium-site": "client.cli", "consilium-audit": "privacy.audit.cli"}
+
+
+def imported_after(code: str) -> set[str]:
+    """The modules that a new process has imported after running ``code``."""
+    said = f"import sys\n{code}\nprint('imported', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, cwd=ROOT, check=True)
+    return set(done.stdout.rsplit("imported", 1)[1].split())
+
+
+@pytest.mark.parametrize(("program", "words"), [*((each, ()) for each in PROGRAMS), ("consilium", ("study",))])
+def test_list_of_commands_is_shown_without_what_they_need(program: str, words: tuple[str, ...]) -> None:
+    """Not even pydantic, which alone takes longer than everything else; and no command's own file."""
+    lines = [
+        "import click",
+        f"from {MODULES[program]} import cli as command",
+        "context = click.Context(command)",
+        *(f"command = command.get_command(context, {word!r})" for word in words),
+        "print(click.Context(command).get_help())",
+    ]
+    found = imported_after("\n".join(lines))
+    assert not found & {"pydantic", "yaml", "cryptography", "sqlite3", "privacy.document", "client.site.folder"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_of_no_command_imports_a_heavy_library(program: str) -> None:
+    """Each command alone imports less; what none of them imports is looked for after all of them."""
+    lines = ["from tests.docs.commands import leaves", f"for each in leaves({program!r}): each.get_help()"]
+    heavy = {"torch", "flwr", "opacus", "tenseal", "pandas", "sklearn", "scipy", "dp_accounting", "grpc", "httpx"}
+    assert not imported_after("\n".join(lines)) & heavy
+
+
 def test_commands_page_is_what_the_programs_say() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "write it anew: python -m tests.docs.commands"
 
@@ -84,4 +133,4 @@ def test_no_summary_is_cut_at_80_columns(program: str) -> None:
     for group in groups:
         context = click.Context(group, terminal_width=80, max_content_width=80)
         assert "..." not in re.sub(r"\w+\.\.\.", "", group.get_help(context).split("Commands:")[-1])
-        groups += [each for each in group.commands.values() if isinstance(each, click.Group)]
+        groups += [each for _, each in parts_of(group) if isinstance(each, click.Group)]

@@ -7,7 +7,7 @@ import pytest
 
 import client.site.folder
 from privacy import labels
-from tests.docs.commands import PROGRAMS
+from tests.docs.commands import PROGRAMS, parts_of
 from tests.docs.pages import ROOT, prose, quoted
 
 FOLDER = ROOT / "docs" / "security"
@@ -22,8 +22,9 @@ def test_command_that_is_evidence_exists(shown: str) -> None:
     program, *words = shown.split()
     command: click.Command = PROGRAMS[program]
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        assert words[0] in command.commands, shown
-        command, words = command.commands[words[0]], words[1:]
+        known = dict(parts_of(command))
+        assert words[0] in known, shown
+        command, words = known[words[0]], words[1:]
     options = {option for parameter in command.params for option in parameter.opts} | {"--help", "--version"}
     assert {word for word in words if word.startswith("-")} <= options, shown
 

@@ -8,7 +8,11 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
+
+from privacy.command_line import Commands, Later
 
 PROGRAM = """
 import click, os, signal, sys
@@ -106,6 +110,34 @@ def test_command_written_wrongly_ends_with_2(arguments: list[str], word: str) ->
     done = tool(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert word in done.stderr
+
+
+def test_command_of_later_is_imported_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "import click\n\n@click.command()\ndef far():\n    'Far away.'\n    click.echo('here')\n"
+    (tmp_path / "far_command.py").write_text(lines)
+    monkeypatch.syspath_prepend(tmp_path)
+    group = Commands("tool", later={"far": Later("far_command:far", "Far away.")})
+    assert "far  Far away." in CliRunner().invoke(group, ["--help"]).stdout
+    assert CliRunner().invoke(group, ["near"]).exit_code == 2
+    assert "far_command" not in sys.modules
+    assert CliRunner().invoke(group, ["far"]).stdout == "here\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["inner", "--help"], ["inner", "leaf", "-h"], ["inner", "leaf", "--help"]]
+)
+def test_help_is_shown_before_anything_is_opened(words: list[str]) -> None:
+    opened: list[str] = []
+    outer = Commands("outer", callback=lambda: opened.append("outer"))
+    inner = Commands("inner", callback=lambda: opened.append("inner"))
+    leaf = click.Command("leaf", params=[click.Argument(["word"])], callback=lambda word: opened.extend([word]))
+    outer.add_command(inner)
+    inner.add_command(leaf)
+    outer.context_settings = {"help_option_names": ["-h", "--help"]}
+    assert CliRunner().invoke(outer, words).stdout.startswith("Usage: outer")
+    assert opened == []
+    CliRunner().invoke(outer, ["inner", "leaf", "--", "--help"])
+    assert opened == ["outer", "inner", "--help"]
 
 
 def test_help_is_on_stdout_and_ends_with_0() -> None:

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from client.data.identifiers import is_usable, normalise
 from privacy.errors import DataError, DataUnavailableError
-from privacy.sentence import escape_invisible
+from privacy.invisible import escape_invisible
 
 MAX_LISTED: Final = 100_000  # places in the file of a conversion; all of them are counted
 MAX_SHOWN: Final = 5  # places shown of each reason

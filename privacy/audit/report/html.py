@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-from privacy.sentence import escape_invisible
+from privacy.invisible import escape_invisible
 
 _VOID: Final = {"meta", "br", "img"}
 

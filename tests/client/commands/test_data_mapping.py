@@ -18,7 +18,7 @@ from client.site.folder import SiteFolder
 from client.site.launcher import Confinement
 from client.training.confined_conversion import ConfinedConversion
 from privacy.errors import DataError
-from privacy.sentence import is_invisible
+from privacy.invisible import is_invisible
 from tests.client.commands.terminal import at_terminal, script, site
 from tests.client.data.conversion.small_source import add_rows, write_mapping, write_source
 

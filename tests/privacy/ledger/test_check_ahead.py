@@ -3,7 +3,6 @@
 import gc
 import os
 import signal
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from privacy.errors import LedgerError
 from privacy.keys import SigningKey
 from privacy.ledger import LedgerState, verify_export
 from privacy.ledger import check_ahead as module
-from privacy.ledger.check_ahead import check_ahead, pause_garbage_collection
+from privacy.ledger.check_ahead import check_ahead
 from privacy.ledger.entries import read_entry
 from privacy.ledger.export import format_export
 from privacy.ledger.ledger import Ledger
@@ -248,20 +247,6 @@ def test_processes_of_a_verification_end_with_it_and_collection_goes_on(
     entries.close()
     assert set(_list_children()) == before
     assert gc.isenabled()
-
-
-def test_what_is_made_while_collection_pauses_is_old_and_still_collected() -> None:
-    class Knot:
-        def __init__(self) -> None:
-            self.itself = self
-
-    with pause_garbage_collection():
-        kept, gone = [[] for _ in range(10)], weakref.ref(Knot())  # type: ignore[var-annotated]
-    young = {id(each) for each in gc.get_objects(generation=0)}
-    assert not young & set(map(id, kept))
-    assert gone() is not None
-    gc.collect()
-    assert gone() is None
 
 
 # Exports ----------------------------------------------------------------------------------------------------
