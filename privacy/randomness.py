@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -88,11 +88,11 @@ class KeyStream:
         Each pair is computed from two 52-bit uniforms: a radius, and one of 2^52 angles. The radius is at most
         sqrt(2 * 53 * ln 2) = 8.57; beyond it a normal deviate lies with probability 1e-17.
         """
-        drawn = np.empty(count, dtype=np.float64)
+        drawn, room = np.empty(count, dtype=np.float64), _Room.make(count)
         with load_vector_functions() as functions:
-            room = _make_room(min(count + 1, _BLOCK))
             for start in range(0, count, _BLOCK):
-                self._fill_normals(drawn[start : start + _BLOCK], room, functions)
+                some = drawn[start : start + _BLOCK]
+                some[:] = self._draw_block(len(some), room, functions)
         return drawn
 
     def divide_normals(self, count: int, parts: int) -> "list[NormalPart]":
@@ -117,17 +117,21 @@ class KeyStream:
         self._cipher.update_into(zeros, room.data)
         return room[: 8 * count].view("<u8").astype(np.uint64, copy=False)
 
-    def _fill_normals(self, filled: NDArray[np.float64], room: NDArray[np.uint8], functions: Any) -> None:
-        """Fill at most one block with normal deviates; the memory of ``room`` is overwritten."""
-        pairs = (len(filled) + 1) // 2
-        uniform = _turn_uniform(self._draw_words_into(room, 2 * pairs))
-        radius, angle = functions.from_numpy(uniform[:pairs]), functions.from_numpy(uniform[pairs:])
-        radius.log_().mul_(-2.0)
-        np.sqrt(uniform[:pairs], out=uniform[:pairs])  # as exact as torch's, in less time
-        angle.mul_(2.0 * np.pi)
-        into, rest = functions.from_numpy(filled), len(filled) - pairs
-        functions.cos(angle, out=into[:pairs]).mul_(radius)
-        functions.sin(angle[:rest], out=into[pairs:]).mul_(radius[:rest])
+    def _draw_block(self, count: int, room: "_Room", functions: Any) -> NDArray[np.float64]:
+        """Draw at most one block of normal deviates; (count,), in the memory of ``room``."""
+        pairs = (count + 1) // 2
+        uniform = _turn_uniform(self._draw_words_into(room.words, 2 * pairs))
+        radius, angle = uniform[:pairs], uniform[pairs:]
+        np.log(radius, out=radius)  # as exact as torch's, in a third of its time, and so is the root
+        radius *= -2.0
+        np.sqrt(radius, out=radius)
+        angle *= 2.0 * np.pi
+        turned, cosine = functions.from_numpy(angle), room.spare[:pairs]
+        functions.cos(turned, out=functions.from_numpy(cosine))
+        turned.sin_()
+        angle *= radius
+        radius *= cosine
+        return uniform[:count]
 
     def _move(self, position: int) -> None:
         """Continue at byte ``position`` of the keystream."""
@@ -154,14 +158,24 @@ class NormalPart:
         """
         stream = KeyStream(self._key)
         stream._move(self._position)
-        size = min(_BLOCK, self.stop - self.start)
-        room, filled = _make_room(size + 1), np.empty(size, dtype=np.float64)
+        room = _Room.make(self.stop - self.start)
         with load_vector_functions() as functions:
             for start in range(self.start, self.stop, _BLOCK):
                 place = slice(start, min(start + _BLOCK, self.stop))
-                some = filled[: place.stop - place.start]
-                stream._fill_normals(some, room, functions)
-                yield place, some
+                yield place, stream._draw_block(place.stop - place.start, room, functions)
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Memory for one block of normals: its words, which become the normals, and as much as half of them beside."""
+
+    words: NDArray[np.uint8]
+    spare: NDArray[np.float64]
+
+    @classmethod
+    def make(cls, count: int) -> Self:
+        pairs = (min(count, _BLOCK) + 1) // 2
+        return cls(_make_room(2 * pairs), np.empty(pairs, dtype=np.float64))
 
 
 def _make_room(words: int) -> NDArray[np.uint8]:
