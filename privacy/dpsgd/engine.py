@@ -16,7 +16,8 @@ Rules:
   it is, this program has a defect, and the lot is summed again with every patient in a vector of its own. The step
   continues either way, with a correct sum: whether the first sum was wrong depends on records, so only the site may
   see it.
-* Noise is added in slices in float64, so a large model needs one vector of its size and no more.
+* Noise is drawn by other threads while the gradients are computed, and added in float64. Of a large model only the
+  first 64 MiB are drawn ahead, the rest block by block; so it needs one vector of its size and little more.
 """
 
 import contextlib
@@ -33,7 +34,7 @@ from privacy.dpsgd.batching import Batch, make_batches
 from privacy.dpsgd.ghost_clipping import GhostClipping, add_unclipped, compute_clip_factors
 from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.loss import BatchLoss, Loss
-from privacy.dpsgd.mechanism import Mechanism, add_noise, sample_patients
+from privacy.dpsgd.mechanism import Mechanism, NoiseAhead, sample_patients
 from privacy.dpsgd.named_tensors import Inputs, Targets, find_device, select_rows
 from privacy.dpsgd.norms import add_scaled, compute_l2_norm
 from privacy.dpsgd.records import Records
@@ -118,10 +119,15 @@ class DpSgd:
 
     def compute_gradient(self, records: Records) -> torch.Tensor:
         """Return the noised gradient of one step over the expected lot; (P,) on the records' device."""
+        norm, multiplier = self._mechanism.clipping_norm, self._mechanism.noise_multiplier
         chosen = sample_patients(records.patients, self._mechanism.sampling_rate, self._stream)
-        total = self.sum_lot(records, chosen)
-        if self._mechanism.clipping_norm is not None and self._mechanism.noise_multiplier is not None:
-            add_noise(total, self._mechanism.noise_multiplier * self._mechanism.clipping_norm, self._stream)
+        seed = self._draw_seed()
+        if norm is None or multiplier is None:
+            total = self._sum_checked(records, chosen, seed)
+        else:
+            with NoiseAhead(self._trainable.count, self._stream, self._trainable.device) as noise:
+                total = self._sum_checked(records, chosen, seed)
+                noise.add_to(total, multiplier * norm)
         # the expected lot is public; the real one is secret (McMahan et al. 2018)
         return total.div_(self._mechanism.expected_lot)
 
@@ -136,9 +142,16 @@ class DpSgd:
             TermsError: a layer hides patients' gradients, or the loss does not give one number a record.
             TrainingError: there is not enough memory for a single record.
         """
-        total = self._trainable.make_zeros()
+        return self._sum_checked(records, chosen, self._draw_seed())
+
+    def _draw_seed(self) -> int | None:
+        """Draw the seed of a lot's other randomness; None: nothing is random."""
         draws = self._augment is not None or any(is_random(layer) for layer in self._layers)
-        seed = draw_seed(self._stream) if draws else None
+        return draw_seed(self._stream) if draws else None
+
+    def _sum_checked(self, records: Records, chosen: NDArray[np.int64], seed: int | None) -> torch.Tensor:
+        """Sum the lot as :meth:`sum_lot` does, and again if the sum is longer than its patients allow."""
+        total = self._trainable.make_zeros()
         self._sum_in_memory(records, chosen, total, seed)
         norm = self._mechanism.clipping_norm
         # written with not, so that a sum that is not a number is caught as well

@@ -25,9 +25,14 @@ class Trainable:
         for parameter in self.parameters.values():
             self.dtype = torch.promote_types(self.dtype, parameter.dtype)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(iter(self.parameters.values())).device
+
     def make_zeros(self) -> torch.Tensor:
         """Return a flat vector of zeros on the parameters' device; (P,)."""
-        return torch.zeros(self.count, dtype=self.dtype, device=next(iter(self.parameters.values())).device)
+        return torch.zeros(self.count, dtype=self.dtype, device=self.device)
 
     def make_views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return a view of each parameter's part of ``flat`` (P,), in the parameter's shape."""

@@ -1,6 +1,7 @@
 """The docstring of ``privacy.dpsgd`` row by row; oracle: a plain loop over patients with torch.autograd."""
 
 import logging
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from privacy.dpsgd import DpSgd, Mechanism, add_noise, sample_patients
+from privacy.dpsgd.mechanism import NoiseAhead
 from privacy.errors import TermsError, TrainingError
 from privacy.randomness import KeyStream
 from tests.privacy.dpsgd.oracle import (
@@ -236,6 +238,65 @@ def test_add_noise_to_double_precision_and_to_a_part_of_a_vector() -> None:
     add_noise(whole[1], 2.0, KeyStream(KEY))
     assert whole[1].tolist() == (2.0 * KeyStream(KEY).draw_normal(9)).tolist()
     assert not whole[0::2].any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    count=st.sampled_from([5, (1 << 16) - 1, (1 << 16) + 3, 9 * (1 << 15) + 1]),
+    ahead=st.sampled_from([0, 2 << 15, 5 << 15, 1 << 23]),
+    threads=st.sampled_from([1, 2, 5]),
+)
+def test_noise_ahead_is_that_of_add_noise_to_the_bit(count: int, ahead: int, threads: int) -> None:
+    """Whatever is drawn ahead, and by however many threads; the stream then goes on as after ``add_noise``."""
+    before, streams = torch.get_num_threads(), [KeyStream(KEY), KeyStream(KEY)]
+    wanted, got = (torch.linspace(-1, 1, count) for _ in streams)
+    add_noise(wanted, 0.7, streams[0])
+    try:
+        torch.set_num_threads(threads)
+        with NoiseAhead(count, streams[1], got.device, ahead) as noise:
+            assert torch.get_num_threads() == threads  # those of the pool do not count
+            noise.add_to(got, 0.7)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert got.numpy().tobytes() == wanted.numpy().tobytes()
+    assert streams[0].draw_bytes(20) == streams[1].draw_bytes(20)
+
+
+def test_noise_ahead_of_a_step_that_fails_ends_its_threads() -> None:
+    before, running = torch.get_num_threads(), threading.active_count()
+    torch.set_num_threads(2)
+    try:
+        with (
+            pytest.raises(TrainingError, match="the step fails"),
+            NoiseAhead(1 << 22, KeyStream(KEY), torch.device("cpu")),
+        ):
+            raise TrainingError("the step fails")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert threading.active_count() == running
+
+
+def test_gradient_is_the_same_whether_its_noise_is_drawn_ahead_or_not() -> None:
+    """A model that is random, whose seed the stream gives between the lot and the noise."""
+    before, found = torch.get_num_threads(), []
+    module = nn.Sequential(nn.Linear(6, 12_000), nn.Dropout(0.5), nn.Linear(12_000, 1), nn.Flatten(0))
+    try:
+        for threads in (1, 4):
+            step = DpSgd(module, loss, PRIVATE, KeyStream(KEY))
+            torch.set_num_threads(threads)
+            gradients = [step.compute_gradient(table()) for _ in range(2)]
+            found.append(torch.stack(gradients))
+    finally:
+        torch.set_num_threads(before)
+    stream = KeyStream(KEY)
+    chosen = sample_patients(20, PRIVATE.sampling_rate, stream)
+    total = DpSgd(module, loss, PRIVATE, stream).sum_lot(table(), chosen)
+    add_noise(total, 1.3 * 0.7, stream)
+    # products of matrices by other numbers of threads differ in the last bits
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(found[0][0], total / PRIVATE.expected_lot, rtol=0, atol=1e-6)
 
 
 def test_gradient_empty_lot_is_noise_alone() -> None:
