@@ -12,7 +12,9 @@ one over their number. For every batch:
 3. the norms of all layers, combined in float64;
 4. a factor for each patient, and one weighted sum for each layer, added to one flat sum.
 
-Layers that are run again by vmap are computed after the backward pass, since they differentiate themselves.
+Two kinds of layers are computed after the backward pass: those that are run again by vmap, since they differentiate
+themselves; and those whose patients' gradients take more memory than what they are made of. At the end of the backward
+pass the memory of the activations is free for them.
 
 **Guarantee.** What a patient adds has norm at most C, for any parameters and any records. The factor aims at
 ``CLIP_MARGIN * C``: norms and products in float32 are off by about a part in a million, and the margin is a hundred
@@ -140,6 +142,7 @@ class _BatchGradients:
         self._layers, self._names, self._batch, self._dtype = layers, names, batch, dtype
         self._norms: list[torch.Tensor] = []  # of each share, (patients,) float64
         self._postponed: list[tuple[str, list[Call]]] = []
+        self._growing: dict[str, PatientGradients] = {}  # by the name of the parameter
 
     def take(self, name: str, calls: list[Call]) -> None:
         """Compute the gradients of a layer from its calls, in the middle of the backward pass."""
@@ -151,7 +154,11 @@ class _BatchGradients:
             self._compute(name, sampler, calls)
 
     def take_postponed(self) -> None:
-        """Compute the gradients of the layers that had to wait for the end of the backward pass."""
+        """Compute what had to wait for the end of the backward pass."""
+        while self._growing:
+            name, share = self._growing.popitem()
+            self._norms.append(share.compute_norms())
+            self._shares[name] = share
         while self._postponed:
             name, calls = self._postponed.pop()
             for call in calls:
@@ -189,6 +196,8 @@ class _BatchGradients:
         for local, share in sampler(self._layers[name], names, calls, self._batch, self._dtype).items():
             if isinstance(share, Materialised) and share.gradients.shape[1] <= _SMALL:
                 self._small[names[local]] = share.gradients
+            elif share.grows:
+                self._growing[names[local]] = share
             else:
                 self._norms.append(share.compute_norms())
                 self._shares[names[local]] = share

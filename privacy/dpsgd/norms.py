@@ -22,7 +22,7 @@ from typing import Final
 import torch
 
 SLICE: Final = 1 << 24  # numbers in an intermediate result, unless one patient alone needs more
-CACHED: Final = 1 << 17  # numbers that are worked on at once where they are used several times: half a megabyte
+CACHED: Final = 1 << 16  # numbers that are worked on at once where they are used several times: a quarter megabyte
 TINY: Final = 2.0**-126  # what a float32 product may lose by underflow, also where denormals count as zero
 NOT_TINY: Final = 1e-6  # the part of a squared norm that may be lost that way
 _LONG: Final = 1 << 20  # numbers of a long vector that are worked on at once

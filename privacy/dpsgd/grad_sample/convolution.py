@@ -67,8 +67,17 @@ class _Weight:
         self._inputs = groups * weight[0].numel()
         self._numbers = weight.numel()
 
+    @property
+    def grows(self) -> bool:
+        """Say as :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients` whether norms take memory."""
+        held: int = sum(one.numbers for one in self._passes)  # of one record
+        built = sum(run.count for run in self._batch.runs if self._is_built(run)) * self._numbers
+        return int(built) > held * self._batch.records
+
     def compute_norms(self) -> torch.Tensor:
         """Compute norms as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
+        for one in self._passes:
+            one.require_unchanged()
         norms = torch.cat([self._compute_run_norms(place, run) for place, run in enumerate(self._batch.runs)])
         if len(self._built) == len(self._batch.runs):
             self._passes.clear()  # the rows are not needed any more
@@ -102,9 +111,8 @@ class _Weight:
                 self._add_apart(records, run.each, own.exact[patient], into)
 
     def _compute_run_norms(self, place: int, run: SizeGroup) -> torch.Tensor:
-        positions = run.each * sum(one.positions for one in self._passes)
-        if not is_building_cheaper(positions, self._outputs, self._inputs):
-            window = positions * (self._outputs + self._inputs)
+        if not self._is_built(run):
+            window = self._count_positions(run) * (self._outputs + self._inputs)
             found = map_in_slices(
                 run.count, window, lambda some: self._compute_norms_by_gram(_find_record_slice(run, some), run.each)
             )
@@ -116,6 +124,12 @@ class _Weight:
         )
         self._built[place] = Materialised(built)
         return self._built[place].compute_norms()
+
+    def _is_built(self, run: SizeGroup) -> bool:
+        return is_building_cheaper(self._count_positions(run), self._outputs, self._inputs)
+
+    def _count_positions(self, run: SizeGroup) -> int:
+        return run.each * sum(one.positions for one in self._passes)
 
     def _build_gradients(self, records: slice, each: int) -> torch.Tensor:
         """Build the gradients of some patients; (patients, numbers)."""

@@ -35,6 +35,8 @@ class _Lookups:
         entries: number of rows of the table.
     """
 
+    grows = False
+
     def __init__(self, left: torch.Tensor, indices: torch.Tensor, batch: Batch, entries: int) -> None:
         self._entries, self._patients = entries, batch.patients
         # one number for each pair of patient and index

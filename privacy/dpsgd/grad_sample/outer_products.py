@@ -7,8 +7,8 @@ positions and calls.
 There are three ways to compute the norm. For each run of patients the cheapest one is taken:
 
 * **one row**: the norm is ``|left| |right|`` (Goodfellow 2015, arXiv 1510.01799);
-* **many rows**: the gradient is built, and kept for the sum, when it takes no more room than its rows, which are then
-  let go;
+* **many rows**: the gradient is built, and kept for the sum, when it takes little more room than its rows, which are
+  then let go;
 * **otherwise** the norm comes from the Gram matrices of the rows, ``|G|^2 = sum_jk (left_j . left_k)(right_j .
   right_k)`` ("ghost norm"; Bu et al. 2022, arXiv 2205.10683, who also choose for each layer).
 
@@ -40,6 +40,7 @@ from privacy.dpsgd.grad_sample.patient_gradients import (
 )
 from privacy.dpsgd.norms import LARGEST, NOT_TINY, SLICE, TINY, compute_row_norms
 
+_MORE_ROOM: Final = 1.25  # how often the room of the rows a gradient may take that is built for less time
 _CANCELS: Final = 1e-3  # squared norm over the rows' own squares; below it rows cancel too much for float32
 _VANISHES: Final = 1e-12  # the same for float64: a norm of a millionth of the rows; smaller ones are raised to it
 
@@ -62,19 +63,31 @@ class OuterProducts:
         self._batch, self._left_norms = batch, left_norms
         self._built: dict[int, Materialised] = {}
         self._apart: dict[int, torch.Tensor] = {}  # (patients of the run,) whose gradients are added in float64
+        self._versions = read_versions(left, right)
+
+    @property
+    def grows(self) -> bool:
+        """Say as :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients` whether norms take memory."""
+        assert self._sides is not None
+        rows, (outputs, inputs) = self._sides[0].shape[1], self._shape
+        sizes = [(run.count, run.each * rows) for run in self._batch.runs]
+        return sum(
+            count * outputs * inputs
+            for count, own in sizes
+            if own > 1 and is_building_cheaper(own, outputs, inputs)
+        ) > sum(count * own * (outputs + inputs) for count, own in sizes)
 
     def compute_norms(self) -> torch.Tensor:
         """Compute norms as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         assert self._sides is not None, "norms are computed once"
         runs, sides = self._batch.runs, self._sides
+        require_unchanged(self._versions, *sides)
         norms = [
             self._compute_run_norms(place, run, *(run.group_by_patient(side) for side in sides))
             for place, run in enumerate(runs)
         ]
         if len(self._built) == len(runs):
             self._sides = None
-        else:
-            self._versions = read_versions(*sides)
         return norms[0] if len(norms) == 1 else torch.cat(norms)
 
     def leave_out(self, patients: torch.Tensor) -> None:
@@ -127,11 +140,11 @@ class OuterProducts:
 
 
 def is_building_cheaper(rows: int, outputs: int, inputs: int) -> bool:
-    """Return whether a patient's gradient takes no more room than its rows.
+    """Return whether a patient's gradient takes little more room than its rows.
 
-    Then it also costs less time than Gram matrices, whose sum needs the same product once more.
+    It always costs less time than Gram matrices, whose sum needs the same product once more.
     """
-    return outputs * inputs <= rows * (outputs + inputs)
+    return outputs * inputs <= _MORE_ROOM * rows * (outputs + inputs)
 
 
 def compute_gram_norms(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

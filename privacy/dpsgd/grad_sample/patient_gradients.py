@@ -53,10 +53,15 @@ class Factors:
 class PatientGradients(Protocol):
     """The gradients of one parameter for every patient of a batch."""
 
+    @property
+    def grows(self) -> bool:
+        """Whether more memory is held once the norms are known: they then wait for the end of the backward pass."""
+        ...
+
     def compute_norms(self) -> torch.Tensor:
         """Compute the norm of each patient's gradient, or a bound of it; (patients,) float64.
 
-        Called once, before :meth:`add`, in the middle of the backward pass.
+        Called once, before :meth:`add`, in the middle of the backward pass or at its end.
         """
         ...
 
@@ -76,6 +81,8 @@ class Materialised:
         gradients: (patients, ...).
         norms: their norms, (patients,) float64, where these are known already.
     """
+
+    grows = False
 
     def __init__(self, gradients: torch.Tensor, norms: torch.Tensor | None = None) -> None:
         self.gradients = gradients.flatten(1)  # (patients, numbers)
@@ -171,7 +178,15 @@ def map_in_slices(
     at_once = max(1, limit // max(1, numbers_each))
     if count <= at_once:
         return compute(slice(0, count))
-    return torch.cat([compute(slice(start, min(start + at_once, count))) for start in range(0, count, at_once)])
+    # each part is put in its place, since joining them at the end would hold everything twice
+    part = compute(slice(0, at_once))
+    found = part.new_empty(count, *part.shape[1:])
+    found[:at_once] = part
+    del part
+    for start in range(at_once, count, at_once):
+        some = slice(start, min(start + at_once, count))
+        found[some] = compute(some)
+    return found
 
 
 LayerGradients = Mapping[str, PatientGradients]
