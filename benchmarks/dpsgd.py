@@ -1,8 +1,9 @@
 """Measure what DP-SGD costs beside plain SGD: our engine, its noise, and Opacus. CPU, or CUDA with ``--device``.
 
 ``python -m benchmarks.dpsgd [--json] [--steps N] [--threads N] [--network NAME] [--no-wide] [--device cuda]``. Each
-network of :mod:`benchmarks.dpsgd_networks` is measured in a process of its own, where all ways take turns on the same
-batches, one record a patient, cross-entropy. The first step of each is a warm-up. Figures are medians.
+network of :mod:`benchmarks.dpsgd_networks` is measured in a process of its own, with the environment of the process
+that trains (:data:`client.training.worker.KEPT_MEMORY`), where all ways take turns on the same batches, one record a
+patient, cross-entropy. The first step of each is a warm-up. Figures are medians.
 
 * ``plain_ms``: forward, backward and the update of plain SGD, in milliseconds of CPU time of all threads (on a GPU by
   the clock), as all times below.
@@ -20,6 +21,7 @@ batches, one record a patient, cross-entropy. The first step of each is a warm-u
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -44,6 +46,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.dpsgd_networks import NETWORKS, Network
+from client.training.worker import KEPT_MEMORY
 from models.catalogue import find_model
 from privacy.command_line import print_json, print_table, say
 from privacy.dpsgd import DpSgd, Mechanism, TensorRecords, add_noise
@@ -105,7 +108,8 @@ def main(
 
 def _measure_in_process(name: str, options: list[Any]) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.dpsgd", "--one", name, *map(str, options)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **KEPT_MEMORY}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         return {"failed": (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1][:200]}
     found: dict[str, Any] = json.loads(done.stdout)
