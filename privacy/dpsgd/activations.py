@@ -79,16 +79,22 @@ class Call:
 
 
 class _Root(torch.autograd.Function):
-    """Let a tensor require its gradient, in place and without a copy. No gradient flows further back."""
+    """Let a tensor require its gradient, in place and without a copy, and take it. It flows no further back."""
 
     @staticmethod
-    def forward(ctx: Any, output: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
+    def forward(
+        ctx: Any, output: torch.Tensor, anchor: torch.Tensor, take: Callable[[torch.Tensor], None]
+    ) -> torch.Tensor:
         ctx.mark_dirty(output)
+        ctx.set_materialize_grads(False)
+        ctx.take = take
         return output
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, None]:
-        return None, None
+    def backward(ctx: Any, gradient: torch.Tensor | None) -> tuple[None, None, None]:
+        if gradient is not None:
+            ctx.take(gradient)
+        return None, None, None
 
 
 HandOver = Callable[[str, list[Call]], None]
@@ -99,23 +105,23 @@ class Capture:
     """Capture of the calls of layers in one forward and one backward pass.
 
     Args:
-        modules: all layers of the model, and the model.
+        packable: the layers of the model that :func:`may_pack`.
         parameters: all parameters of the model.
         layers: the layers whose calls are captured, by name.
         seen: which axes of their tensors count records.
         hand_over: takes each layer's calls, in the middle of the backward pass; it computes without gradients. It may
-            keep tensors of the calls and must not change them.
+            keep tensors of the calls and must not change them. It may clear the list, so that others are free.
     """
 
     def __init__(
         self,
-        modules: Iterable[nn.Module],
+        packable: Iterable[nn.Module],
         parameters: Iterable[nn.Parameter],
         layers: Mapping[str, nn.Module],
         seen: RecordAxes,
         hand_over: HandOver,
     ) -> None:
-        self._modules, self._parameters = modules, parameters
+        self._packable, self._parameters = packable, parameters
         self._layers = layers
         self._seen = seen
         self._hand_over = hand_over
@@ -136,7 +142,7 @@ class Capture:
             layer.register_forward_hook(self._make_hook(name), prepend=True, with_kwargs=True)
             for name, layer in self._layers.items()
         ]
-        handles += [layer.register_forward_pre_hook(_refuse_packed) for layer in self._modules if _may_pack(layer)]
+        handles += [layer.register_forward_pre_hook(_refuse_packed) for layer in self._packable]
         for parameter in asking:
             parameter.requires_grad_(False)
         try:
@@ -168,13 +174,16 @@ class Capture:
             at = len(calls)
             calls.append(_make_call(described, args, keywords, places[before]))
             self._missing[name] += 1
-            tapped: torch.Tensor = output
+
+            def take(gradient: torch.Tensor) -> None:  # lives as long as the loss, and must not keep the call alive
+                self._take_gradient(name, at, gradient)
+
             # parameters do not require gradients, so the first layer's output does not either
             if not output.requires_grad:
-                tapped = _Root.apply(output, self._anchor)  # type: ignore[no-untyped-call]
-            # the hook lives as long as the loss, and must not keep the call alive
-            tapped.register_hook(lambda gradient: self._take_gradient(name, at, gradient))  # type: ignore[no-untyped-call]
-            return tapped
+                tapped: torch.Tensor = _Root.apply(output, self._anchor, take)  # type: ignore[no-untyped-call]
+                return tapped
+            output.register_hook(take)  # type: ignore[no-untyped-call]
+            return output
 
         return keep
 
@@ -227,7 +236,7 @@ def _detach_tensor(value: Any) -> Any:
     return value.detach() if isinstance(value, torch.Tensor) else value
 
 
-def _may_pack(layer: nn.Module) -> bool:
+def may_pack(layer: nn.Module) -> bool:
     """Return whether a layer may be given a packed sequence.
 
     One of torch hands it on to the layers inside, or fails; recurrent ones of torch are refused on sight.

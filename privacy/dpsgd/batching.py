@@ -47,6 +47,8 @@ class SizeGroup:
 
         (records, positions, width) -> (count, each * positions, width).
         """
+        if self.each == 1 and self.count == len(rows):
+            return rows
         return rows[self.records].reshape(self.count, -1, rows.shape[-1])
 
 

@@ -31,7 +31,7 @@ from typing import Final
 import torch
 from torch import nn
 
-from privacy.dpsgd.activations import Call, Capture
+from privacy.dpsgd.activations import Call, Capture, may_pack
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.grad_sample.fallback import compute_vmap_gradients
 from privacy.dpsgd.grad_sample.patient_gradients import Factors, GradSampler, Joined, Materialised, PatientGradients
@@ -64,7 +64,8 @@ class GhostClipping:
         self._lens = lens
         self._trainable = trainable
         self._names = find_owners(lens.module, trainable.parameters)
-        self._modules, self._parameters = list(lens.module.modules()), list(lens.module.parameters())
+        self._parameters = list(lens.module.parameters())
+        self._packable = [layer for layer in lens.module.modules() if may_pack(layer)]
         layers = dict(lens.module.named_modules())
         self._layers = {name: layers[name] for name in self._names}
         self._built_bytes: int = _BUILT_COPIES * sum(
@@ -93,13 +94,13 @@ class GhostClipping:
         Raises:
             TermsError: a layer is used in a way that hides patients' gradients.
         """
-        found = _BatchGradients(self._layers, self._find_training_names(), batch, self._trainable.dtype)
+        found = _BatchGradients(self._layers, self._find_training_names(), batch, into.dtype, into.device)
         seen = self._find_record_axes(inputs)
-        capture = Capture(self._modules, self._parameters, self._layers, seen, found.take)
+        capture = Capture(self._packable, self._parameters, self._layers, seen, found.take)
         capture.run(lambda: self._lens.compute_total_loss(inputs, targets, batch.weights))
-        with use_exact_float32(), torch.no_grad():
+        with use_exact_float32(into.device), torch.no_grad():
             found.take_postponed()
-            norms = found.combine_norms(into.device)
+            norms = found.combine_norms()
             unusable = ~torch.isfinite(norms)
             if unusable.any():
                 found.leave_out(unusable)
@@ -131,15 +132,22 @@ class _BatchGradients:
         names: the parameters of each layer that train: name within the layer -> name in the module.
         batch: the patients.
         dtype: the type to compute in.
+        device: where the layers are.
     """
 
     def __init__(
-        self, layers: Mapping[str, nn.Module], names: Mapping[str, dict[str, str]], batch: Batch, dtype: torch.dtype
+        self,
+        layers: Mapping[str, nn.Module],
+        names: Mapping[str, dict[str, str]],
+        batch: Batch,
+        dtype: torch.dtype,
+        device: torch.device,
     ) -> None:
         self._shares: dict[str, PatientGradients] = {}
         self._small: dict[str, torch.Tensor] = {}  # gradients to be joined, (patients, numbers)
         self._joined: Joined | None = None
         self._layers, self._names, self._batch, self._dtype = layers, names, batch, dtype
+        self._device = device
         self._norms: list[torch.Tensor] = []  # of each share, (patients,) float64
         self._postponed: list[tuple[str, list[Call]]] = []
         self._growing: dict[str, PatientGradients] = {}  # by the name of the parameter
@@ -150,7 +158,7 @@ class _BatchGradients:
         if sampler is compute_vmap_gradients:
             self._postponed.append((name, calls))
             return
-        with use_exact_float32():
+        with use_exact_float32(self._device):
             self._compute(name, sampler, calls)
 
     def take_postponed(self) -> None:
@@ -165,13 +173,13 @@ class _BatchGradients:
                 call.require_unchanged()
             self._compute(name, compute_vmap_gradients, calls)
 
-    def combine_norms(self, device: torch.device) -> torch.Tensor:
+    def combine_norms(self) -> torch.Tensor:
         """Return the norm of each patient's gradient over all parameters; (patients,) float64."""
         if self._small:
             self._joined = Joined(self._small)
             self._norms.append(self._joined.compute_norms())
         if not self._norms:  # no parameter moves the loss
-            return torch.zeros(self._batch.patients, dtype=torch.float64, device=device)
+            return torch.zeros(self._batch.patients, dtype=torch.float64, device=self._device)
         # no norm is above 1e150 (``norms``), so squares stay finite
         norms: torch.Tensor = torch.linalg.vector_norm(torch.stack(self._norms), dim=0)
         return norms
@@ -194,7 +202,8 @@ class _BatchGradients:
     def _compute(self, name: str, sampler: GradSampler, calls: list[Call]) -> None:
         names = self._names[name]
         for local, share in sampler(self._layers[name], names, calls, self._batch, self._dtype).items():
-            if isinstance(share, Materialised) and share.gradients.shape[1] <= _SMALL:
+            # where norms are known, joining would only copy
+            if isinstance(share, Materialised) and share.gradients.shape[1] <= _SMALL and not share.has_norms:
                 self._small[names[local]] = share.gradients
             elif share.grows:
                 self._growing[names[local]] = share

@@ -16,6 +16,7 @@ Rules:
 """
 
 import contextlib
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -49,8 +50,8 @@ def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
         squared: torch.Tensor = torch.linalg.vecdot(rows, rows).double()
     else:
         squared = torch.cat([torch.linalg.vecdot(part, part) for part in torch.split(rows, at_once)]).double()
-    if not (enough := _find_reliable_squares(squared, rows)).all():
-        places = (~enough).nonzero().flatten()
+    if not _are_reliable(squared, rows):
+        places = (~_find_reliable_squares(squared, rows)).nonzero().flatten()
         for some in torch.split(places, max(1, _LONG // max(1, rows.shape[1]))):
             squared[some] = rows[some].double().square().sum(1)
     if rows.dtype == torch.float64:
@@ -61,10 +62,20 @@ def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
 def compute_l2_norm(flat: torch.Tensor) -> torch.Tensor:
     """Compute the norm of a long vector as :func:`compute_row_norms` does, in parts added in float64; a scalar."""
     parts = torch.split(flat, _LONG)
+    if len(parts) == 1:
+        return compute_row_norms(flat[None])[0]
     squared = torch.stack([torch.dot(part, part) for part in parts]).double()
     for place in (~_find_reliable_squares(squared, flat[None, :_LONG])).nonzero().flatten().tolist():
         squared[place] = parts[place].double().square().sum()
     return squared.sum().sqrt()
+
+
+def _are_reliable(squared: torch.Tensor, rows: torch.Tensor) -> bool:
+    """Return whether :func:`_find_reliable_squares` finds all of them; three operations where that takes six."""
+    if rows.dtype == torch.float64 or not len(squared):
+        return True
+    least, most = torch.aminmax(squared)  # a NaN is both
+    return float(least) >= TINY * rows.shape[1] / NOT_TINY and float(most) < math.inf
 
 
 def _find_reliable_squares(squared: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -81,9 +92,13 @@ def add_scaled(into: torch.Tensor, vector: torch.Tensor, factor: float) -> None:
         ours.copy_(ours.double().add_(theirs.double(), alpha=factor))
 
 
+def use_exact_float32(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Compute float32 convolutions in float32 inside the block, on any ``device``."""
+    return contextlib.nullcontext() if device.type == "cpu" else _forbid_tf32()  # a processor has no other way
+
+
 @contextlib.contextmanager
-def use_exact_float32() -> Iterator[None]:
-    """Compute float32 convolutions in float32 inside the block, on every device."""
+def _forbid_tf32() -> Iterator[None]:
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:

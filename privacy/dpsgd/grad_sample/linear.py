@@ -25,11 +25,13 @@ def compute_linear_gradients(
 ) -> LayerGradients:
     """Compute the gradients of weight and bias, where the matrix is applied to the last axis."""
     left = join_positions([call.output_gradient for call in calls], batch, dtype)  # (records, positions, outputs)
+    rows = [call.rows for call in calls]
+    calls.clear()  # of several calls, what was joined is not held twice
     shares: dict[str, PatientGradients] = {}
     # where a patient has one row, it is also the gradient of the bias, and its norm serves both
     norms = compute_row_norms(left[:, 0]) if left.shape[1] == 1 and batch.records == batch.patients else None
     if "weight" in names:
-        right = join_positions([call.rows for call in calls], batch, dtype)  # (records, positions, inputs)
+        right = join_positions(rows, batch, dtype)  # (records, positions, inputs)
         shares["weight"] = OuterProducts(left, right, batch, norms)
     if "bias" in names:
         each = left[:, 0] if left.shape[1] == 1 else left.sum(1)  # (records, outputs)

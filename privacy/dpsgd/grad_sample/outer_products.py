@@ -7,8 +7,8 @@ positions and calls.
 There are three ways to compute the norm. For each run of patients the cheapest one is taken:
 
 * **one row**: the norm is ``|left| |right|`` (Goodfellow 2015, arXiv 1510.01799);
-* **many rows**: the gradient is built, and kept for the sum, when it takes little more room than its rows, which are
-  then let go;
+* **many rows**: the gradient is built, and kept for the sum, when it takes no more room than its rows, which are then
+  let go;
 * **otherwise** the norm comes from the Gram matrices of the rows, ``|G|^2 = sum_jk (left_j . left_k)(right_j .
   right_k)`` ("ghost norm"; Bu et al. 2022, arXiv 2205.10683, who also choose for each layer).
 
@@ -25,6 +25,7 @@ The clipped sum over patients is one product of matrices, with the rows weighted
   rounded once.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import torch
@@ -38,9 +39,9 @@ from privacy.dpsgd.grad_sample.patient_gradients import (
     read_versions,
     require_unchanged,
 )
-from privacy.dpsgd.norms import LARGEST, NOT_TINY, SLICE, TINY, compute_row_norms
+from privacy.dpsgd.norms import LARGEST, NOT_TINY, SLICE, TINY, compute_row_norms, count_rows_at_once
 
-_MORE_ROOM: Final = 1.25  # how often the room of the rows a gradient may take that is built for less time
+_COLUMNS: Final = 128  # of output gradients that are weighted at a time, at least: fewer make slow products
 _CANCELS: Final = 1e-3  # squared norm over the rows' own squares; below it rows cancel too much for float32
 _VANISHES: Final = 1e-12  # the same for float64: a norm of a millionth of the rows; smaller ones are raised to it
 
@@ -55,6 +56,8 @@ class OuterProducts:
         left_norms: (records,) float64 norms of ``left``, if there is one row for each patient and they are known.
     """
 
+    grows = False
+
     def __init__(
         self, left: torch.Tensor, right: torch.Tensor, batch: Batch, left_norms: torch.Tensor | None = None
     ) -> None:
@@ -64,18 +67,6 @@ class OuterProducts:
         self._built: dict[int, Materialised] = {}
         self._apart: dict[int, torch.Tensor] = {}  # (patients of the run,) whose gradients are added in float64
         self._versions = read_versions(left, right)
-
-    @property
-    def grows(self) -> bool:
-        """Say as :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients` whether norms take memory."""
-        assert self._sides is not None
-        rows, (outputs, inputs) = self._sides[0].shape[1], self._shape
-        sizes = [(run.count, run.each * rows) for run in self._batch.runs]
-        return sum(
-            count * outputs * inputs
-            for count, own in sizes
-            if own > 1 and is_building_cheaper(own, outputs, inputs)
-        ) > sum(count * own * (outputs + inputs) for count, own in sizes)
 
     def compute_norms(self) -> torch.Tensor:
         """Compute norms as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
@@ -118,7 +109,9 @@ class OuterProducts:
             left, right = (run.group_by_patient(side) for side in self._sides)
             own = own.set_apart(self._apart[place])
             # the sum over patients and rows of factor * left^T right is one product of matrices
-            matrix.addmm_((left * own.plain[:, None, None]).flatten(0, 1).T, right.flatten(0, 1))
+            flat, weights = right.flatten(0, 1), own.plain[:, None, None]
+            for some in _slice_columns(left):
+                matrix[some].addmm_((left[:, :, some] * weights).flatten(0, 1).T, flat)
             if own.apart is not None:
                 add_outer_products(left[own.apart], right[own.apart], own.exact[own.apart], matrix)
 
@@ -139,12 +132,18 @@ class OuterProducts:
         return norms
 
 
-def is_building_cheaper(rows: int, outputs: int, inputs: int) -> bool:
-    """Return whether a patient's gradient takes little more room than its rows.
+def _slice_columns(rows: torch.Tensor) -> Iterator[slice]:
+    """Divide the columns of ``rows`` (n, positions, width) so that few numbers are weighted at a time."""
+    at_once = max(_COLUMNS, count_rows_at_once(rows[0, 0]) // max(1, rows.shape[0] * rows.shape[1]))
+    return (slice(first, first + at_once) for first in range(0, rows.shape[2], at_once))
 
-    It always costs less time than Gram matrices, whose sum needs the same product once more.
+
+def is_building_cheaper(rows: int, outputs: int, inputs: int) -> bool:
+    """Return whether a patient's gradient takes no more room than its rows.
+
+    Then it also costs less time than Gram matrices, whose sum needs the same product once more.
     """
-    return outputs * inputs <= _MORE_ROOM * rows * (outputs + inputs)
+    return outputs * inputs <= rows * (outputs + inputs)
 
 
 def compute_gram_norms(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -88,6 +88,11 @@ class Materialised:
         self.gradients = gradients.flatten(1)  # (patients, numbers)
         self._norms = norms
 
+    @property
+    def has_norms(self) -> bool:
+        """Whether the norms are known already."""
+        return self._norms is not None
+
     def compute_norms(self) -> torch.Tensor:
         """Compute norms as in :class:`PatientGradients`."""
         if self._norms is None:

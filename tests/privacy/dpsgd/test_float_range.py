@@ -264,7 +264,7 @@ def test_mechanism_clipping_norm_without_digits_in_float32_is_refused(norm: floa
 
 def test_exact_float32_holds_inside_and_not_longer() -> None:
     seen = [torch.backends.cudnn.allow_tf32]
-    with use_exact_float32():
+    with use_exact_float32(torch.device("cuda")):
         seen.append(torch.backends.cudnn.allow_tf32)
     seen.append(torch.backends.cudnn.allow_tf32)
     assert seen == [True, False, True]
