@@ -90,7 +90,7 @@ def read_yaml(path: Path, kind: type[D], error: type[Error]) -> D:
     return parse(value, kind, error, str(path))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)  # a federation in one process: a configuration and a policy a site
 def _parse_yaml(text: str) -> Any:
     """Parse YAML into plain values; the caller changes nothing in them.
 

@@ -61,7 +61,8 @@ def apply_aggregate(context: StudyContext, committed: Committed, blob: Blob) -> 
         )
     context.store.read_model()  # raises if the model that the views are compared with is damaged
     try:
-        headers = verify_headers(context.launch, committed.cohort, committed.headers)
+        kept = context.read_kept_headers(committed.round, committed.attempt)
+        headers = verify_headers(context.launch, committed.cohort, committed.headers, kept)
         view = _require_agreed_view(context, committed, headers)
     except WireError as error:
         raise _record_refusal(context, committed, error) from None

@@ -16,10 +16,11 @@ from privacy.keys import SigningKey, compute_keyed_digest
 from privacy.ledger import Ledger
 from privacy.ledger.signed_head import LedgerHead
 from privacy.ledger.signing import Head
-from privacy.protocol.headers import Evaluated, HeadReference, LostHead, compute_headers_digest
+from privacy.protocol.headers import Evaluated, Header, HeadReference, LostHead, compute_headers_digest
 from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.quantise import Grid
 from privacy.secure_aggregation.round_layout import compute_shape_digest, make_grid
+from privacy.signed import Signed
 from privacy.study import Terms
 from privacy.study.launch import Launch
 
@@ -97,6 +98,13 @@ class StudyContext:
         lost = self.ledger.read_state().recovered
         recovered = None if lost is None else LostHead(number=lost.number, hash=lost.hash)
         return HeadReference(number=head.number, hash=head.hash, recovered=recovered)
+
+    def read_kept_headers(self, round: int, attempt: int) -> dict[str, Signed[Header]]:
+        """Read the headers of an attempt that this site has kept, by site; the keys of this launch have signed them.
+
+        Only headers whose view names this launch, and whose signatures were verified, were kept.
+        """
+        return self.peer_heads.read_attempt(self.launch.study, round, attempt)
 
     def digest_last_headers(self) -> str:
         """Digest the headers of the round that this site has applied last.

@@ -6,7 +6,8 @@ Rules:
   evidence;
 * a header is durable before it is answered to;
 * of one site the newest head counts: of the ledger that it showed last, the highest number;
-* only headers whose signature was checked come here (``privacy/protocol/headers.py``).
+* only headers whose signature was checked come here (``privacy/protocol/headers.py``);
+* a header is parsed once: the newest ones stay in memory beside their bytes.
 """
 
 import sqlite3
@@ -22,8 +23,12 @@ from privacy.errors import StorageError
 from privacy.protocol.headers import Header, HeadReference
 from privacy.signed import Signed
 from privacy.sqlite_file import OtherFormatError, SqliteFormat, open_file
+from privacy.study import MAX_SITES
 
 SignedHeader = Signed[Header]
+
+_IN_MEMORY: Final = 4 * MAX_SITES
+"""Headers of the round before and of the attempts since, of the largest cohort."""
 
 _FORMAT: Final = SqliteFormat(
     application_id=0x436E5048,  # "CnPH"
@@ -75,6 +80,7 @@ class PeerHeads:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._parsed: dict[bytes, SignedHeader] = {}
 
     def close(self) -> None:
         """Close the file; a later call opens it again."""
@@ -83,11 +89,12 @@ class PeerHeads:
             self._connection = None
 
     def keep(self, signed: Iterable[SignedHeader], refused: Mapping[str, str]) -> None:
-        """Store the headers of a round; ``refused`` says of which sites' headers, and why. Known ones stay."""
+        """Store verified headers of a round; ``refused`` says of which sites' headers, and why. Known ones stay."""
         with self._open() as connection, connection:
             connection.execute("BEGIN IMMEDIATE")
             for each in signed:
-                header = each.statement
+                header, data = each.statement, each.to_bytes()
+                self._remember(data, each)
                 connection.execute(
                     "INSERT OR IGNORE INTO seen (site, study, round, attempt, lineage, entry, hash, refused, header) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -100,7 +107,7 @@ class PeerHeads:
                         header.ledger.number,
                         header.ledger.hash,
                         refused.get(header.site),
-                        each.to_bytes(),
+                        data,
                     ),
                 )
 
@@ -132,18 +139,6 @@ class PeerHeads:
         )
         return None if row is None else str(row[0])
 
-    def find_attempt(self, header: Header) -> Header | None:
-        """Return the header that the same site has shown for the same attempt; None if it has shown none."""
-        view = header.view
-        row = self._find(
-            "SELECT header FROM seen WHERE refused IS NULL AND study = ? AND round = ? AND attempt = ? AND site = ?",
-            view.study,
-            view.round,
-            view.attempt,
-            header.site,
-        )
-        return None if row is None else self._read(row[0]).statement
-
     def find_highest(self, site: str, study: str, upto: int) -> HeadReference | None:
         """Return the head that ``site`` has shown last in ``study``, in rounds up to ``upto``."""
         row = self._find(
@@ -165,11 +160,16 @@ class PeerHeads:
 
     def read_committed(self, study: str, round: int) -> dict[str, SignedHeader]:
         """Read the headers of a committed round; none if this site knows of no such round."""
+        row = self._find("SELECT attempt FROM committed WHERE study = ? AND round = ?", study, round)
+        return {} if row is None else self.read_attempt(study, round, int(row[0]))
+
+    def read_attempt(self, study: str, round: int, attempt: int) -> dict[str, SignedHeader]:
+        """Read the headers that sites have shown for an attempt of a round, by site."""
         with self._open() as connection:
             rows = connection.execute(
-                "SELECT site, header FROM seen JOIN committed USING (study, round, attempt) "
-                "WHERE refused IS NULL AND study = ? AND round = ? ORDER BY site",
-                (study, round),
+                "SELECT site, header FROM seen WHERE refused IS NULL AND study = ? AND round = ? AND attempt = ? "
+                "ORDER BY site",
+                (study, round, attempt),
             ).fetchall()
         return {site: self._read(data) for site, data in rows}
 
@@ -186,7 +186,14 @@ class PeerHeads:
 
     def _read(self, data: str | bytes) -> SignedHeader:
         assert isinstance(data, bytes)
-        return parse(from_canonical(data), SignedHeader, StorageError, str(self._path))
+        if data not in self._parsed:
+            self._remember(data, parse(from_canonical(data), SignedHeader, StorageError, str(self._path)))
+        return self._parsed[data]
+
+    def _remember(self, data: bytes, header: SignedHeader) -> None:
+        self._parsed[data] = header
+        if len(self._parsed) > _IN_MEMORY:
+            del self._parsed[next(iter(self._parsed))]  # the oldest
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

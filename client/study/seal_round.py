@@ -24,7 +24,7 @@ from client.study.local_round import RoundWork
 from client.study.noiseless_sums import list_noiseless_sum
 from client.study.shared_counts import record_cohort
 from client.study.state import ReleasedSeed
-from client.study.witness_peers import require_consistent_heads, require_no_refused
+from client.study.witness_peers import list_unshown_heads, require_consistent_heads, require_no_refused
 from privacy.canonical import compute_digest, compute_sha256
 from privacy.errors import RefusedError, WireError
 from privacy.ledger.signed_head import LedgerHead
@@ -144,7 +144,7 @@ def seal_attempt(context: StudyContext, request: Train, keys: RoundKeys, work: R
         ledger=context.refer_to(ledger_state.statement),
         epsilon_spent=context.compute_epsilon_spent(),
         totals=None if evaluated is None else evaluated.digest,
-        seen=context.peer_heads.list_newest(set(request.cohort) - {context.site}),
+        seen=list_unshown_heads(context, request.cohort),
     )
     kept = KeptAttempt(
         round=request.round,
@@ -189,7 +189,8 @@ def release_mask(context: StudyContext, attempt: SealedAttempt | None, request: 
         )
     own = attempt.kept.header.statement
     try:
-        headers = verify_headers(context.launch, attempt.kept.cohort, request.headers)
+        kept = context.read_kept_headers(request.round, request.attempt)
+        headers = verify_headers(context.launch, attempt.kept.cohort, request.headers, kept)
     except WireError as error:
         raise RefusedError(RefusalCode.RELEASE_REFUSED, str(error)) from None
     for name, header in headers.items():

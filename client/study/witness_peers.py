@@ -1,7 +1,8 @@
 """Witness the other sites' ledgers: compare the heads that a round's headers show with all that was seen before.
 
-A header shows the head of its site's ledger, and which heads of the others' ledgers its site has seen. It is refused,
-and kept as evidence, if
+A header shows the head of its site's ledger, and which heads of the others' ledgers its site has seen: those in the
+headers of the round before, which its view names by their digest, and beside them what is newer (``seen``). It is
+refused, and kept as evidence, if
 
 =========  ==========================================================================================
 attempt    its site has signed two headers for one attempt
@@ -18,6 +19,8 @@ Rules:
   the ledger, with the sentence that goes out;
 * after the first four, the site itself has signed both sides: every later header of it is refused in this study, and
   nothing is paid for a round with it. After the last two, one of two sites is wrong, and only people can tell which;
+* what all have seen, since all name the same headers of the round before, is compared once and not for each of them:
+  every site holds these headers, signed by who shows its ledger in them;
 * what is compared is what honest sites cannot do. Numbers of one study rise from a round to those after it, since a
   round begins when the one before is opened. Heads of studies that run side by side may arrive in any order, and a
   lower number among them means nothing;
@@ -26,8 +29,9 @@ Rules:
   auditor, who looks up every head in the ledger (``consilium-audit reconcile``).
 """
 
-from collections.abc import Callable, Collection, Mapping
-from functools import cache
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
 
 from client.study.context import StudyContext
 from client.study.peer_heads import PeerHeads
@@ -38,6 +42,10 @@ from privacy.ledger.signed_head import is_lost_and_taken_over
 from privacy.protocol.headers import Header, HeadReference
 from privacy.refusal_codes import RefusalCode
 from privacy.signed import Signed
+
+_ROLLED_BACK: Final = (
+    "was rolled back or copied (then restore the newest backup, and run: consilium-site ledger recover)"
+)
 
 
 def require_consistent_heads(context: StudyContext, signed: Mapping[str, Signed[Header]]) -> None:
@@ -51,29 +59,36 @@ def require_consistent_heads(context: StudyContext, signed: Mapping[str, Signed[
     """
     peers, study = context.peer_heads, context.launch.study
     headers = {name: each.statement for name, each in sorted(signed.items())}
-    # all headers of a round name the same round before: it is read once, not once for each of them
-    read_committed = cache(lambda base: peers.read_committed(study, base))
+    view = next(iter(headers.values())).view
+    before = {name: each.statement for name, each in peers.read_committed(study, view.base).items()}
+    kept = {name: each.statement for name, each in context.read_kept_headers(view.round, view.attempt).items()}
+    others = [header for name, header in headers.items() if name != context.site]
     self_made: dict[str, str] = {}
-    for name, header in headers.items():
-        if name != context.site and (sentence := _find_own_contradiction(peers, header)) is not None:
-            self_made[name] = sentence
-    unsettled = next(
-        (
-            sentence
-            for name, header in headers.items()
-            if name != context.site
-            for sentence in [_find_conflicting_claim(context, header, read_committed)]
-            if sentence is not None
-        ),
-        None,
-    )
-    peers.keep(signed.values(), self_made)
-    sentence = next(iter(self_made.values()), unsettled)
+    for header in others:
+        same, last = kept.get(header.site), before.get(header.site)
+        if (sentence := _find_own_contradiction(peers, header, same, last)) is not None:
+            self_made[header.site] = sentence
+    claims = _sort_claims(before.values())
+    found = (_find_conflicting_claim(context, header, claims[header.site]) for header in others)
+    unsettled = next((sentence for sentence in found if sentence is not None), None)
+    peers.keep((each for name, each in signed.items() if each.statement != kept.get(name)), self_made)
+    sentence = next(iter(self_made.values()), unsettled or _find_lost_entry(context, before.get(context.site)))
     if sentence is None:
         return
-    number = next(iter(headers.values())).view.round
-    context.ledger.record_incident(study, "peer-ledger", sentence, number)
+    context.ledger.record_incident(study, "peer-ledger", sentence, view.round)
     raise RefusedError(RefusalCode.RELEASE_REFUSED, sentence)
+
+
+def list_unshown_heads(context: StudyContext, cohort: Collection[str]) -> dict[str, HeadReference]:
+    """Return what the next header adds to the heads in the headers that its view names: the newest of each other site.
+
+    In one study after another it adds nothing, so a header does not grow with its cohort. Run by a site.
+    """
+    shown = context.peer_heads.read_committed(context.launch.study, context.state.base)
+    newest = context.peer_heads.list_newest(set(cohort) - {context.site})
+    return {
+        name: head for name, head in newest.items() if name not in shown or shown[name].statement.ledger != head
+    }
 
 
 def require_no_refused(context: StudyContext, cohort: Collection[str]) -> None:
@@ -89,12 +104,16 @@ def require_no_refused(context: StudyContext, cohort: Collection[str]) -> None:
             raise RefusedError(RefusalCode.RELEASE_REFUSED, sentence)
 
 
-def _find_own_contradiction(peers: PeerHeads, header: Header) -> str | None:
-    """Return how a header contradicts what its own site has signed before; None if it does not."""
+def _find_own_contradiction(
+    peers: PeerHeads, header: Header, same: Header | None, last: Header | None
+) -> str | None:
+    """Return how a header contradicts what its own site has signed before; None if it does not.
+
+    ``same`` is the header that it has shown before for the same attempt, ``last`` that of the round before.
+    """
     site, head, view = header.site, header.ledger, header.view
     if (before := peers.find_refusal(site, view.study)) is not None:
         return before
-    same = peers.find_attempt(header)
     if same is not None and same != header:
         return f"'{site}' has signed two headers for attempt {view.attempt} of round {view.round}"
     known = peers.find_entry(site, head)
@@ -103,12 +122,12 @@ def _find_own_contradiction(peers: PeerHeads, header: Header) -> str | None:
             f"'{site}' shows another entry {head.number} of its ledger than it has shown this site before: two "
             "copies of the ledger are in use, or it was rewritten"
         )
-    earlier = peers.find_highest(site, view.study, view.base)
-    if earlier is not None and _is_behind(head, earlier):
-        return (
-            f"'{site}' shows entry {head.number} of its ledger in round {view.round}, and has shown entry "
-            f"{earlier.number} by round {view.base}: its ledger was rolled back, or a copy of it is in use"
-        )
+    for earlier in (peers.find_highest(site, view.study, view.base), None if last is None else last.ledger):
+        if earlier is not None and _is_behind(head, earlier):
+            return (
+                f"'{site}' shows entry {head.number} of its ledger in round {view.round}, and has shown entry "
+                f"{earlier.number} by round {view.base}: its ledger was rolled back, or a copy of it is in use"
+            )
     newest = peers.list_newest([site]).get(site)
     if newest is None or head.recovered is None or peers.has_lineage(site, head.lineage):
         return None
@@ -121,27 +140,47 @@ def _find_own_contradiction(peers: PeerHeads, header: Header) -> str | None:
     return None
 
 
+def _sort_claims(headers: Iterable[Header]) -> Mapping[str, list[tuple[str, HeadReference]]]:
+    """Sort what headers add of others' ledgers by whose ledger it is: (who has seen it, the head)."""
+    claims = defaultdict[str, list[tuple[str, HeadReference]]](list)
+    for header in headers:
+        for name, head in header.seen.items():
+            claims[name].append((header.site, head))
+    return claims
+
+
+def _find_lost_entry(context: StudyContext, last: Header | None) -> str | None:
+    """Return that an entry that this site has shown all in the round before is not in its ledger; None if it is."""
+    if last is None or _is_known(context.ledger, last.ledger):
+        return None
+    return (
+        f"the sites of round {last.view.round} have seen entry {last.ledger.number} of the ledger of '{last.site}', "
+        f"which is not in it: it {_ROLLED_BACK}"
+    )
+
+
 def _find_conflicting_claim(
-    context: StudyContext, header: Header, read_committed: Callable[[int], Mapping[str, Signed[Header]]]
+    context: StudyContext, header: Header, claims: Iterable[tuple[str, HeadReference]]
 ) -> str | None:
-    """Return how what ``header`` says of others' ledgers contradicts this site's knowledge; None if it does not."""
+    """Return how what ``header`` says of others' ledgers contradicts this site's knowledge; None if it does not.
+
+    ``claims`` are what other sites had seen of its ledger when the round began.
+    """
     for name, claim in sorted(header.seen.items()):
         if name == context.site:
             if not _is_known(context.ledger, claim):
                 return (
                     f"'{header.site}' has seen entry {claim.number} of the ledger of '{name}', which is not in it: it "
-                    "was rolled back or copied (then restore the newest backup, and run: consilium-site ledger "
-                    f"recover), or '{header.site}' is wrong"
+                    f"{_ROLLED_BACK}, or '{header.site}' is wrong"
                 )
         elif context.peer_heads.find_entry(name, claim) not in (None, claim.hash):
             return (
                 f"'{header.site}' has seen another entry {claim.number} of the ledger of '{name}' than this site: two "
                 f"copies of it are in use, or '{header.site}' is wrong"
             )
-    for witness, signed in read_committed(header.view.base).items():
+    for witness, seen in claims:
         # this header's site began after that round: it had signed by then whatever a member of the round had seen
-        seen = signed.statement.seen.get(header.site)
-        if seen is not None and _is_behind(header.ledger, seen):
+        if _is_behind(header.ledger, seen):
             return (
                 f"'{header.site}' shows entry {header.ledger.number} of its ledger in round {header.view.round}, and "
                 f"'{witness}' had seen entry {seen.number} by round {header.view.base}: the ledger was rolled back, or "

@@ -6,7 +6,7 @@
 * Every figure in a header is a function of public quantities.
 * Sites are witnesses of each other's ledgers: a header shows the head of its site's ledger, and says which heads of the
   others' ledgers its site has seen. A view holds the digest of the last round's headers: all of a cohort have seen the
-  same ones, or their masks do not cancel.
+  same ones, or their masks do not cancel. So a header does not repeat their heads, and says only what is newer.
 """
 
 from collections.abc import Mapping
@@ -105,7 +105,8 @@ class Header(Statement):
     totals: Digest | None
     """Digest of the :class:`Evaluated` in the last opened aggregate, if it held totals."""
     seen: dict[Name, HeadReference] = Field(default_factory=dict, max_length=MAX_SITES)
-    """The newest head that this site has seen of the ledger of each other site of the cohort, in any study."""
+    """The newest head that this site has seen of the ledger of each other site of the cohort, in any study; not where
+    the headers of round ``view.base``, whose digest the view holds, show the same one."""
 
 
 class Committed(Document):
@@ -129,9 +130,15 @@ def compute_headers_digest(headers: Mapping[str, Signed[Header]]) -> str:
 
 
 def verify_headers(
-    launch: Launch, cohort: tuple[str, ...], signed: Mapping[str, Signed[Header]]
+    launch: Launch,
+    cohort: tuple[str, ...],
+    signed: Mapping[str, Signed[Header]],
+    verified: Mapping[str, Signed[Header]],
 ) -> dict[str, Header]:
     """Verify that these are the headers of exactly this cohort, each signed by its site, and return them.
+
+    ``verified`` are headers of this launch whose signatures were verified before, by site: a header that equals its
+    site's there, in every byte that is signed and in the signature, is not verified again.
 
     Raises:
         WireError: a site is missing or one too many, a signature is wrong, or there are too few for this study.
@@ -143,7 +150,9 @@ def verify_headers(
     for name in cohort:
         if name not in keys:
             raise WireError(f"'{name}' is not on the study's roster")
-        headers[name] = signed[name].verify(keys[name])
+        headers[name] = signed[name].statement
+        if signed[name] != verified.get(name):
+            signed[name].verify(keys[name])
         if headers[name].site != name:
             raise WireError(f"the header sent for '{name}' is another site's")
     return headers

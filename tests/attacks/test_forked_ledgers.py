@@ -16,7 +16,7 @@ from privacy.audit.site_ledger import Discrepancy, SiteLedger, Weight
 from privacy.ledger import Ledger
 from privacy.ledger.entries import Incident
 from privacy.ledger.state import LedgerState
-from privacy.protocol.headers import Header, HeadReference, LostHead
+from privacy.protocol.headers import Header, HeadReference, LostHead, compute_headers_digest
 from privacy.protocol.messages import Opened, Problem, Released, Reply, Sealed
 from privacy.protocol.site_testimony import SiteTestimony, read_site_testimony
 from privacy.signed import Signed
@@ -74,15 +74,63 @@ def contradictions(findings: list[Discrepancy], site: str) -> list[str]:
     return [each.sentence for each in findings if each.weight is Weight.CONTRADICTION and each.site == site]
 
 
-def test_honest_sites_see_each_others_ledgers_grow_and_say_so(after_one: Mallory) -> None:
+def newest_seen(mallory: Mallory, name: str, peer: str) -> HeadReference:
+    return PeerHeads(mallory.simulator.homes[name].peer_heads_path).list_newest([peer])[peer]
+
+
+def test_honest_sites_see_each_others_ledgers_grow_and_name_the_headers_that_show_it(after_one: Mallory) -> None:
     after_one.seal(2, base=1)
     after_one.seeds(2)
+    last = compute_headers_digest(after_one.headers_of(1))
     for name in after_one.names:
-        seen = after_one.headers[name, 2, 1].statement.seen
-        assert seen == {peer: head_of(after_one, peer, 1) for peer in after_one.names if peer != name}
+        header = after_one.headers[name, 2, 1].statement
+        assert (header.view.headers, header.seen) == (last, {})
     for name in after_one.names:
         (view,) = {after_one.headers[name, 2, 1].statement.view.headers for name in after_one.names}
         assert view != after_one.headers[name, 1, 1].statement.view.headers
+
+
+def test_header_adds_what_its_site_has_seen_beside_the_last_round(after_one: Mallory) -> None:
+    """Cedar has seen a later head of ash in another study; together with the headers named it says all it has seen."""
+    header = after_one.headers["ash", 1, 1].statement
+    elsewhere = header.model_copy(
+        update={
+            "view": header.view.model_copy(update={"study": "other-00000000", "base": 0}),
+            "ledger": HeadReference(number=500, hash="d" * 64),
+        }
+    )
+    peers = PeerHeads(after_one.simulator.homes["cedar"].peer_heads_path)
+    peers.keep([Signed[Header].sign(after_one.simulator.homes["ash"].load_identity(), elsewhere)], {})
+    peers.close()
+    after_one.seal(2, base=1)
+    shown = {name: head_of(after_one, name, 1) for name in after_one.names}
+    for name in after_one.names:
+        said = shown | after_one.headers[name, 2, 1].statement.seen
+        for peer in set(after_one.names) - {name}:
+            assert said[peer] == newest_seen(after_one, name, peer)
+    assert set(after_one.headers["cedar", 2, 1].statement.seen) == {"ash"}
+
+
+def test_site_that_comes_back_says_what_the_last_round_does_not_show(found: Found) -> None:
+    """Elm was in round 1 and not in round 2: no header of round 2 shows its ledger."""
+    mallory = in_charge(found(small_terms(training={"rounds": 4}, evaluation={"rounds": [4]})))
+    first = mallory.honest_round()
+    for name in mallory.names:
+        assert isinstance(mallory.open(name, *first), Opened)
+    cohort = ("ash", "birch", "cedar")
+    mallory.seal(2, cohort=cohort, base=1)
+    blobs = [mallory.blobs[name, 2, 1] for name in cohort]
+    second = (
+        mallory.committed(2, cohort=cohort),
+        mallory.aggregate(blobs, mallory.seeds(2, names=cohort), 2, base=1),
+    )
+    for name in mallory.names:
+        assert isinstance(mallory.open(name, *second), Opened)
+    mallory.seal(3, base=2)
+    for name in cohort:
+        assert mallory.headers[name, 3, 1].statement.seen == {"elm": head_of(mallory, "elm", 1)}
+    assert mallory.headers["elm", 3, 1].statement.seen == {}
+    mallory.seeds(3)
 
 
 @pytest.mark.parametrize("behind", [1, 5])
@@ -141,6 +189,15 @@ def test_other_header_in_the_aggregate_than_before_the_release_is_noticed(mallor
     require_noticed(mallory, "birch", mallory.open("birch", mallory.committed(), aggregate), "signed two headers")
 
 
+def test_header_with_another_signature_than_the_kept_one_is_not_taken_for_it(mallory: Mallory) -> None:
+    """A header that was verified before the release is not verified again: it is, if one bit of it is another."""
+    aggregate = mallory.honest_round()[1]
+    other = mallory.headers["cedar", 1, 1].signature
+    mallory.headers["ash", 1, 1] = mallory.headers["ash", 1, 1].model_copy(update={"signature": other})
+    reply = mallory.open("birch", mallory.committed(), aggregate)
+    require_refused(reply, "opening-failed", "signature")
+
+
 def test_two_ledgers_shown_to_two_sites_are_noticed_whatever_their_numbers(found: Found) -> None:
     """Elm missed the round and opens it with another header of ash than the others have: then no view is shared."""
     mallory = in_charge(found(small_terms(training={"rounds": 4}, evaluation={"rounds": [4]})))
@@ -163,8 +220,7 @@ def test_claim_to_have_seen_another_ledger_of_a_third_site_stops_the_release_and
 ) -> None:
     """Birch and cedar were shown two ledgers of ash in another study; or cedar lies: only people can tell."""
     after_one.seal(2, base=1)
-    seen = dict(after_one.headers["cedar", 2, 1].statement.seen)
-    seen["ash"] = seen["ash"].model_copy(update={"hash": "e" * 64})
+    seen = {"ash": head_of(after_one, "ash", 1).model_copy(update={"hash": "e" * 64})}
     resign(after_one, "cedar", 2, seen=seen)
     for name in ("birch", "elm"):
         words = f"'cedar' has seen another entry {seen['ash'].number} of the ledger of 'ash' than this site"
@@ -217,6 +273,24 @@ def test_rolled_back_ledger_is_noticed_by_its_own_site_from_what_peers_have_seen
     assert mallory.headers["birch", 1, 1].statement.seen["ash"].number > head_of(mallory, "ash", 1).number
 
 
+def test_ledger_alone_put_back_is_noticed_by_its_site_from_the_header_that_all_have_seen(
+    after_one: Mallory,
+) -> None:
+    """No header of the next round repeats what it showed; its own header of the last round lies beside the ledger."""
+    simulator = after_one.simulator
+    after_one.seal(2, base=1)
+    simulator.sites["ash"].close()
+    path = simulator.homes["ash"].ledger_path
+    for each in path.parent.glob(f"{path.name}*"):
+        each.unlink()
+    with Ledger.create(path, simulator.homes["ash"].load_identity(), "ash") as ledger:
+        ledger.record_refusal(simulator.study, "policy", "another beginning")
+    simulator.sites["ash"] = simulator._start("ash")
+    reply = after_one.release("ash", 2)
+    words = f"have seen entry {head_of(after_one, 'ash', 1).number} of the ledger of 'ash', which is not in it"
+    require_noticed(after_one, "ash", reply, words)
+
+
 @pytest.mark.parametrize(("less", "hash"), [(1, "c"), (0, "c"), (-3, "c"), (0, "")])
 def test_restored_ledger_is_believed_if_it_took_over_what_was_seen(
     after_one: Mallory, less: int, hash: str
@@ -227,7 +301,7 @@ def test_restored_ledger_is_believed_if_it_took_over_what_was_seen(
     lost = LostHead(number=shown.number - less, hash=hash * 64 or shown.hash)
     resign(after_one, "ash", 2, ledger=HeadReference(number=5, hash="d" * 64, recovered=lost))
     reply = after_one.release("birch", 2)
-    newest = PeerHeads(after_one.simulator.homes["birch"].peer_heads_path).list_newest(["ash"])["ash"]
+    newest = newest_seen(after_one, "birch", "ash")
     if less > 0 or (less == 0 and hash):
         require_noticed(after_one, "birch", reply, "'ash'")
         assert newest == shown
@@ -301,6 +375,10 @@ def test_ledger_that_was_put_back_and_grew_past_what_was_shown_is_found_by_one_s
     said = contradictions(compare([], [second], [seen_by(finished, "elm")]), "ash")
     assert sum("'elm' has its signature on entry" in each for each in said) == 4
     assert sum("its ledger has no payment for it" in each for each in said) == 4
+    finished.journal.close()
+    finished.launch()  # in the first round of another study, headers say what was seen in this one
+    finished.run()
+    said = contradictions(compare([], [second], [seen_by(finished, "elm")]), "ash")
     assert any("'birch' has signed that it has seen entry" in each for each in said)
 
 

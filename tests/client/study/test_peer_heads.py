@@ -69,6 +69,7 @@ def test_headers_of_the_committed_attempt_are_read_back(peers: PeerHeads) -> Non
     peers.record_committed(STUDY, 1, 2)
     peers.record_committed(STUDY, 1, 1)  # said once
     assert list(peers.read_committed(STUDY, 1).values()) == second
+    assert list(peers.read_attempt(STUDY, 1, 1).values()) == first
     assert len(list(peers.read_all())) == 4
 
 
