@@ -151,12 +151,14 @@ class PeerHeads:
         )
         return None if row is None else self._read(row[0]).statement.ledger
 
-    def find_refusal(self, site: str, study: str) -> str | None:
-        """Return why a header of ``site`` was refused in ``study``; None if none was."""
-        row = self._find(
-            "SELECT refused FROM seen WHERE refused IS NOT NULL AND site = ? AND study = ?", site, study
-        )
-        return None if row is None else str(row[0])
+    def list_refusals(self, study: str) -> dict[str, str]:
+        """Return why a header was refused in ``study``, by its site; sites of which none was are left out."""
+        with self._open() as connection:
+            rows = connection.execute(
+                "SELECT site, refused FROM seen WHERE refused IS NOT NULL AND study = ? ORDER BY number DESC",
+                (study,),
+            ).fetchall()
+        return dict(rows)
 
     def read_committed(self, study: str, round: int) -> dict[str, SignedHeader]:
         """Read the headers of a committed round; none if this site knows of no such round."""

@@ -62,14 +62,14 @@ def require_consistent_heads(context: StudyContext, signed: Mapping[str, Signed[
     view = next(iter(headers.values())).view
     before = {name: each.statement for name, each in peers.read_committed(study, view.base).items()}
     kept = {name: each.statement for name, each in context.read_kept_headers(view.round, view.attempt).items()}
-    others = [header for name, header in headers.items() if name != context.site]
-    self_made: dict[str, str] = {}
-    for header in others:
-        same, last = kept.get(header.site), before.get(header.site)
-        if (sentence := _find_own_contradiction(peers, header, same, last)) is not None:
-            self_made[header.site] = sentence
+    others = {name: header for name, header in headers.items() if name != context.site}
+    refusals, self_made = peers.list_refusals(study), dict[str, str]()
+    for name, header in others.items():
+        sentence = refusals.get(name) or _find_own_contradiction(peers, header, kept.get(name), before.get(name))
+        if sentence is not None:
+            self_made[name] = sentence
     claims = _sort_claims(before.values())
-    found = (_find_conflicting_claim(context, header, claims[header.site]) for header in others)
+    found = (_find_conflicting_claim(context, header, claims[name]) for name, header in others.items())
     unsettled = next((sentence for sentence in found if sentence is not None), None)
     peers.keep((each for name, each in signed.items() if each.statement != kept.get(name)), self_made)
     sentence = next(iter(self_made.values()), unsettled or _find_lost_entry(context, before.get(context.site)))
@@ -99,9 +99,9 @@ def require_no_refused(context: StudyContext, cohort: Collection[str]) -> None:
     Raises:
         RefusedError: ``release-refused``.
     """
-    for name in sorted(set(cohort) - {context.site}):
-        if (sentence := context.peer_heads.find_refusal(name, context.launch.study)) is not None:
-            raise RefusedError(RefusalCode.RELEASE_REFUSED, sentence)
+    refusals = context.peer_heads.list_refusals(context.launch.study)
+    if refused := sorted(refusals.keys() & set(cohort) - {context.site}):
+        raise RefusedError(RefusalCode.RELEASE_REFUSED, refusals[refused[0]])
 
 
 def _find_own_contradiction(
@@ -112,8 +112,6 @@ def _find_own_contradiction(
     ``same`` is the header that it has shown before for the same attempt, ``last`` that of the round before.
     """
     site, head, view = header.site, header.ledger, header.view
-    if (before := peers.find_refusal(site, view.study)) is not None:
-        return before
     if same is not None and same != header:
         return f"'{site}' has signed two headers for attempt {view.attempt} of round {view.round}"
     known = peers.find_entry(site, head)
@@ -128,10 +126,12 @@ def _find_own_contradiction(
                 f"'{site}' shows entry {head.number} of its ledger in round {view.round}, and has shown entry "
                 f"{earlier.number} by round {view.base}: its ledger was rolled back, or a copy of it is in use"
             )
-    newest = peers.list_newest([site]).get(site)
-    if newest is None or head.recovered is None or peers.has_lineage(site, head.lineage):
-        return None
     lost = head.recovered
+    if lost is None or peers.has_lineage(site, head.lineage):
+        return None
+    newest = peers.list_newest([site]).get(site)
+    if newest is None:
+        return None
     if lost.number < newest.number or (lost.number == newest.number and lost.hash != newest.hash):
         return (
             f"the ledger of '{site}' was restored from a backup and took over entry {lost.number} of the lost one, of "

@@ -54,9 +54,10 @@ def test_refused_header_is_evidence_and_counts_for_nothing_else(peers: PeerHeads
     peers.keep([header("ash", 10)], {})
     peers.keep([header("ash", 3, 2, hash="b")], {"ash": "it went back"})
     assert peers.list_newest(["ash"])["ash"].number == 10
-    assert peers.find_refusal("ash", STUDY) == "it went back"
-    assert peers.find_refusal("ash", "other-00000000") is None
-    assert [each.refused for each in peers.read_all()] == [None, "it went back"]
+    peers.keep([header("ash", 4, 3, hash="c")], {"ash": "and again"})
+    assert peers.list_refusals(STUDY) == {"ash": "it went back"}
+    assert peers.list_refusals("other-00000000") == {}
+    assert [each.refused for each in peers.read_all()] == [None, "it went back", "and again"]
 
 
 def test_headers_of_the_committed_attempt_are_read_back(peers: PeerHeads) -> None:
