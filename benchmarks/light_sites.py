@@ -92,7 +92,7 @@ class LightSites:
 
     def _serve(self, name: str) -> None:
         home = SiteFolder(self._folder / name)
-        site = RequestHandler(home, _training_for)
+        site = RequestHandler(home, train_lightly)
 
         def answer(request: Envelope) -> Envelope:
             while not self._gate.exists() and not self._stop.wait(0.1):
@@ -120,7 +120,8 @@ class LightSites:
             site.close()
 
 
-def _training_for(launch: Launch, _: StudyFiles) -> LightTraining:
+def train_lightly(launch: Launch, _: StudyFiles) -> LightTraining:
+    """Make the training of a study; see :class:`client.study.request_handler.RequestHandler`."""
     return LightTraining(launch.terms)
 
 

@@ -5,18 +5,17 @@ constant update instead of training (:class:`benchmarks.light_sites.LightTrainin
 the protocol, at all sites and the coordinator together.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import yaml
 
-from benchmarks.light_sites import LightTraining
+from benchmarks.light_sites import train_lightly
 from benchmarks.small_study import write_patients
 from client.site.folder import SiteFolder
 from client.site.policy import POLICY_FILE
 from client.site.register_data import register_files
 from client.study.request_handler import RequestHandler
-from privacy.keys import PublicKey
 from privacy.protocol.envelope import Envelope
 from privacy.study import COORDINATOR, Terms
 from server.federation.config import CoordinatorConfig
@@ -35,20 +34,9 @@ class MemoryFederation:
     """One study without privacy over ``sites`` light sites, each in a folder of its own."""
 
     def __init__(self, folder: Path, terms: Terms, sites: int) -> None:
-        self._terms = terms
         names = [f"site-{number:02d}" for number in range(sites)]
-        federation = Federation(folder / COORDINATOR)
-        Federation.create(federation.folder, CoordinatorConfig(federation="scale", port=9092))
-        homes = {name: self._make_site(folder / name, name, federation, at) for at, name in enumerate(names)}
-        keys = {name: home.load_identity().public.text for name, home in homes.items()}
-        for name, home in homes.items():
-            for peer, key in keys.items():
-                if peer != name:
-                    home.pin_peer(peer, PublicKey.from_text(key))
-        self._sites = {
-            name: RequestHandler(home, lambda launch, files: LightTraining(launch.terms))
-            for name, home in homes.items()
-        }
+        federation = found_federation(folder, terms, [names], CoordinatorConfig(federation="scale", port=9092))
+        self._sites = {name: RequestHandler(SiteFolder(folder / name), train_lightly) for name in names}
         study = federation.launch(terms, count_parameters(terms), [])
         self._journal = Journal(federation.find_study_folder(study))
         self._runner = StudyRunner(
@@ -71,20 +59,37 @@ class MemoryFederation:
             site.close()
         self._journal.close()
 
-    def _make_site(self, folder: Path, name: str, federation: Federation, number: int) -> SiteFolder:
-        home = SiteFolder.create(folder, name)
-        policy = folder / POLICY_FILE
-        allowed = {
-            "unprotected_test_patients": True,
-            "without_privacy": [self._terms.data.name],
-            "automatic": [{"name": "every-study", "epsilon_at_most": 100, "without_privacy": True}],
-        }
-        policy.write_text(yaml.safe_dump(yaml.safe_load(policy.read_text()) | allowed))
-        home.accept_admission(Members(federation).enrol(home.make_join_request()))
-        train = write_patients(folder / "train.csv", 60, f"{name}-a", seed=number)
-        test = write_patients(folder / "test.csv", 30, f"{name}-b", seed=100 + number)
-        register_files(home, self._terms.data, train, test)
-        return home
+
+def found_federation(
+    folder: Path, terms: Terms, groups: Sequence[Sequence[str]], config: CoordinatorConfig
+) -> Federation:
+    """Found a federation of light sites, each in ``folder`` under its name; those of a group have pinned each other."""
+    federation = Federation(folder / COORDINATOR)
+    Federation.create(federation.folder, config)
+    for group in groups:
+        homes = {name: _make_site(folder / name, name, federation, terms, at) for at, name in enumerate(group)}
+        keys = {name: home.load_identity().public for name, home in homes.items()}
+        for name, home in homes.items():
+            for peer, key in keys.items():
+                if peer != name:
+                    home.pin_peer(peer, key)
+    return federation
+
+
+def _make_site(folder: Path, name: str, federation: Federation, terms: Terms, number: int) -> SiteFolder:
+    home = SiteFolder.create(folder, name)
+    policy = folder / POLICY_FILE
+    allowed = {
+        "unprotected_test_patients": True,
+        "without_privacy": [terms.data.name],
+        "automatic": [{"name": "every-study", "epsilon_at_most": 100, "without_privacy": True}],
+    }
+    policy.write_text(yaml.safe_dump(yaml.safe_load(policy.read_text()) | allowed))
+    home.accept_admission(Members(federation).enrol(home.make_join_request()))
+    train = write_patients(folder / "train.csv", 60, f"{name}-a", seed=number)
+    test = write_patients(folder / "test.csv", 30, f"{name}-b", seed=100 + number)
+    register_files(home, terms.data, train, test)
+    return home
 
 
 class _Handed:
