@@ -22,6 +22,7 @@ from client.connection.link import AgentEvent
 from client.connection.tls_trust import make_tls_context
 from client.data.dataset import StudyFiles
 from client.site.folder import SiteFolder
+from client.study.outgoing_update import OnSealing
 from client.study.request_handler import RequestHandler
 from client.training.jobs import ExportModel, FirstModel, Job, ListTrained, R, ScoreModel, TrainedRound, TrainRound
 from client.training.study_model import build_model
@@ -94,7 +95,7 @@ class LightSites:
         home = SiteFolder(self._folder / name)
         site = RequestHandler(home, train_lightly)
 
-        def answer(request: Envelope) -> Envelope:
+        def answer(request: Envelope, _: OnSealing) -> Envelope:
             while not self._gate.exists() and not self._stop.wait(0.1):
                 pass
             with self._one_at_a_time:

@@ -117,6 +117,9 @@ class _Handed:
     def expect_no_update(self, site: str) -> None:
         """Do nothing: an update travels with its reply."""
 
+    def forget_updates(self) -> None:
+        """Forget nothing: an update comes with its reply here."""
+
     def give_up(self, message: str) -> None:
         """Do nothing: what is on its way arrives."""
 

@@ -132,17 +132,19 @@ def _sealed(
     key: StudyKey,
     processes: int,
 ) -> bytes:
-    return seal(
-        layout,
-        integers,
-        (),
-        site=name,
-        cohort=names,
-        context=_CONTEXT,
-        study_key=key,
-        pair_secrets=secrets,
-        own_seed=seed,
-        processes=processes,
+    return b"".join(
+        seal(
+            layout,
+            integers,
+            (),
+            site=name,
+            cohort=names,
+            context=_CONTEXT,
+            study_key=key,
+            pair_secrets=secrets,
+            own_seed=seed,
+            processes=processes,
+        )
     )
 
 

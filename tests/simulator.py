@@ -23,6 +23,7 @@ from client.site.folder import SiteFolder
 from client.site.policy import POLICY_FILE
 from client.site.register_data import register_files
 from client.study.history import StudyHistory
+from client.study.outgoing_update import OnSealing, send_later
 from client.study.request_handler import RequestHandler
 from client.study.state import StudyState
 from client.study.store import StudyStore, read_state
@@ -115,6 +116,8 @@ class MemoryTransport:
         self.slow: Callable[[str, Envelope], bool] = lambda _, envelope: False
         """Which replies are still on their way."""
         self.restart: Callable[[str], None] = lambda _: None
+        self.on_sealing: OnSealing = send_later
+        """What becomes of a large update while it is sealed."""
         self.said: list[tuple[str, Reply]] = []
         """Everything that sites have answered, whether it arrived or not."""
         self.asked: dict[str, Envelope] = {}
@@ -164,6 +167,9 @@ class MemoryTransport:
     def expect_no_update(self, site: str) -> None:
         """An update travels with its reply here."""
 
+    def forget_updates(self) -> None:
+        """An update travels with its reply here."""
+
     def give_up(self, message: str) -> None:
         """What is on its way arrives all the same."""
 
@@ -179,7 +185,7 @@ class MemoryTransport:
     def answer(self, name: str, envelope: Envelope) -> Envelope | None:
         """What the site answers; nothing if it dies over it, and then it is restarted."""
         try:
-            reply = self.sites[name].answer(envelope)
+            reply = self.sites[name].answer(envelope, self.on_sealing)
         except PowerCut:
             self.restart(name)
             return None
@@ -347,7 +353,7 @@ class Simulator:
 
     def exchange(self, name: str, request: Request, *blobs: Blob) -> tuple[Reply, tuple[Blob, ...]]:
         """What a site answers to a request of the test's own making, signed by the coordinator."""
-        envelope = self.sites[name].answer(self.signed(name, request, *blobs))
+        envelope = self.sites[name].answer(self.signed(name, request, *blobs), self.transport.on_sealing)
         content = read_body(envelope).content
         assert isinstance(content, Reply)
         return content, envelope.blobs

@@ -162,16 +162,18 @@ class MemoryRounds:
             Aggregate(self.layout),
         )
         sealed = {
-            name: seal(
-                self.layout,
-                integers[name],
-                (),
-                site=name,
-                cohort=self._names,
-                context=context,
-                study_key=self._key,
-                pair_secrets=self._pairs[name],
-                own_seed=seeds[name],
+            name: b"".join(
+                seal(
+                    self.layout,
+                    integers[name],
+                    (),
+                    site=name,
+                    cohort=self._names,
+                    context=context,
+                    study_key=self._key,
+                    pair_secrets=self._pairs[name],
+                    own_seed=seeds[name],
+                )
             )
             for name in self._names
         }

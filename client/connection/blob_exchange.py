@@ -2,7 +2,7 @@
 
 * A request is verified before anything is fetched for it, and no more is fetched than the largest aggregate that this
   site can be sent.
-* A sealed update has arrived before the reply that names it is sent.
+* A sealed update may begin to leave while it is sealed, and has arrived before the reply that names it is sent.
 * The last aggregate is kept until the next one: a coordinator that asks again names the same one.
 """
 
@@ -14,14 +14,18 @@ from client.connection.link import Wait
 from client.connection.renewal import connect_to_control_plane
 from client.connection.transfers import Transfers
 from client.site.folder import SiteFolder
+from client.study.outgoing_update import OnSealing
 from privacy.errors import WireError
 from privacy.keys import PublicKey
 from privacy.protocol.envelope import Blob, BlobNote, Body, Envelope, read_body, require_route, verify_body
 from privacy.protocol.messages import Open, Sealed, Train
 from privacy.study import COORDINATOR
 
+SealingAnswer = Callable[[Envelope, OnSealing], Envelope]
+"""Answers an envelope, and tells of an update before it is sealed."""
 
-def exchange_blobs(home: SiteFolder, answer: Answer, limit: Callable[[], int]) -> Callable[[Wait], Answer]:
+
+def exchange_blobs(home: SiteFolder, answer: SealingAnswer, limit: Callable[[], int]) -> Callable[[Wait], Answer]:
     """Return what makes an answer that moves blobs around ``answer``, given how to wait through an outage."""
     admission = home.load_admission()
     coordinator = PublicKey.from_text(admission.coordinator)
@@ -38,14 +42,19 @@ class BlobExchange:
 
     Args:
         name: the site's.
-        answer: answers an envelope that has its blobs.
+        answer: answers an envelope that has its blobs, and tells of an update that begins to be sealed.
         transfers: moves them.
         coordinator: the key that signs requests.
         limit: returns how many bytes an aggregate may have now, at most.
     """
 
     def __init__(
-        self, name: str, answer: Answer, transfers: Transfers, coordinator: PublicKey, limit: Callable[[], int]
+        self,
+        name: str,
+        answer: SealingAnswer,
+        transfers: Transfers,
+        coordinator: PublicKey,
+        limit: Callable[[], int],
     ) -> None:
         self._name = name
         self._answer = answer
@@ -65,7 +74,7 @@ class BlobExchange:
         body = verify_body(envelope, self._coordinator)
         require_route(body, COORDINATOR, self._name)
         try:
-            reply = self._answer(replace(envelope, blobs=self._fetch(body)))
+            reply = self._answer(replace(envelope, blobs=self._fetch(body)), self._transfers.begin)
             self._send(reply)
         finally:
             self._transfers.close()  # a renewed certificate is shown from the next message on

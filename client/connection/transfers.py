@@ -6,16 +6,19 @@
   coordinator's signed message names, and no more than that length is taken.
 * What is sent is named by its own mask, which is another one for each sealing, so that parts of two are never mixed.
   Whatever the coordinator says about it, the signed header decides.
+* An update may begin to leave while it is sealed. That is one call, which may fail in any way: what it has not brought
+  is sent when the update is full, by the same rules as after a cut.
 * A transfer that the coordinator refuses is over: the message is dropped, and it asks again if it still wants to.
 """
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
 from client.connection.link import InterruptError, Wait
+from client.study.outgoing_update import OutgoingUpdate
 from privacy.control.channel import BrokenCallError, ControlClient, Fields, NotRunningError
 from privacy.errors import Error, StorageError, WireError
 from privacy.protocol.chunks import CHUNK_BYTES
@@ -46,9 +49,12 @@ class Transfers:
         self._folder = folder
         self._wait = wait
         self._client: ControlClient | None = None
+        self._begun: tuple[str, Callable[[], Fields]] | None = None
+        """The mask of the update that began to leave, and what waits for the coordinator's answer."""
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connection, and what is on its way."""
+        self._begun = None
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -84,6 +90,12 @@ class Transfers:
                 raise WireError(f"the aggregate of round {number} is not the one that the message names")
             return spool.map()
 
+    def begin(self, update: OutgoingUpdate) -> None:
+        """Begin to send an update that is sealed meanwhile, if the coordinator can be reached; :meth:`send` ends it."""
+        with contextlib.suppress(Error):
+            parts = _make_parts(update.study, update.mask, update.length, 0, update.read())
+            self._begun = update.mask, self._open().begin_sending("Upload", parts)
+
     def send(self, study: str, mask: str, note: BlobNote, blob: bytes | memoryview) -> None:
         """Send a sealed update, whose header has ``mask`` and whose length and digest are those of ``note``.
 
@@ -92,15 +104,26 @@ class Transfers:
         """
         view = memoryview(blob)
 
+        def send_from(client: ControlClient, offset: int) -> Fields:
+            return client.send("Upload", _make_parts(study, mask, note.length, offset, _cut(view, offset)))
+
         def continue_sending(client: ControlClient) -> Fields:
+            begun, self._begun = self._begun, None
+            if begun is not None and begun[0] == mask:
+                return begun[1]()
             offset = client.call("FindUpload", study=study, mask=mask)["stored"]
-            state = client.send("Upload", _make_parts(study, mask, view, offset))
+            state = send_from(client, offset)
             if offset and state["sha256"] != note.sha256:  # what was there is not the beginning of this update
-                state = client.send("Upload", _make_parts(study, mask, view, 0))
+                state = send_from(client, 0)
             return state
 
         if self._carry_through(continue_sending) != {"stored": note.length, "sha256": note.sha256}:
             raise TransferRefusedError("the coordinator has stored another update than was sent")
+
+    def _open(self) -> ControlClient:
+        if self._client is None:
+            self._client = self._connect()
+        return self._client
 
     def _carry_through(self, transfer: Callable[[ControlClient], T]) -> T:
         """Make a transfer, again and again through an outage."""
@@ -108,9 +131,7 @@ class Transfers:
         broken = 0
         while True:
             try:
-                if self._client is None:
-                    self._client = self._connect()
-                return transfer(self._client)
+                return transfer(self._open())
             except (NotRunningError, BrokenCallError) as error:
                 self.close()  # the next connection shows the present certificate
                 broken = broken + 1 if isinstance(error, BrokenCallError) else 0
@@ -125,8 +146,14 @@ class Transfers:
                 raise TransferRefusedError(str(error)) from None
 
 
-def _make_parts(study: str, mask: str, view: memoryview, offset: int) -> Iterator[Fields]:
+def _make_parts(study: str, mask: str, length: int, offset: int, pieces: Iterable[bytes]) -> Iterator[Fields]:
     """Make the parts of an upload; the first says what it is about."""
-    yield {"study": study, "mask": mask, "length": len(view), "offset": offset}
+    yield {"study": study, "mask": mask, "length": length, "offset": offset}
+    for data in pieces:
+        yield {"data": data}
+
+
+def _cut(view: memoryview, offset: int) -> Iterator[bytes]:
+    """Yield what is in ``view`` from ``offset`` on, in pieces."""
     for start in range(offset, len(view), CHUNK_BYTES):
-        yield {"data": bytes(view[start : start + CHUNK_BYTES])}
+        yield bytes(view[start : start + CHUNK_BYTES])

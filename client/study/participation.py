@@ -19,9 +19,17 @@ from client.study.kept_secrets import forget_kept_secrets
 from client.study.key_epochs import EpochLostError
 from client.study.local_round import do_round
 from client.study.noiseless_sums import require_same_cohort
+from client.study.outgoing_update import OnSealing, OutgoingUpdate, send_later
 from client.study.release import write_release
 from client.study.release_folder import publish_release
-from client.study.seal_round import SealedAttempt, release_mask, require_keys, require_sent, seal_attempt
+from client.study.seal_round import (
+    SealedAttempt,
+    release_mask,
+    require_keys,
+    require_not_begun,
+    require_sent,
+    seal_attempt,
+)
 from client.study.shared_counts import do_statistics_round
 from client.study.statistics_file import write_statistics
 from models.tasks.registry import list_figures
@@ -62,8 +70,15 @@ class Participation:
         """Draw the epoch's study key and wrap it for the members, as the lead."""
         return Wrappings(grant=self._context.epochs.wrap_for_members(request))
 
-    def train(self, request: Train, blob: Blob | None) -> tuple[Sealed, Blob]:
+    def train(
+        self, request: Train, blob: Blob | None, on_sealing: OnSealing = send_later
+    ) -> tuple[Sealed, OutgoingUpdate]:
         """Open what is new, train, and seal; asked again, return the same bytes.
+
+        Args:
+            request: what was asked.
+            blob: the aggregate that came with it.
+            on_sealing: told of a large update before it is sealed.
 
         Raises:
             RefusedError: the request does not fit what this site knows (``stale``, ``behind``, ``refused``), or the
@@ -76,17 +91,18 @@ class Participation:
         self._require_fitting_request(request)
         if self._sealed is None or not self._sealed.answers(request):
             self._require_unreleased(request)
+            require_not_begun(self._context, request)
             self._record_void_rounds(request)
             self._sealed = None  # freed before the next one is made: an update may be large
             keys = require_keys(self._context, request)
             do_work = do_statistics_round if self._context.terms.counts_only else do_round
             work = do_work(self._context, request)
-            self._sealed = seal_attempt(self._context, request, keys, work)
+            self._sealed = seal_attempt(self._context, request, keys, work, on_sealing)
         elif self._sealed.sent is None:
             self._require_unreleased(request)
         sent, header = require_sent(self._sealed), self._sealed.kept.header
         evaluated = self._context.find_totals(header.statement.view.base)
-        return Sealed(header=header, ledger=sent.ledger, evaluated=evaluated), sent.blob
+        return Sealed(header=header, ledger=sent.ledger, evaluated=evaluated), sent.update
 
     def release(self, request: Release) -> Released:
         """Compare the cohort's headers, and release the own mask.

@@ -47,6 +47,7 @@ from client.study.context import StudyContext
 from client.study.held_budget import give_back_abandoned
 from client.study.kept_secrets import KeptSecrets, forget_kept_secrets
 from client.study.key_epochs import EpochLostError, Epochs
+from client.study.outgoing_update import OnSealing, OutgoingUpdate, send_later
 from client.study.participation import Participation
 from client.study.peer_heads import PeerHeads
 from client.study.policy_in_force import PolicyInForce
@@ -162,8 +163,12 @@ class RequestHandler:
                     self._largest[path.parent.name] = compute_largest_aggregate(StudyStore(path.parent).launch)
         return max(self._largest.values(), default=0)
 
-    def answer(self, envelope: Envelope) -> Envelope:
+    def answer(self, envelope: Envelope, on_sealing: OnSealing = send_later) -> Envelope:
         """Answer a request with a signed reply.
+
+        Args:
+            envelope: the request.
+            on_sealing: told of a large update before it is sealed.
 
         Raises:
             WireError: the request is not the coordinator's, or not for this site; nothing was done.
@@ -171,7 +176,7 @@ class RequestHandler:
         """
         body = open_envelope(envelope, self._coordinator)
         require_route(body, COORDINATOR, self.name)
-        reply, blobs = self._reply(body, envelope.blobs)
+        reply, update = self._reply(body, envelope.blobs, on_sealing)
         return make_envelope(
             self._identity,
             reply,
@@ -180,13 +185,16 @@ class RequestHandler:
             receiver=COORDINATOR,
             number=body.number,
             answers=envelope.body,
-            blobs=blobs,
+            blobs=() if update is None else (update.map(),),
+            notes=() if update is None else (update.note,),
         )
 
-    def _reply(self, body: Body, blobs: tuple[Blob, ...]) -> tuple[Reply, tuple[Blob, ...]]:
+    def _reply(
+        self, body: Body, blobs: tuple[Blob, ...], on_sealing: OnSealing
+    ) -> tuple[Reply, OutgoingUpdate | None]:
         try:
             self._free_abandoned()
-            answer = self._answer(body, blobs)
+            answer = self._answer(body, blobs, on_sealing)
             participation = self._participations.get(body.study)
             if participation is not None:
                 self._activity.report_answer(participation.context, body.content, answer[0])
@@ -201,9 +209,11 @@ class RequestHandler:
                 self._ledger.record_incident(body.study, "training-failed", sentence)
         participation = self._participations.get(body.study)
         base = None if participation is None else participation.base
-        return Problem(code=said.code, sentence=said.sentence, base=base), ()
+        return Problem(code=said.code, sentence=said.sentence, base=base), None
 
-    def _answer(self, body: Body, blobs: tuple[Blob, ...]) -> tuple[Reply, tuple[Blob, ...]]:
+    def _answer(
+        self, body: Body, blobs: tuple[Blob, ...], on_sealing: OnSealing
+    ) -> tuple[Reply, OutgoingUpdate | None]:
         if body.number <= self._numbers.get(body.study, -1):
             raise RefusedError(
                 RefusalCode.STALE, f"request {body.number} came after request {self._numbers[body.study]}"
@@ -212,31 +222,31 @@ class RequestHandler:
         blob = blobs[0] if blobs else None
         request = body.content
         if isinstance(request, GiveUp):
-            return self._give_up(request, body.study), ()
+            return self._give_up(request, body.study), None
         self._require_not_over(body.study)
         if isinstance(request, Join):
             found = self._admit_if_new(request, body.study)
-            return (found if isinstance(found, Waiting) else found.join(request)), ()
+            return (found if isinstance(found, Waiting) else found.join(request)), None
         participation = self._find_participation(body.study)
         match request:
             case Wrap():
-                return participation.wrap(request), ()
+                return participation.wrap(request), None
             case Train():
                 require_witnessed(self._home, self._ledger, self._coordinator, body.study, request.witnessed)
                 self._policy.require_time(participation.context)
                 began = time.monotonic()
-                sealed, sealed_blob = participation.train(request, blob)
+                sealed = participation.train(request, blob, on_sealing)
                 self._policy.note_duration(participation.context, (time.monotonic() - began) / 60)
-                return sealed, (sealed_blob,)
+                return sealed
             case Release():
-                return participation.release(request), ()
+                return participation.release(request), None
             case Open():
-                return participation.open(request, blob), ()
+                return participation.open(request, blob), None
             case Close():
                 closed = participation.close(request, waits=self._policy.keeps_release(body.study))
                 self._policy.tell_of_end(participation.context)
                 self._end_training(body.study)
-                return closed, ()
+                return closed, None
         raise WireError(f"a site does not answer '{request.kind}'")
 
     def _find_participation(self, study: str, *, new: bool = False) -> Participation:

@@ -7,6 +7,10 @@ Rules:
 * the own mask's seed is fresh for every attempt. It is kept, encrypted, until the next attempt is sealed or the
   round is applied, so that a restarted site can still release (``client/study/kept_secrets.py``);
 * a restarted site has lost its sealed bytes: it seals in a later attempt only, never in the same one again;
+* blocks may leave while later ones are sealed. Before the first of them it is durable that the attempt was begun:
+  whatever stops it, in this process or with it, the attempt is never sealed a second time. The seed of an attempt that
+  was not sealed whole is kept nowhere and has no header, so that nobody can take its mask off what has left;
+* a coordinator that does not take the blocks does not stop the sealing: it may ask for the attempt again;
 * the seed is released for one attempt of a round, ever. The headers of the whole cohort must be signed by its
   members, show the same view as this site's own, be as many as the terms demand, and contradict nothing that was seen
   of a site's ledger.
@@ -22,10 +26,11 @@ from client.study.kept_secrets import KeptAttempt
 from client.study.key_epochs import EpochLostError
 from client.study.local_round import RoundWork
 from client.study.noiseless_sums import list_noiseless_sum
+from client.study.outgoing_update import OnSealing, OutgoingUpdate
 from client.study.shared_counts import record_cohort
-from client.study.state import ReleasedSeed
+from client.study.state import BegunAttempt, ReleasedSeed
 from client.study.witness_peers import list_unshown_heads, require_consistent_heads, require_no_refused
-from privacy.canonical import compute_digest, compute_sha256
+from privacy.canonical import compute_digest
 from privacy.errors import RefusedError, WireError
 from privacy.ledger.signed_head import LedgerHead
 from privacy.protocol.headers import Header, View, verify_headers
@@ -69,10 +74,10 @@ class SealedAttempt:
 
 @dataclass(frozen=True)
 class SentUpdate:
-    """The sealed bytes, and the head of the ledger that was sent with them."""
+    """The sealed update, and the head of the ledger that was sent with it."""
 
     ledger: Signed[LedgerHead]
-    blob: bytes
+    update: OutgoingUpdate
 
 
 class RoundKeys(NamedTuple):
@@ -101,10 +106,36 @@ def require_keys(context: StudyContext, request: Train) -> RoundKeys:
     )
 
 
-def seal_attempt(context: StudyContext, request: Train, keys: RoundKeys, work: RoundWork) -> SealedAttempt:
+def require_not_begun(context: StudyContext, request: Train) -> None:
+    """Refuse to seal an attempt of which blocks may have left, or one before it.
+
+    Raises:
+        EpochLostError: this one was begun here, and not sealed whole.
+        RefusedError: ``stale``: a later one was.
+    """
+    begun = context.state.begun
+    if begun is None or begun.round != request.round or begun.attempt < request.attempt:
+        return
+    if begun.attempt > request.attempt:
+        raise RefusedError(RefusalCode.STALE, f"attempt {request.attempt} of round {request.round} is over")
+    raise EpochLostError(
+        f"this site began to send attempt {begun.attempt} of round {begun.round}, and could not seal all of it"
+    )
+
+
+def seal_attempt(
+    context: StudyContext, request: Train, keys: RoundKeys, work: RoundWork, on_sealing: OnSealing
+) -> SealedAttempt:
     """Mask and encrypt the round's work, and sign its header; what a release needs is kept when this returns.
 
-    Run by a site whose model has reached ``request.base``.
+    Run by a site whose model has reached ``request.base``, for an attempt that :func:`require_not_begun` lets pass.
+
+    Args:
+        context: the site in the study.
+        request: what was asked.
+        keys: of the request's epoch.
+        work: the round's integers and totals.
+        on_sealing: told of an update of several blocks before the first one is sealed.
     """
     view = View(
         study=context.launch.study,
@@ -123,8 +154,9 @@ def seal_attempt(context: StudyContext, request: Train, keys: RoundKeys, work: R
         headers=context.digest_last_headers(),
     )
     own_seed = os.urandom(32)  # fresh for every attempt: a mask is a one-time pad
-    blob = seal(
-        layout_of(context.launch, request.round, context.state.base),
+    layout, mask = layout_of(context.launch, request.round, context.state.base), commit_to_seed(own_seed)
+    blocks = seal(
+        layout,
         work.integers,
         work.counts,
         site=context.site,
@@ -134,13 +166,19 @@ def seal_attempt(context: StudyContext, request: Train, keys: RoundKeys, work: R
         pair_secrets=keys.pair_secrets,
         own_seed=own_seed,
     )
+    update = OutgoingUpdate(context.store.folder, context.launch.study, mask, layout.sealed_bytes)
+    if len(layout.blocks) > 1:
+        # durable before the first block leaves: after a crash this attempt is not sealed again
+        context.store.save(begun=BegunAttempt(round=request.round, attempt=request.attempt))
+        on_sealing(update)
+    update.fill(blocks)
     ledger_state, evaluated = context.ledger.sign_head(), context.find_totals(context.state.base)
     header = Header(
         site=context.site,
         view=view,
         patients=context.patients,
-        blob=compute_sha256(blob),
-        own_mask=commit_to_seed(own_seed),
+        blob=update.note.sha256,
+        own_mask=mask,
         ledger=context.refer_to(ledger_state.statement),
         epsilon_spent=context.compute_epsilon_spent(),
         totals=None if evaluated is None else evaluated.digest,
@@ -154,10 +192,10 @@ def seal_attempt(context: StudyContext, request: Train, keys: RoundKeys, work: R
         own_seed=own_seed.hex(),
         header=Signed[Header].sign(context.identity, header),
     )
-    # durable before the sealed update leaves: a restarted site can then release its mask
+    # durable before the header leaves: a restarted site can then release its mask
     context.keep_keys(request.epoch)
     context.kept.keep_attempt(kept)
-    return SealedAttempt(kept, SentUpdate(ledger_state, blob))
+    return SealedAttempt(kept, SentUpdate(ledger_state, update))
 
 
 def require_sent(attempt: SealedAttempt) -> SentUpdate:

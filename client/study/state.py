@@ -18,6 +18,13 @@ class ReleasedSeed(Document):
     base: int
 
 
+class BegunAttempt(Document):
+    """The attempt of a round of which this site began to send blocks last, whether or not it was sealed whole."""
+
+    round: int
+    attempt: int
+
+
 class Counted(Document):
     """This site's own totals for the model after round ``base``: noised once, sealed as often as needed.
 
@@ -53,6 +60,7 @@ class StudyState(Document):
     """How often the terms' value range is halved in the next round."""
     noise_multiplier: float | None = None
     evaluation_noise_multiplier: float | None = None
+    begun: BegunAttempt | None = None
     released: ReleasedSeed | None = None
     counted: Counted | None = None
     best: BestModel | None = None

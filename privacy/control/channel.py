@@ -7,7 +7,7 @@
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -158,13 +158,27 @@ class ControlClient:
         Raises:
             Error: as :meth:`call`.
         """
+        return self.begin_sending(name, items)()
+
+    def begin_sending(self, name: str, items: Iterable[Fields], /) -> Callable[[], Fields]:
+        """Begin the call ``name`` with a stream of requests, and return what waits for its answer.
+
+        The requests are taken from ``items`` by another thread, as the coordinator takes them. What waits raises as
+        :meth:`call`.
+        """
         method = self._channel.stream_unary(_make_path(name))
-        requests = (to_message(CALLS[name].request, each).SerializeToString() for each in items)
-        try:
-            answer: bytes = method(requests)
-        except grpc.RpcError as error:
-            raise self._translate_error(error) from None
-        return to_fields(parse_message(CALLS[name].answer, answer))
+        call = method.future(to_message(CALLS[name].request, each).SerializeToString() for each in items)
+
+        def wait_for_answer() -> Fields:
+            try:
+                answer: bytes = call.result()
+            except grpc.RpcError as error:
+                raise self._translate_error(error) from None
+            except grpc.FutureCancelledError:
+                raise BrokenCallError("the call was cancelled; a later one has taken its place") from None
+            return to_fields(parse_message(CALLS[name].answer, answer))
+
+        return wait_for_answer
 
     def _sign(self, name: str, request: bytes) -> tuple[tuple[str, bytes], ...]:
         if self._caller is None or not CALLS[name].changes:

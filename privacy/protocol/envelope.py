@@ -74,8 +74,20 @@ def make_envelope(
     number: int,
     answers: bytes | None = None,
     blobs: tuple[Blob, ...] = (),
+    notes: tuple[BlobNote, ...] | None = None,
 ) -> Envelope:
-    """Write and sign a message; ``answers`` is the body of the request that a reply answers.
+    """Write and sign a message.
+
+    Args:
+        key: the sender's.
+        content: what it says.
+        study: what it is about.
+        sender: from whom it is.
+        receiver: for whom it is.
+        number: of the request.
+        answers: the body of the request that a reply answers.
+        blobs: what it names.
+        notes: of the blobs, where they are known; else the blobs are read.
 
     Raises:
         WireError: its body would be larger than a receiver accepts.
@@ -86,7 +98,7 @@ def make_envelope(
         receiver=receiver,
         number=number,
         answers=None if answers is None else compute_sha256(answers),
-        blobs=tuple(BlobNote(length=len(blob), sha256=compute_sha256(blob)) for blob in blobs),
+        blobs=tuple(map(note_blob, blobs)) if notes is None else notes,
         content=content,
     ).to_bytes()
     if len(body) > MAX_BODY_BYTES:
@@ -94,6 +106,11 @@ def make_envelope(
             f"a '{content.kind}' message would have {len(body)} bytes, at most {MAX_BODY_BYTES} are taken"
         )
     return Envelope(body, key.sign(_LABEL + body), blobs)
+
+
+def note_blob(blob: Blob) -> BlobNote:
+    """Read a blob, and return its length and digest."""
+    return BlobNote(length=len(blob), sha256=compute_sha256(blob))
 
 
 def read_body(envelope: Envelope) -> Body:
@@ -134,6 +151,6 @@ def open_envelope(envelope: Envelope, key: PublicKey) -> Body:
         WireError: malformed, not signed by ``key``, or a blob is not the one the body names.
     """
     body = verify_body(envelope, key)
-    if [(note.length, note.sha256) for note in body.blobs] != [(len(b), compute_sha256(b)) for b in envelope.blobs]:
+    if body.blobs != tuple(map(note_blob, envelope.blobs)):
         raise WireError("a message's blobs are not those that its body names: lengths or digests differ")
     return body

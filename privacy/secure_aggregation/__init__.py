@@ -34,7 +34,7 @@ key and the pair secrets come from the key epoch, and every seed is random:
 ...         layout, np.array([1, 2], dtype=np.uint32), [], site=site, cohort=cohort, context=context,
 ...         study_key=study_key, pair_secrets=pair_secrets, own_seed=seeds[site],
 ...     )
-...     aggregate.add(sealed)
+...     aggregate.add(b"".join(sealed))
 >>> aggregate.subtract_masks(seeds, context)
 >>> opened = open_aggregate(layout, aggregate.to_bytes(), cohort=cohort, context=context, study_key=study_key)
 >>> opened.values.tolist()

@@ -1,6 +1,7 @@
 """Seal an update at a site: pack, check, mask, encrypt, one block at a time.
 
-Beside the update and the sealed vector it needs the memory of one block.
+Beside the update it needs the memory of a few blocks. A block does not change once it is sealed: it may leave before
+the next one is (``client/study/seal_round.py`` says under which conditions).
 
 Rules:
 
@@ -10,7 +11,7 @@ Rules:
   model, scale. The masks of sites with different contexts do not cancel.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -46,10 +47,10 @@ def seal(
     pair_secrets: Mapping[str, bytes],
     own_seed: bytes,
     processes: int | None = None,
-) -> bytes:
-    """Seal one site's update; return ``layout.sealed_bytes`` bytes.
+) -> Iterator[bytes]:
+    """Check that one site's update can be sealed; return its blocks, each sealed when it is asked for.
 
-    Run by a site.
+    Together they have ``layout.sealed_bytes`` bytes. Run by a site.
 
     Args:
         layout: from the terms.
@@ -68,7 +69,9 @@ def seal(
         SealingError: the cohort is too small or too large, names a site twice or not this one, or a secret is
             missing.
         ValueError: integers or counts do not fit the layout.
-        TrainingError: a worker process ended unexpectedly (:mod:`privacy.secure_aggregation.process_pool`).
+
+    The blocks raise TrainingError if a worker process ended unexpectedly
+    (:mod:`privacy.secure_aggregation.process_pool`).
     """
     require_cohort(layout, cohort)
     if site not in cohort:
@@ -76,18 +79,20 @@ def seal(
     layout.require_fitting(integers, counts)
     inputs = SealingInputs(layout, site, tuple(cohort), context, study_key.to_bytes(), dict(pair_secrets), own_seed)
     make_site_masks(site, cohort, pair_secrets, own_seed, context, 0)  # refuse a missing secret before any work
-    sealed = bytearray(layout.sealed_bytes)
-    size = layout.cipher.sealed_bytes
-    forms = NO_FORMS
+    return _seal_blocks(inputs, integers, tuple(counts), processes)
+
+
+def _seal_blocks(
+    inputs: "SealingInputs", integers: NDArray[np.uint32], counts: tuple[int, ...], processes: int | None
+) -> Iterator[bytes]:
+    layout, forms = inputs.layout, NO_FORMS
     *whole, last = layout.blocks
-    tasks = (_Task(inputs, parts, integers[layout.find_values_in(parts)], tuple(counts)) for parts in whole)
-    for parts, block in zip(whole, map_blocks(_seal_block, tasks, len(whole), processes), strict=True):
-        sealed[parts.start * size : parts.stop * size] = block.sealed.data
+    tasks = (_Task(inputs, parts, integers[layout.find_values_in(parts)], counts) for parts in whole)
+    for block in map_blocks(_seal_block, tasks, len(whole), processes):
         forms = add_forms(forms, block.forms)
+        yield block.sealed.tobytes()  # its memory is the next block's
     # the last block carries the check fields, which need the sums of every block before it
-    block = _seal_block(_Task(inputs, last, integers[layout.find_values_in(last)], tuple(counts), forms))
-    sealed[last.start * size :] = block.sealed.data
-    return bytes(sealed)
+    yield _seal_block(_Task(inputs, last, integers[layout.find_values_in(last)], counts, forms)).sealed.tobytes()
 
 
 class SealingInputs(NamedTuple):

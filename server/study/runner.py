@@ -105,6 +105,10 @@ class Transport(Protocol):
         """Take no further sealed update of ``site`` until it is asked for one again."""
         ...
 
+    def forget_updates(self) -> None:
+        """Remove what has come of sealed updates, and take none before a site is asked for one."""
+        ...
+
     def give_up(self, message: str) -> None:
         """Stop looking for the reply to ``message``."""
         ...
@@ -211,6 +215,7 @@ class StudyRunner:
                 case Ask():
                     self._ask(action)
                 case Restart(number, base):
+                    self._transport.forget_updates()  # those of the attempt before are of no use
                     self._sum = Aggregate(layout_of(self._launch, number, base))
                 case Commit():
                     self._commit(action)

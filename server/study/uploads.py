@@ -7,7 +7,9 @@
                                            each sealing
 
 The run of the study says what it expects, and takes it; the control plane writes what comes
-(``server/control/transfers.py``). Nothing here outlives a run: a site that is asked again sends again.
+(``server/control/transfers.py``). An update may come whole, or in part, and its header never: it stays one file of the
+expected length, until the site sends another or the next attempt begins. Nothing here outlives a run: a site that is
+asked again sends again.
 """
 
 import contextlib
@@ -35,13 +37,14 @@ class Uploads:
         return cls(study_folder / "uploads")
 
     def clear(self) -> None:
-        """Expect nothing, and remove what came in an earlier run.
+        """Expect nothing, and remove what has come.
 
         Raises:
             FederationError: the folder cannot be emptied.
         """
-        aside = self.folder.with_name(f".{self.folder.name}-{os.getpid()}")
+        aside = self.folder.with_name(f".{self.folder.name}")
         try:
+            shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed here
             self.folder.rename(aside)  # first: a site may be sending into it
         except FileNotFoundError:
             return

@@ -83,6 +83,10 @@ class GridTransport:
         """Take no further sealed update of ``site`` until it is asked for one again."""
         self._uploads.expect_no_more(site)
 
+    def forget_updates(self) -> None:
+        """Remove what has come of sealed updates, and take none before a site is asked for one."""
+        self._uploads.clear()
+
     def give_up(self, message: str) -> None:
         """Stop waiting for the reply to ``message``."""
         self._grid.forget(message)

@@ -42,8 +42,9 @@ ROOMS: Final = {
     "client/study": "request_handler policy_in_force waiting_studies used_data context participation problem "
     "key_epochs kept_secrets witness_check peer_heads witness_peers peer_testimony local_round "
     "room_check noise_modes control_variates personal_layers cut_values noiseless_sums shared_counts "
-    "seal_round apply_aggregate state history store round_files held_models released_model "
-    "release_folder release statistics_file model_card card_document papers held_budget activity_log",
+    "seal_round outgoing_update apply_aggregate state history store round_files held_models "
+    "released_model release_folder release statistics_file model_card card_document papers "
+    "held_budget activity_log",
     "client/training": "jobs interface array_format job_format answer_format frames worker child confinement restrict "
     "system_calls session device device_records study_model step_rules local_steps global_step site_update "
     "scoring statistics statistics_session simulate confined_conversion conversion_child",

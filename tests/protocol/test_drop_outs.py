@@ -106,3 +106,16 @@ def test_attempt_numbers_of_the_journal_only_rise(found: Found) -> None:
     simulator.run(seconds=5)
     numbers = [(each.round, each.attempt) for each in simulator.attempts()]
     assert numbers == sorted(set(numbers))
+
+
+def test_new_attempt_begins_without_what_came_for_the_one_before(found: Found) -> None:
+    """Uploads whose headers never came are removed, and none is taken before a site is asked for one."""
+    simulator, forgotten = found(small_terms()), list[int]()
+    simulator.transport.forget_updates = lambda: forgotten.append(  # type: ignore[method-assign]
+        len(simulator.attempts())
+    )
+    in_phase(simulator, Phase.SEALING)
+    simulator.transport.offline.add("elm")
+    simulator.run()
+    assert forgotten == list(range(1, len(simulator.attempts()) + 1))
+    assert len(forgotten) > simulator.terms.training.rounds

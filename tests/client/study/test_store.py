@@ -9,7 +9,7 @@ import pytest
 from benchmarks.small_study import small_terms
 from client.site.registry import Registration
 from client.study.history import AppliedRound
-from client.study.state import Counted, ReleasedSeed, StudyState
+from client.study.state import BegunAttempt, Counted, ReleasedSeed, StudyState
 from client.study.store import StudyStore, read_state
 from models.parameters.vector import Vector, compute_vector_digest
 from privacy.errors import KeyFileError, SiteConfigError
@@ -264,10 +264,11 @@ def test_nothing_kept_is_a_key_of_an_epoch_or_a_seed(store: StudyStore) -> None:
     """The state's fields are a closed list: what outlives a restart of seeds and keys is encrypted, beside it."""
     assert set(StudyState.model_fields) == {
         "base", "model_sha256", "patients", "reference", "noise_multiplier", "evaluation_noise_multiplier",
-        "released", "counted", "history", "closed", "registration", "objections", "halvings",
+        "released", "begun", "counted", "history", "closed", "registration", "objections", "halvings",
         "best", "ended_epochs", "longest_round_minutes", "withheld",
     }  # fmt: skip
     assert set(ReleasedSeed.model_fields) == {"round", "attempt", "cohort", "base"}
+    assert set(BegunAttempt.model_fields) == {"round", "attempt"}
     assert sorted(os.listdir(store.folder)) == ["launch.json", "model-00000.f64", "state.json"]
 
 

@@ -53,17 +53,19 @@ class Federation:
         return [int(total) for total in generator.integers(-limit, limit, self.layout.counts)]
 
     def seal(self, site: str, cohort: Sequence[str] | None = None, context: bytes = CONTEXT) -> bytes:
-        return seal(
-            self.layout,
-            self.update(site),
-            self.counts(site),
-            site=site,
-            cohort=cohort or self.sites,
-            context=context,
-            study_key=self.study_key,
-            pair_secrets=self.pair_secrets(site),
-            own_seed=self.seeds[site],
-            processes=self.processes,
+        return b"".join(
+            seal(
+                self.layout,
+                self.update(site),
+                self.counts(site),
+                site=site,
+                cohort=cohort or self.sites,
+                context=context,
+                study_key=self.study_key,
+                pair_secrets=self.pair_secrets(site),
+                own_seed=self.seeds[site],
+                processes=self.processes,
+            )
         )
 
     def aggregate(self, sealed: Sequence[bytes], released: Sequence[str] | None = None) -> bytes:

@@ -84,16 +84,18 @@ def test_aggregate_of_largest_values_never_carries(study_key: StudyKey, bits: in
     largest = np.full(100, (1 << bits) - 1, dtype=np.uint32)
     federation, aggregate = Federation(layout, sites, study_key), Aggregate(layout)
     for site in sites:
-        sealed = seal(
-            layout,
-            largest,
-            [2**31 - 1, -(2**31)],
-            site=site,
-            cohort=sites,
-            context=CONTEXT,
-            study_key=study_key,
-            pair_secrets=federation.pair_secrets(site),
-            own_seed=federation.seeds[site],
+        sealed = b"".join(
+            seal(
+                layout,
+                largest,
+                [2**31 - 1, -(2**31)],
+                site=site,
+                cohort=sites,
+                context=CONTEXT,
+                study_key=study_key,
+                pair_secrets=federation.pair_secrets(site),
+                own_seed=federation.seeds[site],
+            )
         )
         aggregate.add(sealed)
     aggregate.subtract_masks(federation.seeds, CONTEXT)
