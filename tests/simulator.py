@@ -43,6 +43,7 @@ from privacy.study.cost import compute_study_noise, make_training_event
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
 from server.federation.members import Members
+from server.study.aggregates import MOST_BYTES
 from server.study.check import count_parameters
 from server.study.events import AttemptAsked, Resumed, SiteReadmitted
 from server.study.journal import Journal
@@ -220,6 +221,7 @@ class Simulator:
         self.before_training: Callable[[str, int], None] = lambda site, number: None
         self.open_journal: Callable[[Path], Journal] = Journal
         self.patience = PATIENCE
+        self.aggregate_bytes = MOST_BYTES
         self.federation = Federation(folder / COORDINATOR)
         self.homes = {name: SiteFolder(folder / name) for name in names}
         if not folder.exists():
@@ -299,6 +301,7 @@ class Simulator:
             self.federation.open_witness(),
             self.patience,
             self.transport,
+            self.aggregate_bytes,
         )
         self.conductor.begin(self.now)
 

@@ -14,7 +14,7 @@ import time
 from contextlib import AbstractContextManager
 from typing import Final
 
-from privacy.errors import SuperLinkError, WireError
+from privacy.errors import FederationError, SuperLinkError, WireError
 from privacy.metrics import serve_metrics
 from server.control.membership import Membership
 from server.control.message_calls import MessageCalls
@@ -24,6 +24,7 @@ from server.control.server import ControlServer
 from server.control.study_calls import StudyCalls
 from server.control.transfers import Transfers
 from server.federation.folder import Federation
+from server.study.aggregates import Aggregates
 from server.study.events import StudyStatus
 from server.study.journal import Journal
 from server.superlink.control_api import RemovedKeyError
@@ -147,7 +148,7 @@ class Coordinator:
             self._activations = seen
 
     def _list_open_studies(self) -> list[str]:
-        """List the studies that are open; the journal of a finished one is not read again."""
+        """List the studies that are open; a finished one is cleaned once, and its journal not read again."""
         found = []
         for study in self._federation.list_studies():
             if study in self._finished:
@@ -158,6 +159,10 @@ class Coordinator:
                 found.append(study)
             elif status is StudyStatus.FINISHED:
                 self._finished.add(study)
+                try:
+                    Aggregates(self._federation.find_study_folder(study)).remove_all()
+                except FederationError as error:
+                    _log.warning("%s", error)
         return found
 
     def _continue_study(self, study: str) -> None:

@@ -20,6 +20,7 @@ from privacy.document import Document
 from privacy.fields import Contact, KeyText
 from privacy.study import Name
 from server.federation.client_certificates import RevokedCertificate
+from server.study.aggregates import MOST_BYTES
 from server.study.timeouts import Timeouts
 
 LOOPBACK: Final = "127.0.0.1"
@@ -58,6 +59,8 @@ class CoordinatorConfig(Document):
     """Whom sites call about the coordinator."""
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
     """Where Prometheus on this machine reads metrics (``privacy/metrics.py``); nowhere without it."""
+    aggregates_gb: float = Field(default=MOST_BYTES / 1e9, gt=0, le=1e6)
+    """Room for the aggregates of one study, in units of 10^9 bytes; see :mod:`server.study.aggregates`."""
     timeouts: TimeoutsConfig = TimeoutsConfig()
 
     @property

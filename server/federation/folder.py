@@ -334,6 +334,7 @@ class Federation:
 
 
 _CONFIG_YAML: Final = """\
-# The coordinator of a federation. Sites reach it at host:port; how long rounds wait is in seconds. With a gateway in
+# The coordinator of a federation. Sites reach it at host:port; how long rounds wait is in seconds, the room for the
+# sums of one study (aggregates_gb) in GB. With a gateway in
 # front, superlink_port and control_port are where the gateway finds it (docs/deployment.md).
 """

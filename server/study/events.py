@@ -116,6 +116,13 @@ class RoundVoid(Document):
     sites: tuple[Name, ...]
 
 
+class AggregatesRemoved(Document):
+    """The aggregates of the rounds up to ``upto`` have no room any more: no site can open these rounds from now on."""
+
+    kind: Literal["aggregates-removed"] = "aggregates-removed"
+    upto: int
+
+
 class SiteOut(Document):
     """The site takes no part until the operator re-admits it."""
 
@@ -183,6 +190,7 @@ Event = (
     | SiteDecided
     | SiteProgram
     | RoundVoid
+    | AggregatesRemoved
     | SiteOut
     | SiteReadmitted
     | SiteClosed
@@ -236,6 +244,8 @@ class History:
     void: set[int] = field(default_factory=set)
     voids_by: Counter[str] = field(default_factory=Counter)
     """How many rounds each site has made void since it was last admitted."""
+    removed: int = 0
+    """The last round whose aggregate is removed; 0 while all are there."""
     waiting: str | None = None
     """Why the study waits; None while it does not."""
     programs: dict[str, Program] = field(default_factory=dict)
@@ -276,6 +286,8 @@ class History:
             case RoundVoid():
                 self.void.add(event.round)
                 self.voids_by.update(event.sites)
+            case AggregatesRemoved():
+                self.removed = event.upto
             case SiteOut():
                 self.out[event.site] = event.why
                 self.deciding.pop(event.site, None)

@@ -4,7 +4,7 @@
 
     studies/STUDY/launch.json             the signed launch
     studies/STUDY/journal.sqlite          events (from which the machine is built again) and notes (for people)
-    studies/STUDY/aggregates/00007.bin    the encrypted sum of round 7, which only sites can open
+    studies/STUDY/aggregates/00007.bin    the encrypted sum of round 7, which only sites can open, while they may ask
     studies/STUDY/driver.lock             locked by the one process that runs the study
 
 An event is durable when :meth:`Journal.record` returns (WAL, ``synchronous=FULL``).
@@ -24,6 +24,7 @@ from privacy.errors import FederationError
 from privacy.files import replace_file, take_lock
 from privacy.sqlite_file import OtherFormatError, SqliteFormat, open_file
 from privacy.study.launch import SignedLaunch
+from server.study.aggregates import Aggregates
 from server.study.events import Event, History, StudyStatus, WaitBegan, parse_event
 from server.study.notes import StudyNote, read_note
 
@@ -163,8 +164,8 @@ class Journal:
             yield read_note({**from_canonical(body), "number": number, "time": when})
 
     def find_aggregate_path(self, number: int) -> Path:
-        """Return the path of the aggregate of round ``number``."""
-        return self.folder / "aggregates" / f"{number:05d}.bin"
+        """Return the path of the aggregate of round ``number``; see ``server/study/aggregates.py``."""
+        return Aggregates(self.folder).find_path(number)
 
     def lock(self) -> int:
         """Lock the study for this process, until it ends or closes the returned descriptor.

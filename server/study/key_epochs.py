@@ -22,7 +22,8 @@ Rules:
 * what a member claims to have opened and to hold affects only that member: no other site fails or waits because of
   it. At most ``MAX_EARLIER`` earlier keys are sent with an epoch: the oldest key that each member lacks, then the
   next oldest, members that lack the fewest first. A member that lacks more gets the rest in a later epoch;
-* a site that lacks a key that no site holds any more can never catch up, and is out. No other site is out for it.
+* a site that lacks a key that no site holds any more, or an aggregate that the coordinator has removed
+  (``server/study/aggregates.py``), can never catch up, and is out. No other site is out for it.
   If no site could open the last committed round, the study stops;
 * a grant that a member cannot open counts against both sites: its lead is chosen last, and a member that refuses
   three grants is out;
@@ -96,6 +97,8 @@ class KeyEpochs:
             return self.handle_lost_sites(
                 [site], "its public patient count is not the one it has given before", now
             )
+        if (late := state.describe_too_late(offer.base)) is not None:
+            return [*state.exclude(site, late), *self.handle_lost_sites([site], late, now)]
         site.offer, site.base, site.question, site.has_keys = reply.offer, offer.base, None, False
         decided = self._mark_decided(site)
         if state.history.programs.get(site.name) != reply.program:

@@ -58,7 +58,7 @@ from privacy.study.launch import SignedLaunch
 from server.study.actions import Action, Ask, Note
 from server.study.closing import Closing
 from server.study.evaluation import TotalsOpening
-from server.study.events import Finished, History
+from server.study.events import AggregatesRemoved, Finished, History
 from server.study.key_epochs import KeyEpochs
 from server.study.rounds import Rounds
 from server.study.sites import SiteStatus, SiteView
@@ -229,6 +229,20 @@ class StudyMachine:
     def handle_restart(self, name: str, now: float) -> list[Action]:
         """Repeat a site's present question at once, because its process has just come online."""
         return [] if self.phase in _AT_REST else self._state.ask_now(self._state.sites[name], now)
+
+    def remove_aggregates(self, upto: int) -> list[Action]:
+        """Record that the aggregates of the rounds up to ``upto`` are removed; the caller removes them afterwards."""
+        return self._state.record(AggregatesRemoved(upto=upto))
+
+    def is_too_late(self, ask: Ask) -> bool:
+        """Return whether ``ask`` brings an aggregate that is removed: its site has been behind for too long."""
+        return ask.aggregate is not None and ask.aggregate <= self._state.history.removed
+
+    def handle_too_late(self, name: str, now: float) -> list[Action]:
+        """Handle that a site cannot catch up any more: it is out, and the study goes on without it."""
+        site = self._state.sites[name]
+        why = self._state.describe_too_late(site.base)
+        return [] if why is None else self._state.exclude(site, why) + self._handle_lost_site(site, why, now)
 
     def handle_removal(self, name: str, now: float) -> list[Action]:
         """Handle that a site was removed from the federation: it is out, and the study goes on without it."""

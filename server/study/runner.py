@@ -24,7 +24,7 @@ from privacy.errors import CoordinatorError, FederationError, ProtocolError, Wir
 from privacy.files import map_file, replace_file
 from privacy.keys import PublicKey, SessionKey, SigningKey
 from privacy.ledger.signed_head import LedgerHead
-from privacy.protocol.envelope import Blob, Envelope, make_envelope, open_envelope
+from privacy.protocol.envelope import Blob, BlobNote, Envelope, make_envelope, note_blob, open_envelope
 from privacy.protocol.headers import MAX_HEAD_BYTES
 from privacy.protocol.key_messages import Wrappings
 from privacy.protocol.messages import (
@@ -47,6 +47,7 @@ from privacy.secure_aggregation.schemes.registry import SCHEMES
 from privacy.signed import Signed as SignedStatement
 from privacy.study import COORDINATOR
 from server.study.actions import Action, Ask, Commit, Note, Record, Restart
+from server.study.aggregates import MOST_BYTES, Aggregates
 from server.study.crash_marks import MOST_CRASHES, CrashMarks
 from server.study.events import Finished, RoundCommitted, RoundVoid, SiteClosed, SiteOut, Stopped, TotalsOpened
 from server.study.figures import compute_evaluation_result, find_known_totals
@@ -126,13 +127,22 @@ class StudyRunner:
     """The run of one study by this process."""
 
     def __init__(
-        self, journal: Journal, key: SigningKey, witness: Witness, timeouts: Timeouts, transport: Transport
+        self,
+        journal: Journal,
+        key: SigningKey,
+        witness: Witness,
+        timeouts: Timeouts,
+        transport: Transport,
+        aggregate_bytes: int = MOST_BYTES,
     ) -> None:
         signed = journal.read_launch()
         self._journal = journal
         self._key = key
         self._witness = witness
         self._transport = transport
+        self._aggregates = Aggregates(journal.folder, aggregate_bytes)
+        self._noted: tuple[int, BlobNote] | None = None
+        """The round whose aggregate was asked to be opened last, and its digest, computed once for all sites."""
         self._launch = signed.statement
         self._identities = {member.name: PublicKey.from_text(member.identity) for member in self._launch.roster}
         self._handling = CrashMarks(journal.folder / HANDLING_FILE)
@@ -159,7 +169,8 @@ class StudyRunner:
         private, sealed = terms.privacy.epsilon is not None, SCHEMES[terms.secure_aggregation.scheme].masked
         figures = list_figures(terms.task, terms.data)
         self._report(StudyBegan(private=private, sealed=sealed, exchanges=terms.last_round, figures=figures))
-        self._carry_out(self._machine.start(now, self._journal.compute_waited_s()))
+        self._aggregates.remove(self._machine.history.removed)
+        self._carry_out(self._machine.start(now, self._journal.compute_waited_s()), now)
 
     def _exclude_lost_sites(self) -> None:
         """Exclude, before anything is asked, sites that were removed or whose replies crash this process."""
@@ -180,14 +191,14 @@ class StudyRunner:
         """Handle what has arrived and the passing of time, and return whether anything arrived."""
         busy = False
         for site in self._transport.find_removed_sites():
-            self._carry_out(self._machine.handle_removal(site, now))
+            self._carry_out(self._machine.handle_removal(site, now), now)
         for site in self._transport.find_restarted_sites():
-            self._carry_out(self._machine.handle_restart(site, now))
+            self._carry_out(self._machine.handle_restart(site, now), now)
         try:
             for arrival in self._transport.receive_arrivals(self._handling.begin):
                 busy = True
                 self._handling.begin(arrival.site)
-                self._carry_out(self._handle_arrival(arrival, now))
+                self._carry_out(self._handle_arrival(arrival, now), now)
                 self._handling.end()
         except _OURS:
             self._handling.take_back()
@@ -199,19 +210,22 @@ class StudyRunner:
                 self._transport.give_up(message)
         stop = self._journal.folder / STOP_FILE
         if stop.exists():
-            self._carry_out(self._machine.stop("the operator stopped the study"))
+            self._carry_out(self._machine.stop("the operator stopped the study"), now)
             stop.unlink()
-        self._carry_out(self._machine.tick(now))
+        self._carry_out(self._machine.tick(now), now)
         return busy
 
     # Actions -----------------------------------------------------------------------------------------------
 
-    def _carry_out(self, actions: list[Action]) -> None:
+    def _carry_out(self, actions: list[Action], now: float) -> None:
+        late = []
         for action in actions:
             match action:
                 case Record(event):
                     self._journal.record(event)
                     self._report_event(event)
+                case Ask() if self._machine.is_too_late(action):
+                    late.append(action.site)
                 case Ask():
                     self._ask(action)
                 case Restart(number, base):
@@ -222,9 +236,17 @@ class StudyRunner:
                 case Note(text, site):
                     _log.info("%s%s", f"{site}: " if site else "", text)
                     self._report(self._make_remark(text, site))
+        for site in late:
+            self._carry_out(self._machine.handle_too_late(site, now), now)
 
     def _ask(self, ask: Ask) -> None:
-        blobs = () if ask.aggregate is None else (map_file(self._journal.find_aggregate_path(ask.aggregate)),)
+        blobs: tuple[Blob, ...] = ()
+        notes: tuple[BlobNote, ...] = ()
+        if ask.aggregate is not None:
+            blobs = (map_file(self._journal.find_aggregate_path(ask.aggregate)),)
+            if self._noted is None or self._noted[0] != ask.aggregate:
+                self._noted = ask.aggregate, note_blob(blobs[0])
+            notes = (self._noted[1],)
         request = ask.request
         if isinstance(request, Join | Train):
             request = request.model_copy(update={"witnessed": self._witness.read_newest_head(ask.site)})
@@ -236,6 +258,7 @@ class StudyRunner:
             receiver=ask.site,
             number=self._journal.take_next_number(),
             blobs=blobs,
+            notes=notes,
         )
         message = self._transport.send(ask.site, envelope, self._count_blob_bytes(request))
         self._asked[message] = (ask, compute_sha256(envelope.body))
@@ -259,6 +282,12 @@ class StudyRunner:
         self._sum.subtract_masks({site: bytes.fromhex(seed) for site, seed in commit.seeds.items()}, context)
         replace_file(self._journal.find_aggregate_path(committed.round), self._sum.to_bytes(), FederationError)
         self._sum = None
+        if excess := self._aggregates.find_excess():
+            # durable before the files are gone: the machine asks nobody to open them
+            for action in self._machine.remove_aggregates(excess):
+                assert isinstance(action, Record)
+                self._journal.record(action.event)
+            self._aggregates.remove(excess)
         _log.info("round %d: masks off and stored in %.2f s", committed.round, time.monotonic() - began)
 
     # Replies -----------------------------------------------------------------------------------------------

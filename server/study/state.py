@@ -90,6 +90,16 @@ class StudyState:
         committed = sorted(self.history.committed.items())
         return [event.committed for number, event in committed if number > site.base]
 
+    def describe_too_late(self, base: int) -> str | None:
+        """Describe why a site that has opened the rounds up to ``base`` cannot catch up; None if it can."""
+        removed = self.history.removed
+        if base >= removed or not any(base < number <= removed for number in self.history.committed):
+            return None
+        return (
+            f"has opened the rounds up to {base}, and the aggregates of those up to {removed} had no more room at the "
+            "coordinator (aggregates_gb in coordinator.yaml): it cannot catch up"
+        )
+
     @property
     def is_complete(self) -> bool:
         """Whether no round follows: the terms have no further round, or early stopping ends the study."""

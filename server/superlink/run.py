@@ -150,7 +150,12 @@ def run(folder: Path, study: str, grid: SiteMessages) -> None:
             raise FederationError(f"these sites are not registered with the SuperLink: {', '.join(missing)}")
         transport = GridTransport(grid, federation, roster, uploads)
         conductor = StudyRunner(
-            journal, federation.load_identity(), federation.open_witness(), federation.timeouts, transport
+            journal,
+            federation.load_identity(),
+            federation.open_witness(),
+            federation.timeouts,
+            transport,
+            int(federation.config.aggregates_gb * 1e9),
         )
         uploads.clear()
         conductor.begin(time.monotonic())

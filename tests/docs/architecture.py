@@ -68,8 +68,8 @@ ROOMS: Final = {
     "server/superlink": "process program gate fleet_callers database control_api process_tags output_log bundle "
     "server_app run grid message_marks",
     "server/study": "runner machine transitions state sites timeouts key_epochs rounds evaluation closing actions "
-    "events notes journal uploads witness crash_marks figures draft_file graph_file check check_statistics "
-    "check_result slow_layers",
+    "events notes journal aggregates uploads witness crash_marks figures draft_file graph_file check "
+    "check_statistics check_result slow_layers",
     "server/results": "tally read documents text",
     "server/watch": "progress",
     "server/feasibility": "derive page charts",

@@ -10,6 +10,7 @@ from privacy.protocol.headers import Committed, Evaluated
 from privacy.protocol.messages import Closed
 from server.study import events
 from server.study.events import (
+    AggregatesRemoved,
     AttemptAsked,
     EpochAsked,
     Event,
@@ -68,6 +69,7 @@ EVENTS: tuple[Event, ...] = (
     SiteProgram(site="ash", program=PROGRAM),
     ModelsHeld(held={}),
     RoundVoid(round=2, sites=("ash",)),
+    AggregatesRemoved(upto=3),
     SiteOut(site="ash", why="it vanished"),
     SiteReadmitted(site="ash"),
     SiteClosed(
