@@ -21,8 +21,16 @@ from privacy.errors import Error
 _LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-def replace_file(path: Path, data: bytes | memoryview, error: type[Error], mode: int = 0o600) -> None:
+def replace_file(
+    path: Path, data: bytes | memoryview | Iterator[bytes], error: type[Error], mode: int = 0o600
+) -> None:
     """Replace ``path`` by ``data``, completely or not at all; durable when this returns, and of this mode.
+
+    Args:
+        path: the file.
+        data: its bytes; or pieces, of which one at a time is in memory. What an iterator raises leaves the old file.
+        error: what to raise.
+        mode: the file's mode.
 
     Raises:
         error: it cannot be written, or not be made durable; the old or the new file is complete.
@@ -31,7 +39,7 @@ def replace_file(path: Path, data: bytes | memoryview, error: type[Error], mode:
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            file.writelines(data if isinstance(data, Iterator) else (data,))
             file.flush()
             os.fchmod(descriptor, mode)
             os.fsync(descriptor)
@@ -40,9 +48,10 @@ def replace_file(path: Path, data: bytes | memoryview, error: type[Error], mode:
         temporary = None
         sync_folder(path.parent)
     except OSError as cause:
+        raise error(f"{path}: cannot be written: {cause.strerror}") from None
+    finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise error(f"{path}: cannot be written: {cause.strerror}") from None
 
 
 def map_file(path: Path) -> memoryview:

@@ -5,7 +5,7 @@
 * The aggregate is in memory only: after a crash the stored vectors are added again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from privacy.errors import SealingError
 from privacy.secure_aggregation.layout import Layout
@@ -66,12 +66,20 @@ class Aggregate:
             for total in self._sums[parts.start : parts.stop]:
                 total.subtract(masks.draw())
 
-    def to_bytes(self) -> bytes:
-        """Return the aggregate, as long as :meth:`Layout.compute_aggregate_bytes` says.
+    def write(self) -> Iterator[bytes]:
+        """Return the aggregate in pieces, together as long as :meth:`Layout.compute_aggregate_bytes` says.
 
         Raises:
             SealingError: nothing has been added.
         """
         if not self._added:
             raise SealingError("nothing has been added: there is no aggregate to send")
-        return b"".join(total.to_bytes() for total in self._sums)
+        return (total.to_bytes() for total in self._sums)
+
+    def to_bytes(self) -> bytes:
+        """Return what :meth:`write` writes, in memory.
+
+        Raises:
+            SealingError: nothing has been added.
+        """
+        return b"".join(self.write())

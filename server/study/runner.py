@@ -280,7 +280,7 @@ class StudyRunner:
         committed = commit.committed
         context = committed.view.to_bytes()
         self._sum.subtract_masks({site: bytes.fromhex(seed) for site, seed in commit.seeds.items()}, context)
-        replace_file(self._journal.find_aggregate_path(committed.round), self._sum.to_bytes(), FederationError)
+        replace_file(self._journal.find_aggregate_path(committed.round), self._sum.write(), FederationError)
         self._sum = None
         if excess := self._aggregates.find_excess():
             # durable before the files are gone: the machine asks nobody to open them

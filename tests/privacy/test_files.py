@@ -1,11 +1,12 @@
 """Files that are replaced whole or not at all."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from privacy.errors import FederationError, SiteConfigError
+from privacy.errors import FederationError, SealingError, SiteConfigError
 from privacy.files import hold_lock, replace_file, take_lock
 
 
@@ -33,3 +34,18 @@ def test_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"), hold_lock(tmp_path / "lock"):
         pass
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_file_is_replaced_by_pieces_or_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    replace_file(path, iter([b"on", b"", b"e"]), SiteConfigError)
+    assert path.read_bytes() == b"one"
+
+    def fail() -> Iterator[bytes]:
+        yield b"two"
+        raise SealingError("nothing to send")
+
+    with pytest.raises(SealingError):
+        replace_file(path, fail(), SiteConfigError)
+    assert path.read_bytes() == b"one"
+    assert os.listdir(tmp_path) == ["a"]

@@ -12,6 +12,7 @@ from privacy.study import Terms, parse_terms
 from server.study.state import Phase
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import budget, require_finished, require_safe
+from tests.protocol.moments import in_phase
 from tests.simulator import Simulator
 
 NOISED = {"rounds": [1, 2], "bins": 10, "epsilon": 3}
@@ -144,3 +145,17 @@ def test_totals_are_opened_after_every_second_round_and_the_last(found: Found) -
         assert opened == [(2, 3), (4, 5), (5, 6)]
         assert [entry.body.round for entry in simulator.entries(name, "evaluate")] == [2, 4, 5]  # type: ignore[attr-defined]
     assert simulator.trained.keys() == {(name, number) for name in simulator.names for number in range(1, 6)}
+
+
+def test_updates_are_added_while_another_site_still_trains(found: Found) -> None:
+    simulator, added = found(small_terms()), list[str]()
+    simulator.transport.expect_no_update = added.append  # type: ignore[assignment,method-assign]
+    in_phase(simulator, Phase.SEALING)
+    simulator.transport.slow = lambda name, _: name == "elm"
+    simulator.run(lambda: len(added) == 3)
+    assert (sorted(added), simulator.conductor.machine.phase) == (["ash", "birch", "cedar"], Phase.SEALING)
+    assert simulator.conductor._sum is not None
+    assert simulator.conductor._sum._added == 3
+    simulator.transport.slow = lambda *_: False
+    simulator.run()
+    require_finished(simulator)
