@@ -1,27 +1,38 @@
 """Measure the coordinator's memory in a round above idle: a real coordinator, real uploads, light sites.
 
-* ``idle_mb``: SuperLink and the study's run (ServerApp) while the run waits for its sites' first answers.
-* ``growth_mb``: the maximum of both together from then to the study's end, less ``idle_mb``. All sealed updates are
-  uploaded at once, and every site downloads the aggregate.
+``python -m benchmarks.coordinator_memory --width 2000 3 8``: studies of a model with two hidden layers of this width,
+with 3 and with 8 sites, one after the other.
+
+* ``idle_mb``: ``consilium up``, which receives the updates and serves the sums, SuperLink and the study's run
+  (ServerApp) together, while the run waits for its sites' first answers.
+* ``growth_mb``: the maximum of the three together from then to the study's end, less ``idle_mb``. All sealed updates
+  are uploaded at once, and every site downloads the aggregate.
+* ``up_growth_mb``, ``superlink_growth_mb``, ``run_growth_mb``: the maximum of each, less what it had idle.
 * ``superlink_alone_mb``: the SuperLink before a study was launched.
 
-Sizes are proportional set sizes: a page that several processes share counts once.
+Sizes are proportional set sizes: a page that several processes share counts once. A mapped file counts as far as it was
+read.
 """
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Final
 
+import click
+
 from benchmarks.memory import Peak, resident_mb
 from benchmarks.running_federation import COORDINATOR, Running, wait_for
 from benchmarks.small_study import without_privacy
+from privacy.command_line import say
 from privacy.study import Terms
 from server.federation.config import TimeoutsConfig
 from server.study.journal import Journal
@@ -42,6 +53,7 @@ class CoordinatorMemory:
     superlink_alone_mb: float
     idle_mb: float
     growth_mb: float
+    up_growth_mb: float
     superlink_growth_mb: float
     run_growth_mb: float
     seconds: float
@@ -68,26 +80,31 @@ def coordinator_memory(folder: Path, sites: int, width: int = WIDTH) -> Coordina
 
 
 def _measured(federation: Running, terms: Terms, gate: Path) -> CoordinatorMemory:
-    superlink = [federation.superlink()]
+    up, superlink = [federation.pid(COORDINATOR)], [federation.superlink()]
     alone = _settled(lambda: superlink)
     study = federation.launch(terms)
 
     def run() -> list[int]:
         return [pid for pid in federation.of_superlink() if pid not in superlink]
 
+    def everything() -> list[int]:
+        return [*up, *federation.of_superlink()]
+
     while not _asked(federation, study):
         time.sleep(0.2)
-    idle_superlink, idle_run = _settled(lambda: superlink), _settled(run)
+    idle_up, idle_superlink, idle_run = _settled(lambda: up), _settled(lambda: superlink), _settled(run)
+    idle = idle_up + idle_superlink + idle_run
     began = time.monotonic()
-    with Peak(federation.of_superlink) as peak:
+    with Peak(everything) as peak:
         gate.touch()
         federation.finish(study, _STUDY_S)
-    most_superlink = sum(peak.each[pid] for pid in superlink)
-    most_run = sum(mb for pid, mb in peak.each.items() if pid not in superlink)
+    most_up, most_superlink = peak.each[up[0]], peak.each[superlink[0]]
+    most_run = sum(mb for pid, mb in peak.each.items() if pid not in (*up, *superlink))
     return CoordinatorMemory(
         superlink_alone_mb=round(alone, 1),
-        idle_mb=round(idle_superlink + idle_run, 1),
-        growth_mb=round(peak.mb - idle_superlink - idle_run, 1),
+        idle_mb=round(idle, 1),
+        growth_mb=round(peak.mb - idle, 1),
+        up_growth_mb=round(most_up - idle_up, 1),
         superlink_growth_mb=round(most_superlink - idle_superlink, 1),
         run_growth_mb=round(most_run - idle_run, 1),
         seconds=round(time.monotonic() - began, 1),
@@ -139,3 +156,17 @@ def _light_sites(folder: Path, gate: Path, names: tuple[str, ...]) -> Iterator[s
     finally:
         process.terminate()
         process.wait()
+
+
+@click.command()
+@click.option("--width", type=int, default=WIDTH, show_default=True, help="of the two hidden layers")
+@click.argument("sites", type=int, nargs=-1, required=True)
+def main(width: int, sites: tuple[int, ...]) -> None:
+    """Measure studies with these numbers of sites, and print a JSON document for each."""
+    for number in sites:
+        with tempfile.TemporaryDirectory() as folder:
+            say(json.dumps({"sites": number, **asdict(coordinator_memory(Path(folder), number, width))}))
+
+
+if __name__ == "__main__":
+    main()
