@@ -17,7 +17,7 @@ from benchmarks.sealed_path import layout_for, seal_alone
 
 
 def large_update(parameters: int, processes: int) -> dict[str, Any]:
-    """Measure sealing of ``parameters`` integers of 16 bits; ``growth_mb`` includes the sealed update itself."""
+    """Measure sealing of ``parameters`` integers of 16 bits to a file, as a site seals an update."""
     command = [sys.executable, "-m", "benchmarks.large", str(parameters), str(processes)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdin is not None

@@ -8,13 +8,17 @@
 
 import itertools
 import os
+from collections.abc import Iterator
+from pathlib import Path as Folder
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.path import CPU, WALL, Laps, Now, Path
+from client.study.outgoing_update import OutgoingUpdate
 from privacy.randomness import from_os
 from privacy.secure_aggregation.aggregate import Aggregate
 from privacy.secure_aggregation.layout import Layout
@@ -79,7 +83,7 @@ def sealed_path(
     sealing, adding, size = [], [], 0
     for name in names:
         laps.lap()
-        sealed = _sealed(layout, integers, name, names, secrets[name], seeds[name], key, processes)
+        sealed = b"".join(_seal(layout, integers, name, names, secrets[name], seeds[name], key, processes))
         sealing.append(laps.lap())
         aggregate.add(sealed)
         adding.append(laps.lap())
@@ -96,13 +100,15 @@ def sealed_path(
 
 
 def seal_alone(integers: NDArray[np.uint32], processes: int) -> float:
-    """Time one of three sites that seals ``integers``, in wall-clock seconds."""
+    """Time one of three sites that seals ``integers`` to a file, as sites do, in wall-clock seconds."""
     names = ["ash", "birch", "cedar"]
     laps = Laps(WALL)
     layout = layout_for(len(integers), len(names))
-    _sealed(
+    blocks = _seal(
         layout, integers, "ash", names, _pair_secrets(names)["ash"], os.urandom(32), StudyKey.generate(), processes
     )
+    with TemporaryDirectory() as folder:
+        OutgoingUpdate(Folder(folder), "large-00000000", "0" * 64, layout.sealed_bytes).fill(blocks)
     return laps.lap()
 
 
@@ -122,7 +128,7 @@ def float32_path(update: NDArray[np.float64], sites: int) -> Path:
     return Path(len(sent), len(aggregate), 0.0, 0.0, sealing, median(adding), finishing, laps.lap())
 
 
-def _sealed(
+def _seal(
     layout: Layout,
     integers: NDArray[np.uint32],
     name: str,
@@ -131,20 +137,18 @@ def _sealed(
     seed: bytes,
     key: StudyKey,
     processes: int,
-) -> bytes:
-    return b"".join(
-        seal(
-            layout,
-            integers,
-            (),
-            site=name,
-            cohort=names,
-            context=_CONTEXT,
-            study_key=key,
-            pair_secrets=secrets,
-            own_seed=seed,
-            processes=processes,
-        )
+) -> Iterator[bytes]:
+    return seal(
+        layout,
+        integers,
+        (),
+        site=name,
+        cohort=names,
+        context=_CONTEXT,
+        study_key=key,
+        pair_secrets=secrets,
+        own_seed=seed,
+        processes=processes,
     )
 
 
