@@ -8,6 +8,9 @@ are simulated by the sites' own code. Models that are in the document already an
 
 With ``--elsewhere`` only one study runs for each model, with the largest epsilon and its noise placed the other way
 (:func:`place_noise_elsewhere`), and its figure is added to what the document has of the model.
+
+A study that begins with public weights needs their file (``--weights``); ``--study`` names another file than the
+example of the model. Both are for one MODEL.
 """
 
 import json
@@ -41,20 +44,33 @@ LOCAL_ROUNDS: Final = 10
 @click.argument("pairs", metavar="MODEL=DIR...", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True)
 @click.option(
-    "--repeats", default=3, show_default=True, type=click.IntRange(2, 100), help="Simulated trainings each."
+    "--repeats", default=3, show_default=True, type=click.IntRange(1, 100), help="Simulated trainings each."
 )
 @click.option("--epsilons", default="3,8,none", show_default=True, help="In rising order; none last.")
 @click.option("--elsewhere", is_flag=True, help="Only the study with its noise placed the other way.")
-def main(pairs: tuple[str, ...], out: Path, repeats: int, epsilons: str, elsewhere: bool) -> None:
+@click.option("--study", type=click.Path(path_type=Path), help="Instead of the example of the one MODEL.")
+@click.option("--weights", type=click.Path(path_type=Path), help="The public weights that it begins with.")
+def main(
+    pairs: tuple[str, ...],
+    out: Path,
+    repeats: int,
+    epsilons: str,
+    elsewhere: bool,
+    study: Path | None,
+    weights: Path | None,
+) -> None:
     """Measure the example studies of models on real data."""
+    if len(pairs) > 1 and (study or weights):
+        raise click.UsageError("--study and --weights are for one MODEL=DIR")
     for pair in pairs:
         name, _, data = pair.partition("=")
+        choice = DemoChoice(None if study else name, None, study, Path(data), None, False, "none", None, weights)
         say(f"{name} ...")
         asked = epsilons.split(",")
         if elsewhere:
-            found: dict[str, Any] = {"elsewhere": measure_elsewhere(name, Path(data), _find_largest(asked))}
+            found: dict[str, Any] = {"elsewhere": measure_elsewhere(replace(choice, epsilon=_find_largest(asked)))}
         else:
-            found = measure_study(name, Path(data), repeats, asked)
+            found = measure_study(name, choice, repeats, asked)
         say(json.dumps(found))
         # read anew: a run takes minutes, and another may have written meanwhile
         known: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"studies": []}
@@ -68,15 +84,15 @@ def _find_largest(epsilons: list[str]) -> str:
     return next(each for each in reversed(epsilons) if each != "none")
 
 
-def measure_study(name: str, data: Path, repeats: int, epsilons: list[str]) -> dict[str, Any]:
-    """Run the study of ``name`` on the hospitals of ``data`` for each epsilon; simulate alone and pooled."""
-    choice = DemoChoice(name, None, None, data, None, False, epsilons[-1], None)
+def measure_study(name: str, choice: DemoChoice, repeats: int, epsilons: list[str]) -> dict[str, Any]:
+    """Run the chosen study of ``name`` for each epsilon; simulate alone and pooled."""
+    assert choice.data is not None, "the hospitals' records are in a folder"
     terms, hospitals = choose_study(replace(choice, epsilon=_find_largest(epsilons)))
     first = list_figures(terms.task, terms.data)[0]
     federated: dict[str, float | None] = {}
     moved: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="consilium-") as folder, Processes() as processes:
-        federation = LocalFederation(Path(folder), terms, hospitals, say)
+        federation = LocalFederation(Path(folder), terms, hospitals, say, choice.weights)
         federation.make()
         federation.start(processes)
         for epsilon in epsilons:
@@ -89,12 +105,12 @@ def measure_study(name: str, data: Path, repeats: int, epsilons: list[str]) -> d
         trains, tests = [train for train, _ in tables], [test for _, test in tables]
         noise = compute_study_noise(terms)
         began = time.perf_counter()
-        alone = [_simulate(terms, [train], tests, noise, repeats, first.name) for train in trains]
-        pooled = _simulate(terms, trains, tests, None, repeats, first.name)
+        alone = [_simulate(terms, [train], tests, noise, repeats, choice.weights) for train in trains]
+        pooled = _simulate(terms, trains, tests, None, repeats, choice.weights)
         say(f"simulated in {time.perf_counter() - began:.0f} s")
     return {
         "model": name,
-        "data": data.name,
+        "data": choice.data.name,
         "domain": find_model(name).domain,
         "sites": len(tables),
         "figure": first.title,
@@ -106,12 +122,12 @@ def measure_study(name: str, data: Path, repeats: int, epsilons: list[str]) -> d
     }
 
 
-def measure_elsewhere(name: str, data: Path, epsilon: str) -> dict[str, Any]:
-    """Run the study of ``name`` with its noise placed the other way; return the placement, rounds and figure."""
-    terms, hospitals = choose_study(DemoChoice(name, None, None, data, None, False, epsilon, None))
+def measure_elsewhere(choice: DemoChoice) -> dict[str, Any]:
+    """Run the chosen study with its noise placed the other way; return the placement, rounds and figure."""
+    terms, hospitals = choose_study(choice)
     terms = place_noise_elsewhere(terms)
     with tempfile.TemporaryDirectory(prefix="consilium-") as folder, Processes() as processes:
-        federation = LocalFederation(Path(folder), terms, hospitals, say)
+        federation = LocalFederation(Path(folder), terms, hospitals, say, choice.weights)
         federation.make()
         federation.start(processes)
         federation.allow(terms)
@@ -170,9 +186,10 @@ def _run_study(
 
 
 def _simulate(
-    terms: Terms, trains: list[Path], tests: list[Path], noise: float | None, repeats: int, figure: str
+    terms: Terms, trains: list[Path], tests: list[Path], noise: float | None, repeats: int, weights: Path | None
 ) -> list[float]:
-    runs = simulate(terms, trains, tests, noise, repeats)
+    figure = list_figures(terms.task, terms.data)[0].name
+    runs = simulate(terms, trains, tests, noise, repeats, weights)
     return [value for run in runs if (value := run.figures[figure]) is not None]
 
 

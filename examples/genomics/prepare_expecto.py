@@ -10,7 +10,9 @@ OUT gets what ``prepare_yeast_promoters.py`` makes of the first file, and beside
 
     consilium demo --model expecto --data OUT
 
-trains all layers from nothing; the second study needs the network at every site (`consilium-site weights`).
+trains all layers from nothing; the second study needs the network at every site (`consilium-site weights add`):
+
+    consilium demo --study OUT/expecto.yaml --data OUT --weights OUT/network.safetensors
 """
 
 import argparse

@@ -17,6 +17,7 @@ from privacy.command_line import print_json
     help="A folder with one folder for each hospital, with train and test files, or its own data and mapping.yaml; or "
     "the four UCI heart files.",
 )
+@click.option("--weights", type=click.Path(path_type=Path), help="The public weights that the study begins with.")
 @click.option("--dir", "folder", type=click.Path(path_type=Path), help="Make the federation here, not in /tmp.")
 @click.option("--keep", is_flag=True, help="Leave the folder for inspection.")
 @click.option("--epsilon", default="3", show_default=True, help="The study's epsilon, or 'none': no privacy.")
@@ -27,6 +28,7 @@ def demo(
     task: str | None,
     study: Path | None,
     data: Path | None,
+    weights: Path | None,
     folder: Path | None,
     keep: bool,
     epsilon: str,
@@ -37,7 +39,7 @@ def demo(
     from server.demo.demo import Demo
     from server.demo.sources import DemoChoice
 
-    choice = DemoChoice(model, task, study, data, folder, keep, epsilon, rounds)
+    choice = DemoChoice(model, task, study, data, folder, keep, epsilon, rounds, weights)
     result = Demo(choice, quiet=as_json).run()
     if as_json:
         print_json(result.model_dump(mode="json"))

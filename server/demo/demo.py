@@ -49,7 +49,9 @@ class Demo:
         interrupt_on_signals()
         interrupt_with_parent()
         with self._make_folder() as folder, Processes() as processes:
-            federation = LocalFederation(folder, self._terms, self._hospitals, self._report_step)
+            federation = LocalFederation(
+                folder, self._terms, self._hospitals, self._report_step, self._choice.weights
+            )
             self._report_step(
                 f"making a federation and {len(self._hospitals)} hospitals, each with its own keys, ledger and data"
             )
@@ -143,11 +145,20 @@ def _compare_with_simulations(
 ) -> tuple[tuple[Alone, ...], Pooled]:
     """Train each hospital alone and all pooled, by the sites' own code on the source tables; return their figures."""
     tests = [word for _, test in federation.tables.values() for word in ("--test", str(test))]
+    weights = () if federation.weights is None else ("--weights", str(federation.weights))
 
     def simulate(trains: list[Path], private: bool) -> Trainings:
         train = [word for path in trains for word in ("--train", str(path))]
         how = ("--private" if private else "--not-private", "--repeats", str(REPEATS), "--json")
-        command = [find_program("consilium-site"), "simulate", str(federation.study_file), *train, *tests, *how]
+        command = [
+            find_program("consilium-site"),
+            "simulate",
+            str(federation.study_file),
+            *train,
+            *tests,
+            *weights,
+            *how,
+        ]
         runs = json.loads(run_to_end(command))["runs"]
         return summarise_trainings([run["figures"][figure] for run in runs])
 

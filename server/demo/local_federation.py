@@ -36,13 +36,20 @@ class LocalFederation:
         terms: the study.
         hospitals: their tables; one site each.
         tell: is called with a sentence about each step.
+        weights: the public weights that the study begins with, if it does.
     """
 
     def __init__(
-        self, folder: Path, terms: Terms, hospitals: Sequence[DemoHospital], tell: Callable[[str], None]
+        self,
+        folder: Path,
+        terms: Terms,
+        hospitals: Sequence[DemoHospital],
+        tell: Callable[[str], None],
+        weights: Path | None = None,
     ) -> None:
         self.folder = folder
         self.terms = terms
+        self.weights = weights
         self.study_file = folder / "study.yaml"
         self.tables = {each.name: each.write(folder / "source" / each.name) for each in hospitals}
         self._coordinator = folder / "coordinator"
@@ -130,12 +137,14 @@ class LocalFederation:
         run_to_end([find_program("consilium"), *at, "admit", str(request), "--out", str(admission), "--yes"])
 
     def _prepare_site(self, name: str, keys: dict[str, str]) -> None:
-        """Read a site's admission, pin its peers, register its data and grant its budget."""
+        """Read a site's admission, pin its peers, register its data, add public weights and grant its budget."""
         self._run_site_command(name, "join", "--admission", str(self.folder / f"{name}.admission"))
         for peer, key in keys.items():
             if peer != name:
                 self._run_site_command(name, "peer", "trust", peer, key)
         self._register_data(name, self.tables[name])
+        if self.weights is not None:
+            self._run_site_command(name, "weights", "add", str(self.weights), "--study", str(self.study_file))
         privacy = self.terms.privacy
         if privacy.epsilon is not None:
             granted = ("--epsilon", f"{2 * privacy.epsilon:g}", "--delta", f"{privacy.delta:g}")

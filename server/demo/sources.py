@@ -11,7 +11,8 @@ none                              ``examples/breast_cancer.yaml``         the Wi
 ================================  ======================================  =========================================
 
 A hospital's folder holds ``train`` and ``test``, both ``.csv`` or ``.npz``, as the study's contract says; or its own
-data, and ``mapping.yaml``, which leads from them to the contract.
+data, and ``mapping.yaml``, which leads from them to the contract. A study that begins with public weights
+(``model.start``) needs their file, ``--weights FILE``, which every hospital then adds.
 """
 
 import shutil
@@ -30,6 +31,7 @@ from privacy.errors import FederationError
 from privacy.study import TableContract, Terms, parse_terms
 from privacy.study.data.contract import DataContract
 from server.demo.hospitals import has_heart_files, make_specialised_hospitals, read_heart_hospitals
+from server.study.check import require_weights
 
 MAPPING_FILE: Final = "mapping.yaml"
 _EXAMPLES: Final = Path(__file__).resolve().parents[2] / "examples"
@@ -51,6 +53,7 @@ class DemoChoice:
     keep: bool
     epsilon: str
     rounds: int | None
+    weights: Path | None = None
 
 
 class DemoHospital(Protocol):
@@ -118,13 +121,20 @@ def choose_study(choice: DemoChoice) -> tuple[Terms, tuple[DemoHospital, ...]]:
 
     Raises:
         FederationError: the options, or what they name, cannot be used.
-        TermsError: the study file has mistakes.
+        TermsError: the study file has mistakes, or the public weights are not those that it names.
     """
     if choice.model is not None and choice.study is not None:
         raise FederationError("--model and --study both choose the study; keep one of them")
     if choice.study is not None and choice.data is None:
         raise FederationError("--study needs --data: a folder with one folder for each hospital")
     terms = parse_terms(_change(_read_study(choice), choice))
+    if choice.weights is not None:
+        require_weights(terms, choice.weights)
+    elif terms.model.start is not None:
+        raise FederationError(
+            f"the study '{terms.name}' begins with the public weights {terms.model.start[:16]}; name their file by "
+            "--weights"
+        )
     return terms, _find_hospitals(choice, terms)
 
 

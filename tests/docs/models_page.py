@@ -41,8 +41,8 @@ _RESULTS_HEAD: Final = """\
 
 Each study of `examples/` with `consilium demo --model NAME --data DIR`: real processes, sealed, one run for each
 epsilon; the data were divided into sites by the script beside the study. Alone and pooled are simulated on the same
-records, mean and standard deviation of three trainings each: alone is the mean over the sites, with epsilon 8; pooled
-is without privacy. `s` is seconds a round on two CPU cores, shared with other work.
+records, mean and standard deviation of one to three trainings each: alone is the mean over the sites, with epsilon 8;
+pooled is without privacy. `s` is seconds a round on two CPU cores, shared with other work.
 """
 _ELSEWHERE_HEAD: Final = """\
 "Other noise" is epsilon 8 with the noise placed the other way (`privacy.placement`): where the study has local noise,
@@ -165,7 +165,9 @@ def _elsewhere(found: dict[str, Any] | None) -> str:
 
 
 def _mean(pair: dict[str, float | None]) -> str:
-    return "-" if pair["mean"] is None else f"{pair['mean']:.3f} ± {pair['spread']:.3f}"
+    if pair["mean"] is None:
+        return "-"
+    return f"{pair['mean']:.3f}" + ("" if pair["spread"] is None else f" ± {pair['spread']:.3f}")
 
 
 def _section(each: ModelDescription) -> Iterator[str]:

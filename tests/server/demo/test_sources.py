@@ -1,10 +1,13 @@
 """Hospitals of a demonstration: each folder has two files of the contract, or its own data with a mapping."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from privacy.errors import FederationError
+from privacy.errors import FederationError, TermsError
 from server.demo.sources import DemoChoice, FolderHospital, MappedHospital, choose_study
 
 
@@ -34,3 +37,22 @@ def test_folder_with_neither_says_what_it_lacks(repository: Path, tmp_path: Path
     (tmp_path / "north" / "train.csv").touch()
     with pytest.raises(FederationError, match=r"north: lacks test\.csv, and mapping\.yaml"):
         choose(repository, tmp_path)
+
+
+def test_study_that_begins_with_public_weights_asks_for_their_file(repository: Path, tmp_path: Path) -> None:
+    study = repository / "examples" / "drugs" / "gans_dta.yaml"
+    choice = DemoChoice(None, None, study, tmp_path, None, False, "3", None)
+    with pytest.raises(
+        FederationError, match=r"kinase-affinity-public-towers.* public weights 357435f86e9b1c7a; .*--weights"
+    ):
+        choose_study(choice)
+    other = tmp_path / "other.safetensors"
+    save_file({"layers.0.weight": torch.zeros(1)}, other)
+    with pytest.raises(TermsError, match=r"other\.safetensors: .*357435f86e9b1c7a"):
+        choose_study(replace(choice, weights=other))
+
+
+def test_weights_for_a_study_without_public_weights_are_refused(repository: Path, tmp_path: Path) -> None:
+    study = repository / "examples" / "tabular" / "logistic.yaml"
+    with pytest.raises(TermsError, match="begins with no public weights"):
+        choose_study(DemoChoice(None, None, study, tmp_path, None, False, "3", None, tmp_path / "any.safetensors"))
