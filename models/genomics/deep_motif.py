@@ -27,7 +27,7 @@ from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
 from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.rectifier import ConvolutionBeforeRectifier
-from models.layers.recurrent import LongShortTermMemory
+from models.layers.recurrent import LongShortTermMemory, read_both_ways
 
 _POOL: Final = 2
 _PARTS_AT_ONCE: Final = 64
@@ -136,8 +136,8 @@ class DeepMotif(nn.Module):
 
     def _remember(self, series: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
         """Return the outputs of the mean states over the places that are ``present``."""
-        states = self.onward(series, present), self.backward(series.flip(1), present.flip(1)).flip(1)
-        both = self.dropout(torch.cat(states, dim=2)) * present.unsqueeze(2)
+        states = read_both_ways(self.onward, self.backward, series, present)
+        both = self.dropout(states) * present.unsqueeze(2)
         means = both.sum(1) / present.sum(1, keepdim=True).clamp(min=1)
         return shape_outputs(self.head(means), self._outputs)
 

@@ -28,14 +28,8 @@ from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
 from models.layers.heads import count_outputs, shape_outputs
-from models.layers.recurrent import GatedUnits
-from models.layers.sequence_blocks import (
-    LETTERS,
-    Filters,
-    Width,
-    count_pooled_places,
-    list_pooled_convolution,
-)
+from models.layers.recurrent import GatedUnits, read_both_ways, take_last_of_both
+from models.layers.sequence_blocks import LETTERS, Filters, Width, count_pooled_places, list_pooled_convolution
 
 _DIRECTIONS: Final = 2
 Form = Literal["dna", "cpg", "joint"]
@@ -85,9 +79,7 @@ class CellReader(nn.Module):
     def forward(self, states: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
         """Return (records, 2 * cell_units) of (records, cells, neighbours) each."""
         cells = torch.relu(self.neighbours(torch.cat([states, distances], dim=2)))
-        present = torch.ones_like(cells[:, :, 0], dtype=torch.bool)
-        last = [self.onward(cells, present)[:, -1], self.back(cells.flip(1), present)[:, -1]]
-        return torch.cat(last, dim=1)
+        return take_last_of_both(read_both_ways(self.onward, self.back, cells))
 
 
 class DeepCpg(nn.Module):

@@ -20,14 +20,8 @@ from torch import nn
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.image_blocks import count_groups
-from models.layers.recurrent import LongShortTermMemory
-from models.layers.sequence_blocks import (
-    LETTERS,
-    Filters,
-    Width,
-    count_pooled_places,
-    list_pooled_convolution,
-)
+from models.layers.recurrent import LongShortTermMemory, read_both_ways
+from models.layers.sequence_blocks import LETTERS, Filters, Width, count_pooled_places, list_pooled_convolution
 
 _DIRECTIONS: Final = 2
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -88,15 +82,9 @@ class Speid(nn.Module):
         """Return the outputs of ``enhancer`` and ``promoter``, (records, 4, bases) each; (records, *outputs)."""
         found = torch.cat([self.enhancer(inputs["enhancer"]), self.promoter(inputs["promoter"])], dim=2)
         series = self.drop_found(self.norm(found)).movedim(1, 2)  # (records, steps, filters)
-        steps = self.drop_steps(self.memory_norm(self.remember(series)))
+        steps = self.drop_steps(self.memory_norm(read_both_ways(self.onward, self.back, series)))
         read = steps.flatten(1) if self._summary == "steps" else steps.amax(1)
         return shape_outputs(self.head(self.drop_hidden(self.hidden(read))), self._outputs)
-
-    def remember(self, series: torch.Tensor) -> torch.Tensor:
-        """Return the memory after every step, read onwards and back; (records, steps, 2 * memory)."""
-        present = torch.ones_like(series[:, :, 0], dtype=torch.bool)
-        back = self.back(series.flip(1), present).flip(1)
-        return torch.cat([self.onward(series, present), back], dim=2)
 
 
 def build(options: SpeidOptions, sizes: Sizes, outputs: tuple[int, ...]) -> Speid:

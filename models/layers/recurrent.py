@@ -140,6 +140,31 @@ class LongShortTermMemory(nn.Module):
         return torch.sigmoid(leave) * torch.tanh(memory), memory
 
 
+def read_both_ways(
+    onward: nn.Module, back: nn.Module, series: torch.Tensor, present: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return the states of two layers side by side, of which ``back`` begins at the end; (records, time, 2 * width).
+
+    Args:
+        onward: a layer of this file.
+        back: another one, of the same width.
+        series: (records, time, inputs).
+        present: (records, time), which steps there are; None: all of them.
+    """
+    if present is None:
+        present = torch.ones_like(series[:, :, 0], dtype=torch.bool)
+    return torch.cat([onward(series, present), back(series.flip(1), present.flip(1)).flip(1)], dim=2)
+
+
+def take_last_of_both(states: torch.Tensor) -> torch.Tensor:
+    """Return where both ways of :func:`read_both_ways` end; (records, time, 2 * width) -> (records, 2 * width).
+
+    The way onward ends at the last step, the way back at the first one.
+    """
+    width = states.shape[2] // 2
+    return torch.cat([states[:, -1, :width], states[:, 0, width:]], dim=1)
+
+
 def take_last_state(states: torch.Tensor) -> torch.Tensor:
     """Return the state after the last present step, zero if there is none; (records, time, width) -> (records, width).
 

@@ -18,7 +18,14 @@ from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
 from models.layers.heads import count_outputs, shape_outputs
-from models.layers.recurrent import GatedUnits, LongShortTermMemory, PlainUnits, take_last_state
+from models.layers.recurrent import (
+    GatedUnits,
+    LongShortTermMemory,
+    PlainUnits,
+    read_both_ways,
+    take_last_of_both,
+    take_last_state,
+)
 
 _CELLS: Final[dict[str, type[PlainUnits | GatedUnits | LongShortTermMemory]]] = {
     "rnn": PlainUnits,
@@ -57,12 +64,11 @@ class RecurrentLayer(nn.Module):
 
         The last states are side by side, (records, directions * width).
         """
-        states: torch.Tensor = self.forwards(series, present)
-        last = take_last_state(states)
         if self.backwards is None:
-            return states, last
-        turned: torch.Tensor = self.backwards(series.flip(1), present.flip(1))
-        return torch.cat([states, turned.flip(1)], dim=2), torch.cat([last, take_last_state(turned)], dim=1)
+            states: torch.Tensor = self.forwards(series, present)
+            return states, take_last_state(states)
+        states = read_both_ways(self.forwards, self.backwards, series, present)
+        return states, take_last_of_both(states)
 
 
 class Recurrent(nn.Module):

@@ -28,7 +28,7 @@ from torch import nn
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.masked_softmax import masked_softmax
-from models.layers.recurrent import GatedUnits
+from models.layers.recurrent import GatedUnits, read_both_ways
 
 
 class Patient2VecOptions(Options):
@@ -99,9 +99,7 @@ class Patient2Vec(nn.Module):
         of_events = torch.sigmoid(self.event_weight(vectors).squeeze(3)).masked_fill(~there, 0.0)
         bins = self.dropout((of_events.unsqueeze(3) * vectors).sum(2))  # (records, bins, embedding)
         present = there.any(2)
-        states = torch.cat(
-            [self.onward(bins, present), self.back(bins.flip(1), present.flip(1)).flip(1)], dim=2
-        )  # (records, bins, 2 * units)
+        states = read_both_ways(self.onward, self.back, bins, present)  # (records, bins, 2 * units)
         of_bins = masked_softmax(self.bin_weights(states), present.unsqueeze(2), axis=1)  # (records, bins, hops)
         return states, Attention(of_events, of_bins.transpose(1, 2))
 

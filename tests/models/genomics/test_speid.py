@@ -26,23 +26,6 @@ def test_hidden_layer_reads_the_steps_of_the_paper() -> None:
     assert summed.hidden[0].in_features == 100
 
 
-def test_memory_is_that_of_torch_in_both_directions() -> None:
-    torch.manual_seed(0)
-    network = build(SMALL, MODEL.example, ())
-    theirs = nn.LSTM(8, 6, batch_first=True, bidirectional=True)
-    with torch.no_grad():
-        for own, ending in ((network.onward, ""), (network.back, "_reverse")):
-            # torch has input, forget, candidate and output gate
-            for name, weight in (("ih", own.input.weight), ("hh", own.state.weight)):
-                enter, keep, leave, new = weight.chunk(4)
-                getattr(theirs, f"weight_{name}_l0{ending}").copy_(torch.cat([enter, keep, new, leave]))
-            enter, keep, leave, new = own.input.bias.chunk(4)
-            getattr(theirs, f"bias_ih_l0{ending}").copy_(torch.cat([enter, keep + 1, new, leave]))
-            getattr(theirs, f"bias_hh_l0{ending}").zero_()
-        series = torch.randn(3, 7, 8)
-        torch.testing.assert_close(network.remember(series), theirs(series)[0])
-
-
 @pytest.mark.parametrize("summary", ["steps", "largest"])
 def test_both_sequences_matter_and_each_has_its_own_filters(summary: str) -> None:
     torch.manual_seed(0)
