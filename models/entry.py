@@ -33,9 +33,9 @@ Rules for a module:
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import ModelError
 
@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 Domain = Literal["tabular", "imaging", "records", "longitudinal", "genomics", "drugs"]
 Sizes = Mapping[str, int]
 """The length of every named axis of a model's inputs, and the size of every vocabulary."""
+
+Units = Annotated[int, Field(ge=1, le=8192)]
+"""How many units a layer has, as an option."""
 
 
 class Options(BaseModel):

@@ -23,17 +23,15 @@ stands beside it. The product of both codes is in it because without one the hea
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final
+from typing import ClassVar, Final
 
 import torch
-from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.heads import count_outputs, shape_outputs
 
-Width = Annotated[int, Field(ge=1, le=8192)]
 _NETWORKS: Final[Mapping[str, str]] = {
     "drug_drugs": "drugs",
     "drug_diseases": "diseases",
@@ -52,9 +50,9 @@ class CascadeFusionOptions(Options):
         hidden: units of the layer before the outputs.
     """
 
-    network: Width = 256
-    fused: Width = 128
-    hidden: Width = 64
+    network: Units = 256
+    fused: Units = 128
+    hidden: Units = 64
 
 
 class LinearBeforeTanh(nn.Linear):

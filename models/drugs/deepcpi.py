@@ -9,16 +9,14 @@ person.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Final
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.fusion import IntermediateFusion
 from models.layers.heads import count_outputs, shape_outputs
-
-Units = Annotated[int, Field(ge=1, le=8192)]
 
 
 class DeepCpiOptions(Options):

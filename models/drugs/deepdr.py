@@ -27,7 +27,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.errors import ModelError
 from models.layers.gaussian_code import bound_log_variance, compute_divergence, draw_code
 from models.layers.heads import count_outputs, shape_outputs
@@ -46,7 +46,7 @@ class DeepDrOptions(Options):
         leaves_out_known: whether a drug that the row has is no answer; the labels are then the same drugs.
     """
 
-    hidden: int = Field(default=1000, ge=1, le=8192)
+    hidden: Units = 1000
     code: int = Field(default=100, ge=1, le=4096)
     divergence: float = Field(default=3.0, gt=0, le=1000)
     leaves_out_known: bool = True

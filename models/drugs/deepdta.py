@@ -7,12 +7,11 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.letter_tower import CONVOLUTIONS, Tower
 
 Kernel = Annotated[int, Field(ge=1, le=100)]
-Units = Annotated[int, Field(ge=1, le=8192)]
 
 
 class DeepDtaOptions(Options):

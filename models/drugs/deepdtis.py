@@ -8,13 +8,13 @@ A "patient" is the drug of a company, with all its pairs: epsilon protects that 
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Final
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.boltzmann import LAYERS, OBJECTIVES, BoltzmannMachine, BoltzmannStack
 from models.layers.heads import count_outputs, shape_outputs
 
@@ -22,9 +22,7 @@ from models.layers.heads import count_outputs, shape_outputs
 class DeepDtisOptions(Options):
     """The options of ``deepdtis``: the units of each layer, lowest first, and the steps of the Gibbs chain."""
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        default=(2000, 2000, 2000, 2000), min_length=1, max_length=LAYERS
-    )
+    hidden: tuple[Units, ...] = Field(default=(2000, 2000, 2000, 2000), min_length=1, max_length=LAYERS)
     gibbs_steps: int = Field(default=1, ge=1, le=100)
 
 

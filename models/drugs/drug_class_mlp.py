@@ -10,16 +10,14 @@ and their class is known then without any pharmacology. The widths and the dropo
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Final
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.heads import count_outputs, shape_outputs
-
-Units = Annotated[int, Field(ge=1, le=8192)]
 
 
 class DrugClassMlpOptions(Options):

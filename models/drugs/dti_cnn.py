@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.rectifier import ConvolutionBeforeRectifier
@@ -36,7 +36,7 @@ class DtiCnnOptions(Options):
         default=(16, 32, 64), min_length=1, max_length=6
     )
     kernel: int = Field(default=7, ge=1, le=101)
-    hidden: int = Field(default=128, ge=1, le=8192)
+    hidden: Units = 128
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 

@@ -10,12 +10,12 @@ these rounds are paid for as well.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Final
 
 import torch
 from pydantic import Field
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.denoising import MOST_LAYERS, OBJECTIVES, TASK_LAYERS, DenoisingStack
 
 
@@ -27,9 +27,7 @@ class DtiSaeOptions(Options):
         corruption: the part of a layer's numbers that is set to zero while it is pre-trained.
     """
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        default=(256, 128, 64), min_length=1, max_length=MOST_LAYERS
-    )
+    hidden: tuple[Units, ...] = Field(default=(256, 128, 64), min_length=1, max_length=MOST_LAYERS)
     corruption: float = Field(default=0.0, ge=0, lt=1)
 
 

@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
 
@@ -48,7 +48,7 @@ class CancerTypeOptions(Options):
     width: int = Field(default=71, ge=1, le=1000)
     filters: int = Field(default=32, ge=1, le=1024)
     kernel: int = Field(default=10, ge=1, le=100)
-    hidden: int = Field(default=128, ge=1, le=8192)
+    hidden: Units = 128
 
 
 class CancerType(nn.Module):

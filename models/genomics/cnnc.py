@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.image_blocks import Activation, Norm, make_activation, make_block, require_sides
 
@@ -39,7 +39,7 @@ class CnncOptions(Options):
     filters: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(
         default=(32, 64, 128), min_length=1, max_length=6
     )
-    hidden: int = Field(default=512, ge=1, le=8192)
+    hidden: Units = 512
     norm: Norm = "none"
     activation: Activation = "relu"
     block_dropout: float = Field(default=0.25, ge=0, lt=1)

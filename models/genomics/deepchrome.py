@@ -1,17 +1,15 @@
 """DeepChrome: a convolution over the histone marks around a gene's start, to tell whether the gene is expressed."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Final
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
-
-Units = Annotated[int, Field(ge=1, le=8192)]
 
 
 class DeepChromeOptions(Options):

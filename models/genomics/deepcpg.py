@@ -20,13 +20,13 @@ Rules:
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, Self
+from typing import Final, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.recurrent import GatedUnits, read_both_ways, take_last_of_both
 from models.layers.sequence_blocks import LETTERS, Filters, Width, count_pooled_places, list_pooled_convolution
@@ -54,10 +54,10 @@ class DeepCpgOptions(Options):
     filters: tuple[Filters, ...] = Field(default=(128, 256), min_length=1, max_length=4)
     kernels: tuple[Width, ...] = (11, 3)
     pools: tuple[Width, ...] = (4, 2)
-    dna_units: int = Field(default=128, ge=1, le=8192)
+    dna_units: Units = 128
     neighbour_units: int = Field(default=256, ge=1, le=4096)
     cell_units: int = Field(default=256, ge=1, le=4096)
-    joint: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(default=(512, 512), max_length=4)
+    joint: tuple[Units, ...] = Field(default=(512, 512), max_length=4)
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")

@@ -18,19 +18,18 @@ site. Where several sites are of one person, who has variants, ``patient`` names
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Final
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.errors import ModelError
 from models.layers.boltzmann import BoltzmannMachine, CountMachine, Machine
 from models.layers.heads import count_outputs, shape_outputs
 
 _JOINT: Final = ("joint-1", "joint-2")
-Units = Annotated[int, Field(ge=1, le=8192)]
 
 
 class DeepnetRbpOptions(Options):

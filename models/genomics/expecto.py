@@ -28,7 +28,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.rectifier import ConvolutionBeforeRectifier
@@ -56,8 +56,8 @@ class ExpectoOptions(Options):
     filters: tuple[Filters, ...] = Field(default=(320, 480, 640), min_length=1, max_length=4)
     kernel: Width = 8
     pool: Width = 4
-    hidden: int = Field(default=2003, ge=1, le=8192)
-    profiles: int = Field(default=2002, ge=1, le=8192)
+    hidden: Units = 2003
+    profiles: Units = 2002
     window: int = Field(default=2000, ge=1, le=100_000)
     step: int = Field(default=200, ge=1, le=100_000)
     decays: tuple[Decay, ...] = Field(default=(0.01, 0.02, 0.05, 0.1, 0.2), min_length=1, max_length=20)

@@ -20,13 +20,13 @@ The paper says how many layers there are, and chose their widths by trying; the 
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Final
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.errors import ModelError
 from models.layers.heads import require_outputs_of_features
 from models.layers.sigmoid import LinearBeforeSigmoid
@@ -46,9 +46,7 @@ class ExpressionAutoencoderOptions(Options):
         sparsity: how much the penalty of other activations counts.
     """
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        default=(200, 100, 50, 25), min_length=1, max_length=_LAYERS
-    )
+    hidden: tuple[Units, ...] = Field(default=(200, 100, 50, 25), min_length=1, max_length=_LAYERS)
     activity: float = Field(default=0.1, gt=0, lt=1)
     sparsity: float = Field(default=0.01, ge=0, le=100)
 

@@ -22,12 +22,11 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
 
 Filters = Annotated[int, Field(ge=1, le=1024)]
-Units = Annotated[int, Field(ge=1, le=8192)]
 
 
 class ExpressionContrastOptions(Options):

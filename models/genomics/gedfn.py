@@ -11,18 +11,17 @@ gene: it is computed from the released weights, so it costs no privacy.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Final
 
 import torch
 from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.graph import GraphChoice, GraphLinear, list_edges
 from models.layers.heads import count_outputs, shape_outputs
 
-Units = Annotated[int, Field(ge=1, le=8192)]
 _MOST_LINKS_COUNTED: Final = 50  # the paper's limit: a gene with more neighbours counts as one with so many
 
 

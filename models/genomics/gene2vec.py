@@ -32,7 +32,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.rectifier import ConvolutionBeforeRectifier
@@ -74,7 +74,7 @@ class Gene2vecOptions(Options):
     words: int = Field(default=100, ge=1, le=4096)
     vectors: int = Field(default=300, ge=1, le=4096)
     window: int = Field(default=5, ge=1, le=100)
-    hidden: int = Field(default=64, ge=1, le=8192)
+    hidden: Units = 64
     dropout: float = Field(default=0.5, ge=0, lt=1)
 
 

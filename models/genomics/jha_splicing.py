@@ -19,16 +19,14 @@ widths are those of this catalogue.
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Final
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.heads import count_outputs, shape_outputs
-
-Width = Annotated[int, Field(ge=1, le=8192)]
 
 
 class JhaSplicingOptions(Options):
@@ -41,9 +39,9 @@ class JhaSplicingOptions(Options):
         dropout: the part of their values that is set to 0 in training.
     """
 
-    code: Width = 500
+    code: Units = 500
     corruption: float = Field(default=0.1, ge=0, lt=1)
-    hidden: tuple[Width, ...] = Field(default=(400, 200), min_length=1, max_length=4)
+    hidden: tuple[Units, ...] = Field(default=(400, 200), min_length=1, max_length=4)
     dropout: float = Field(default=0.5, ge=0, lt=1)
 
 

@@ -17,14 +17,14 @@ gradient and epsilon protects the donor; where it names the cell, epsilon protec
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Final
 
 import torch
 from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.heads import require_outputs_of_features
 
 _NAME: Final = "late"
@@ -39,9 +39,7 @@ class LateOptions(Options):
         dropout: the part of each hidden layer that is set to 0 in training.
     """
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        default=(800, 400, 800), min_length=1, max_length=7
-    )
+    hidden: tuple[Units, ...] = Field(default=(800, 400, 800), min_length=1, max_length=7)
     input_dropout: float = Field(default=0.2, ge=0, lt=1)
     dropout: float = Field(default=0.5, ge=0, lt=1)
 

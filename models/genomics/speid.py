@@ -17,7 +17,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.image_blocks import count_groups
 from models.layers.recurrent import LongShortTermMemory, read_both_ways
@@ -45,7 +45,7 @@ class SpeidOptions(Options):
     pool: Width = 20
     memory: int = Field(default=50, ge=1, le=4096)
     summary: Literal["steps", "largest"] = "steps"
-    hidden: int = Field(default=800, ge=1, le=8192)
+    hidden: Units = 800
     dropout: tuple[Rate, Rate, Rate] = (0.25, 0.5, 0.5)
 
 

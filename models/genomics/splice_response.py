@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.sequence_blocks import LETTERS, Norm, Width, count_pooled_places, list_pooled_convolution
 
@@ -39,7 +39,7 @@ class SpliceResponseOptions(Options):
 
     filters: int = Field(default=50, ge=1, le=1024)
     kernels: tuple[Width, Width] = (5, 2)
-    hidden: int = Field(default=500, ge=1, le=8192)
+    hidden: Units = 500
     norm: Norm = "group"
     dropout: float = Field(default=0.9, ge=0, lt=1)
 

@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
 
@@ -37,10 +37,10 @@ class TfimputeOptions(Options):
     """
 
     embedding: int = Field(default=50, ge=1, le=4096)
-    motifs: int = Field(default=2000, ge=1, le=8192)
+    motifs: Units = 2000
     kernel: int = Field(default=20, ge=1, le=1000)
     pool: int = Field(default=106, ge=1, le=10_000)
-    units: int = Field(default=2000, ge=1, le=8192)
+    units: Units = 2000
 
 
 class Tfimpute(nn.Module):

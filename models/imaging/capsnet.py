@@ -22,13 +22,13 @@ imaging data challenges, arXiv 1807.07559, for medical images.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Final
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.image_blocks import Activation, make_activation, require_sides
 
 _NAME: Final = "capsnet"
@@ -57,7 +57,7 @@ class CapsnetOptions(Options):
     primary_width: int = Field(default=8, ge=1, le=64)
     class_width: int = Field(default=16, ge=1, le=256)
     routings: int = Field(default=3, ge=1, le=10)
-    decoder: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(default=(512, 1024), max_length=4)
+    decoder: tuple[Units, ...] = Field(default=(512, 1024), max_length=4)
     reconstruction: float = Field(default=0.0005, ge=0, le=10)
     activation: Activation = "relu"
 

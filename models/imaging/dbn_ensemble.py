@@ -15,14 +15,14 @@ The widths are ours.
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 from torch.nn.functional import logsigmoid
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.boltzmann import LAYERS, OBJECTIVES, BoltzmannStack, RegionalBoltzmannMachine
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.regions import LinearByRegion
@@ -37,9 +37,7 @@ class DbnEnsembleOptions(Options):
         vote: how the regions' outputs become one.
     """
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        default=(64, 32), min_length=1, max_length=LAYERS
-    )
+    hidden: tuple[Units, ...] = Field(default=(64, 32), min_length=1, max_length=LAYERS)
     gibbs_steps: int = Field(default=1, ge=1, le=100)
     vote: Literal["mean", "layer"] = "mean"
 

@@ -5,13 +5,13 @@ a patch of 32 pixels ends as maps of 27, whose means describe the texture wherev
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.image_blocks import require_sides
 
@@ -32,7 +32,7 @@ class LungPatternOptions(Options):
 
     filters: int = Field(default=4, ge=1, le=16)
     convolutions: int = Field(default=5, ge=1, le=8)
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(default=(864, 288), max_length=4)
+    hidden: tuple[Units, ...] = Field(default=(864, 288), max_length=4)
     activation: Literal["leaky_relu", "elu", "tanh"] = "leaky_relu"
     dropout: float = Field(default=0.5, ge=0, le=0.9)
 

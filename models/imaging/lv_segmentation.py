@@ -19,14 +19,14 @@ nothing that is trained, and a hospital does it with what was released: ``consil
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Final
 
 import torch
 from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.errors import ModelError
 from models.layers.segmentation import count_classes, shape_mask
 from models.layers.sigmoid import ConvolutionBeforeSigmoid, LinearBeforeSigmoid
@@ -63,9 +63,7 @@ class LvSegmentationOptions(Options):
     place_side: int = Field(default=32, ge=2, le=256)
     region: int = Field(default=100, ge=4, le=512)
     shape_side: int = Field(default=64, ge=4, le=256)
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        default=(100, 100), min_length=1, max_length=LAYERS
-    )
+    hidden: tuple[Units, ...] = Field(default=(100, 100), min_length=1, max_length=LAYERS)
     patches: int = Field(default=16, ge=1, le=1024)
     sparsity: float = Field(default=0.1, gt=0, lt=1)
     sparsity_weight: float = Field(default=3.0, ge=0, le=100)

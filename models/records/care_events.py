@@ -14,19 +14,17 @@ one budget:
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.recurrent import LongShortTermMemory, take_last_state
 from models.layers.sigmoid import LinearBeforeSigmoid
-
-Width = Annotated[int, Field(ge=1, le=8192)]
 
 
 class CareEventsOptions(Options):
@@ -40,9 +38,9 @@ class CareEventsOptions(Options):
         reads: whether the memory reads ``codes``, or the ``events`` themselves.
     """
 
-    hidden: tuple[Width, ...] = Field(default=(512, 256, 128, 64), min_length=1, max_length=8)
+    hidden: tuple[Units, ...] = Field(default=(512, 256, 128, 64), min_length=1, max_length=8)
     corruption: float = Field(default=0.2, ge=0, lt=1)
-    memory: tuple[Width, ...] = Field(default=(100, 50, 50), min_length=1, max_length=4)
+    memory: tuple[Units, ...] = Field(default=(100, 50, 50), min_length=1, max_length=4)
     dropout: float = Field(default=0.5, ge=0, le=0.95)
     reads: Literal["codes", "events"] = "codes"
 

@@ -5,13 +5,13 @@ Layer k is pre-trained by contrastive divergence under the objective ``layer-k``
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Final
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.boltzmann import LAYERS, OBJECTIVES, BoltzmannMachine, BoltzmannStack
 from models.layers.heads import count_outputs, shape_outputs
 
@@ -19,9 +19,7 @@ from models.layers.heads import count_outputs, shape_outputs
 class DbnOptions(Options):
     """The options of ``dbn``: the units of each layer, lowest first, and the steps of the Gibbs chain."""
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        default=(500, 500, 2000), min_length=1, max_length=LAYERS
-    )
+    hidden: tuple[Units, ...] = Field(default=(500, 500, 2000), min_length=1, max_length=LAYERS)
     gibbs_steps: int = Field(default=1, ge=1, le=100)
 
 

@@ -5,21 +5,19 @@ those of ``models/layers/denoising.py``.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Final
 
 import torch
 from pydantic import Field
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.denoising import MOST_LAYERS, OBJECTIVES, TASK_LAYERS, DenoisingStack
 
 
 class DeepPatientOptions(Options):
     """The options of ``deep-patient``: the units of each layer, lowest first, and the part of the features set to 0."""
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        default=(500, 500, 500), min_length=1, max_length=MOST_LAYERS
-    )
+    hidden: tuple[Units, ...] = Field(default=(500, 500, 500), min_length=1, max_length=MOST_LAYERS)
     corruption: float = Field(default=0.05, ge=0, lt=1)
 
 

@@ -14,13 +14,13 @@ pass every code through, which takes more patients than noise leaves to a small 
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Final
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.errors import ModelError
 from models.layers.recurrent import GatedUnits
 from models.layers.visit_outputs import require_outputs_each_visit
@@ -37,8 +37,8 @@ class DoctorAiOptions(Options):
             is added. 0: no code is raised, and nothing is learned.
     """
 
-    embedding: int = Field(default=200, ge=1, le=8192)
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(default=(200, 200), min_length=1, max_length=4)
+    embedding: Units = 200
+    hidden: tuple[Units, ...] = Field(default=(200, 200), min_length=1, max_length=4)
     dropout: float = Field(default=0.5, ge=0, le=0.95)
     repeats: float = Field(default=0.0, ge=0, le=20)
 

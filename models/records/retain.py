@@ -24,7 +24,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.masked_softmax import masked_softmax
 from models.layers.recurrent import GatedUnits
@@ -33,9 +33,9 @@ from models.layers.recurrent import GatedUnits
 class RetainOptions(Options):
     """The options of ``retain``: widths, and the dropout of visits' embeddings and of the context."""
 
-    embedding: int = Field(default=128, ge=1, le=8192)
-    visit_units: int = Field(default=128, ge=1, le=8192)
-    code_units: int = Field(default=128, ge=1, le=8192)
+    embedding: Units = 128
+    visit_units: Units = 128
+    code_units: Units = 128
     embedding_dropout: float = Field(default=0.5, ge=0, le=0.95)
     context_dropout: float = Field(default=0.5, ge=0, le=0.95)
 

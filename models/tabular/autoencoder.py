@@ -12,13 +12,13 @@ together; layers that are trained one after the other, with a head for a task, a
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.heads import require_outputs_of_features
 from models.layers.sigmoid import LinearBeforeSigmoid
 
@@ -34,9 +34,7 @@ class AutoencoderOptions(Options):
         level: the part that is set to zero, or the noise's deviation.
     """
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(
-        default=(1000, 500, 250, 30), min_length=1, max_length=8
-    )
+    hidden: tuple[Units, ...] = Field(default=(1000, 500, 250, 30), min_length=1, max_length=8)
     activation: Literal["sigmoid", "tanh", "elu"] = "sigmoid"
     code: Literal["linear", "activated"] = "linear"
     noise: Literal["none", "mask", "gauss"] = "none"

@@ -1,13 +1,13 @@
 """A multi-layer perceptron, from the numbers of a record to the outputs of the task."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.heads import count_outputs, shape_outputs
 
 _ACTIVATIONS: Final = {"elu": nn.ELU, "tanh": nn.Tanh}
@@ -19,7 +19,7 @@ class MlpOptions(Options):
     ``norm: layer`` normalises within each record, never across records.
     """
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(min_length=1, max_length=8)
+    hidden: tuple[Units, ...] = Field(min_length=1, max_length=8)
     activation: Literal["elu", "tanh"] = "elu"
     norm: Literal["none", "layer"] = "none"
 

@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.private_projection import OBJECTIVE, PrivateProjection
@@ -38,7 +38,7 @@ class ProjectedMlpOptions(Options):
     """
 
     kept: int = Field(default=60, ge=1, le=4096)
-    hidden: int = Field(default=1000, ge=1, le=8192)
+    hidden: Units = 1000
     activation: Literal["relu", "tanh"] = "relu"
     length: float = Field(default=1.0, gt=0, le=100)
     centre: float = Field(default=0.0, ge=-1, le=1)

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.boltzmann import BoltzmannMachine
 from models.layers.heads import require_outputs_of_features
 
@@ -20,7 +20,7 @@ from models.layers.heads import require_outputs_of_features
 class RbmOptions(Options):
     """The options of ``rbm``: the hidden units, and the steps of the Gibbs chain."""
 
-    hidden: int = Field(default=500, ge=1, le=8192)
+    hidden: Units = 500
     gibbs_steps: int = Field(default=1, ge=1, le=100)
 
 

@@ -14,13 +14,13 @@ noise is drawn from the round's secret stream, so clipping and noise apply as to
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
 from models.layers.gaussian_code import bound_log_variance, compute_divergence, draw_code
 from models.layers.heads import require_outputs_of_features
 from models.tabular.autoencoder import make_layer
@@ -36,7 +36,7 @@ class VariationalAutoencoderOptions(Options):
         divergence: the weight of the divergence; 1 is the lower bound of the evidence.
     """
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(default=(500,), min_length=1, max_length=8)
+    hidden: tuple[Units, ...] = Field(default=(500,), min_length=1, max_length=8)
     code: int = Field(default=20, ge=1, le=4096)
     activation: Literal["sigmoid", "tanh", "elu"] = "tanh"
     divergence: float = Field(default=1.0, gt=0, le=1000)
