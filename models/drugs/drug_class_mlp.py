@@ -9,7 +9,6 @@ and their class is known then without any pharmacology. The widths and the dropo
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Final
 
 import torch
@@ -17,6 +16,7 @@ from pydantic import Field
 from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
+from models.layers.dense import list_hidden_layers
 from models.layers.heads import count_outputs, shape_outputs
 
 
@@ -34,9 +34,7 @@ class DrugClassMlp(nn.Module):
 
     def __init__(self, options: DrugClassMlpOptions, features: int, outputs: tuple[int, ...]) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for before, after in pairwise((features, *options.hidden)):
-            layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(options.dropout)]
+        layers = list_hidden_layers((features, *options.hidden), options.dropout)
         self.layers = nn.Sequential(*layers, nn.Linear(options.hidden[-1], count_outputs(outputs)))
         self._outputs = outputs
 

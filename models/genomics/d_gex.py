@@ -8,7 +8,6 @@ A record is a sample, and with one sample for each patient epsilon protects a pa
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Annotated, Final
 
 import torch
@@ -16,6 +15,7 @@ from pydantic import Field
 from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
+from models.layers.dense import list_hidden_layers
 from models.layers.heads import count_outputs, shape_outputs
 
 
@@ -40,10 +40,7 @@ class DGex(nn.Module):
 
     def __init__(self, options: DGexOptions, landmarks: int, outputs: tuple[int, ...]) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for below, width in pairwise((landmarks, *options.hidden)):
-            layers += [nn.Linear(below, width), nn.Tanh(), nn.Dropout(options.dropout)]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*list_hidden_layers((landmarks, *options.hidden), options.dropout, nn.Tanh))
         self.targets = nn.Linear(options.hidden[-1], count_outputs(outputs))
         self._outputs = outputs
 

@@ -27,6 +27,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
+from models.layers.dense import list_hidden_layers
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.recurrent import GatedUnits, read_both_ways, take_last_of_both
 from models.layers.sequence_blocks import LETTERS, Filters, Width, count_pooled_places, list_pooled_convolution
@@ -103,13 +104,9 @@ class DeepCpg(nn.Module):
         if options.form != "dna":
             self.cpg = CellReader(sizes["neighbours"], options)
             width += _DIRECTIONS * options.cell_units
-        hidden = list[nn.Module]()
-        if options.form == "joint":
-            for units in options.joint:
-                hidden += [nn.Linear(width, units), nn.ReLU(), nn.Dropout(options.dropout)]
-                width = units
-        self.joint = nn.Sequential(nn.Dropout(options.dropout), *hidden)
-        self.head = nn.Linear(width, count_outputs(outputs))
+        widths = (width, *(options.joint if options.form == "joint" else ()))
+        self.joint = nn.Sequential(nn.Dropout(options.dropout), *list_hidden_layers(widths, options.dropout))
+        self.head = nn.Linear(widths[-1], count_outputs(outputs))
         self._form, self._outputs = options.form, outputs
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -18,7 +18,6 @@ widths are those of this catalogue.
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Final
 
 import torch
@@ -26,6 +25,7 @@ from pydantic import Field
 from torch import nn
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes, Units
+from models.layers.dense import list_hidden_layers
 from models.layers.heads import count_outputs, shape_outputs
 
 
@@ -56,9 +56,7 @@ class JhaSplicing(nn.Module):
         self.encoder = nn.Linear(sizes["features"], options.code)
         self.decoder = nn.Linear(options.code, sizes["features"])
         widths = (options.code + sizes["contexts"], *options.hidden)
-        layers: list[nn.Module] = []
-        for ends in pairwise(widths):
-            layers += [nn.Linear(*ends), nn.ReLU(), nn.Dropout(options.dropout)]
+        layers = list_hidden_layers(widths, options.dropout)
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], count_outputs(outputs)))
         self._corruption, self._outputs = options.corruption, outputs
 
