@@ -48,6 +48,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from deal_sites import deal
 from numpy.typing import NDArray
 from prepare_kiba import read_texts
 from rdkit import Chem, RDLogger
@@ -150,21 +151,16 @@ def prepare(source: Path, target: Path) -> None:
         {name: at for at, name in enumerate(sequences)},
     )
     drug, protein = np.array([places[row[0]] for row in rows]), np.array([targets[row[1]] for row in rows])
-    held_out = drug // SITES % TEST_EVERY == 0
-    for site in range(SITES):
-        folder = target / f"site-{site + 1}"
-        folder.mkdir(parents=True, exist_ok=True)
-        here = drug % SITES == site
-        for name, chosen in (("train", here & ~held_out), ("test", here & held_out)):
-            np.savez(
-                folder / f"{name}.npz",
-                label=rows[chosen, 2].astype(np.int64),
-                patient=names[drug[chosen]],
-                **{what: values[drug[chosen]] for what, values in drugs.items()},
-                **{what: values[protein[chosen]] for what, values in proteins.items()},
-            )
-            found = len(np.unique(drug[chosen]))
-            sys.stdout.write(f"{folder / name}.npz: {found} drugs, {chosen.sum()} pairs\n")
+    for path, chosen in deal(target, drug, SITES, TEST_EVERY):
+        np.savez(
+            path,
+            label=rows[chosen, 2].astype(np.int64),
+            patient=names[drug[chosen]],
+            **{what: values[drug[chosen]] for what, values in drugs.items()},
+            **{what: values[protein[chosen]] for what, values in proteins.items()},
+        )
+        found = len(np.unique(drug[chosen]))
+        sys.stdout.write(f"{path}: {found} drugs, {chosen.sum()} pairs\n")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from deal_sites import deal
 
 SITES: Final = 3
 TEST_EVERY: Final = 5  # one test compound in so many
@@ -66,20 +67,16 @@ def prepare(source: Path, target: Path) -> None:
     order = np.random.default_rng(0).permutation(len(sequences))
     proteins, affinity = proteins[order], affinity[:, order]
     names, numbers = np.array(list(ligands)), np.arange(len(ligands))
-    held_out = numbers // SITES % TEST_EVERY == 0
-    for site in range(SITES):
-        folder = target / f"site-{site + 1}"
-        folder.mkdir(parents=True, exist_ok=True)
-        here = numbers % SITES == site
-        for name, chosen in (("train", numbers[here & ~held_out]), ("test", numbers[here & held_out])):
-            np.savez(
-                folder / f"{name}.npz",
-                compound=np.repeat(compounds[chosen], len(proteins), axis=0),
-                protein=np.tile(proteins, (len(chosen), 1)),
-                affinity=affinity[chosen].reshape(-1),
-                patient=np.repeat(names[chosen], len(proteins)),
-            )
-            sys.stdout.write(f"{folder / name}.npz: {len(chosen)} compounds, {affinity[chosen].size} pairs\n")
+    for path, here in deal(target, numbers, SITES, TEST_EVERY):
+        chosen = numbers[here]
+        np.savez(
+            path,
+            compound=np.repeat(compounds[chosen], len(proteins), axis=0),
+            protein=np.tile(proteins, (len(chosen), 1)),
+            affinity=affinity[chosen].reshape(-1),
+            patient=np.repeat(names[chosen], len(proteins)),
+        )
+        sys.stdout.write(f"{path}: {len(chosen)} compounds, {affinity[chosen].size} pairs\n")
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from deal_sites import deal
 
 SITES: Final = 3
 TEST_EVERY: Final = 5  # one test disease in so many
@@ -51,19 +52,13 @@ def prepare(source: Path, target: Path) -> None:
         links = np.zeros(arrays["shape_dd"][::-1], dtype=bool)  # (diseases, drugs)
         links[arrays["drug_disease"][:, 1], arrays["drug_disease"][:, 0]] = True
     random, numbers = np.random.default_rng(0), np.arange(len(links))
-    held_out = numbers // SITES % TEST_EVERY == 0
-    for site in range(SITES):
-        folder = target / f"site-{site + 1}"
-        folder.mkdir(parents=True, exist_ok=True)
-        here = numbers % SITES == site
-        for name, chosen, rows in (
-            ("train", numbers[here & ~held_out], ROWS),
-            ("test", numbers[here & held_out], 1),
-        ):
-            known, labels = split_drugs(links[chosen], rows, random)
-            patient = np.repeat([f"disease-{number}" for number in chosen], rows)
-            np.savez_compressed(folder / f"{name}.npz", known=known, labels=labels, patient=patient)
-            sys.stdout.write(f"{folder / name}.npz: {len(chosen)} diseases, {links[chosen].sum()} links\n")
+    for path, here in deal(target, numbers, SITES, TEST_EVERY):
+        chosen = numbers[here]
+        rows = ROWS if path.stem == "train" else 1
+        known, labels = split_drugs(links[chosen], rows, random)
+        patient = np.repeat([f"disease-{number}" for number in chosen], rows)
+        np.savez_compressed(path, known=known, labels=labels, patient=patient)
+        sys.stdout.write(f"{path}: {len(chosen)} diseases, {links[chosen].sum()} links\n")
 
 
 if __name__ == "__main__":

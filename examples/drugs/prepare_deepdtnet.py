@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from deal_sites import deal
 from numpy.typing import NDArray
 
 SITES: Final = 3
@@ -82,24 +83,19 @@ def prepare(source: Path, target: Path) -> None:
         drug_features, protein_features = project(arrays["drug"]), project(arrays["protein"])
     drugs, proteins, labels = draw_pairs(links, np.random.default_rng(0))
     numbers = np.unique(drugs, return_inverse=True)[1]
-    held_out = numbers // SITES % TEST_EVERY == 0
-    for site in range(SITES):
-        folder = target / f"site-{site + 1}"
-        folder.mkdir(parents=True, exist_ok=True)
-        here = numbers % SITES == site
-        for name, chosen in (("train", here & ~held_out), ("test", here & held_out)):
-            drug, protein = drugs[chosen], proteins[chosen]
-            np.savez_compressed(
-                folder / f"{name}.npz",
-                drug=drug_features[drug],
-                protein=protein_features[protein],
-                drug_drugs=drug_drugs[drug],
-                drug_diseases=drug_diseases[drug],
-                protein_diseases=protein_diseases[protein],
-                label=labels[chosen],
-                patient=np.array([f"drug-{each}" for each in drug]),
-            )
-            sys.stdout.write(f"{folder / name}.npz: {len(np.unique(drug))} drugs, {chosen.sum()} pairs\n")
+    for path, chosen in deal(target, numbers, SITES, TEST_EVERY):
+        drug, protein = drugs[chosen], proteins[chosen]
+        np.savez_compressed(
+            path,
+            drug=drug_features[drug],
+            protein=protein_features[protein],
+            drug_drugs=drug_drugs[drug],
+            drug_diseases=drug_diseases[drug],
+            protein_diseases=protein_diseases[protein],
+            label=labels[chosen],
+            patient=np.array([f"drug-{each}" for each in drug]),
+        )
+        sys.stdout.write(f"{path}: {len(np.unique(drug))} drugs, {chosen.sum()} pairs\n")
 
 
 if __name__ == "__main__":

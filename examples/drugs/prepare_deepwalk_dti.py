@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from deal_sites import deal
 from numpy.typing import NDArray
 
 from models.drugs.deepwalk_dti import compute_cosines, score_by_drugs, score_by_targets
@@ -102,22 +103,17 @@ def prepare(source: Path, target: Path) -> None:
     rules /= np.abs(rules).max(axis=(0, 1))
     pair_drugs, pair_targets, labels = draw_pairs(links, public, random)
     numbers = np.unique(pair_drugs, return_inverse=True)[1]
-    held_out = numbers // SITES % TEST_EVERY == 0
-    for site in range(SITES):
-        folder = target / f"site-{site + 1}"
-        folder.mkdir(parents=True, exist_ok=True)
-        here = numbers % SITES == site
-        for name, chosen in (("train", here & ~held_out), ("test", here & held_out)):
-            drug, protein = pair_drugs[chosen], pair_targets[chosen]
-            np.savez(
-                folder / f"{name}.npz",
-                rules=rules[drug, protein].astype(np.float32),
-                drug=vectors[drug].astype(np.float32),
-                target=vectors[drugs + protein].astype(np.float32),
-                label=labels[chosen],
-                patient=np.array([f"drug-{each}" for each in drug]),
-            )
-            sys.stdout.write(f"{folder / name}.npz: {len(np.unique(drug))} drugs, {chosen.sum()} pairs\n")
+    for path, chosen in deal(target, numbers, SITES, TEST_EVERY):
+        drug, protein = pair_drugs[chosen], pair_targets[chosen]
+        np.savez(
+            path,
+            rules=rules[drug, protein].astype(np.float32),
+            drug=vectors[drug].astype(np.float32),
+            target=vectors[drugs + protein].astype(np.float32),
+            label=labels[chosen],
+            patient=np.array([f"drug-{each}" for each in drug]),
+        )
+        sys.stdout.write(f"{path}: {len(np.unique(drug))} drugs, {chosen.sum()} pairs\n")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from deal_sites import deal
 
 SITES: Final = 3
 TEST_EVERY: Final = 5  # one test patient in so many
@@ -27,15 +28,11 @@ def prepare(source: Path, target: Path) -> None:
         values = arrays["expression"].astype(np.float32).clip(-LARGEST, LARGEST)
         label = (arrays["group"] == _POSITIVE).astype(np.int64)
     numbers = np.arange(len(label))
-    held_out = numbers // SITES % TEST_EVERY == 0
-    for site in range(SITES):
-        folder = target / f"site-{site + 1}"
-        folder.mkdir(parents=True, exist_ok=True)
-        here = numbers % SITES == site
-        for name, chosen in (("train", numbers[here & ~held_out]), ("test", numbers[here & held_out])):
-            patient = np.array([f"tumour-{number}" for number in chosen])
-            np.savez(folder / f"{name}.npz", genes=values[chosen], label=label[chosen], patient=patient)
-            sys.stdout.write(f"{folder / name}.npz: {len(chosen)} tumours, {label[chosen].sum()} positive\n")
+    for path, here in deal(target, numbers, SITES, TEST_EVERY):
+        chosen = numbers[here]
+        patient = np.array([f"tumour-{number}" for number in chosen])
+        np.savez(path, genes=values[chosen], label=label[chosen], patient=patient)
+        sys.stdout.write(f"{path}: {len(chosen)} tumours, {label[chosen].sum()} positive\n")
 
 
 if __name__ == "__main__":

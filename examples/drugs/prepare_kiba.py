@@ -35,6 +35,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from deal_sites import deal
 from prepare_davis import AMINO_ACIDS, COMPOUND_LENGTH, SITES, SMILES, TEST_EVERY, encode
 
 PROTEIN_LENGTH = 600  # the paper takes 1,000: this is faster, and most of these proteins are not much longer
@@ -57,21 +58,16 @@ def prepare(source: Path, target: Path) -> None:
         order = np.random.default_rng(0).permutation(len(arrays["score"]))
         order = order[np.argsort(arrays["drug"][order], kind="stable")]  # by compound; its pairs in drawn order
         drug, protein, score = (arrays[name][order] for name in ("drug", "target", "score"))
-    held_out = drug // SITES % TEST_EVERY == 0
-    for site in range(SITES):
-        folder = target / f"site-{site + 1}"
-        folder.mkdir(parents=True, exist_ok=True)
-        here = drug % SITES == site
-        for name, chosen in (("train", here & ~held_out), ("test", here & held_out)):
-            np.savez(
-                folder / f"{name}.npz",
-                compound=compounds[drug[chosen]],
-                protein=proteins[protein[chosen]],
-                affinity=np.clip(score[chosen], LOW, HIGH).astype(np.float32),
-                patient=names[drug[chosen]],
-            )
-            found = len(np.unique(drug[chosen]))
-            sys.stdout.write(f"{folder / name}.npz: {found} compounds, {chosen.sum()} pairs\n")
+    for path, chosen in deal(target, drug, SITES, TEST_EVERY):
+        np.savez(
+            path,
+            compound=compounds[drug[chosen]],
+            protein=proteins[protein[chosen]],
+            affinity=np.clip(score[chosen], LOW, HIGH).astype(np.float32),
+            patient=names[drug[chosen]],
+        )
+        found = len(np.unique(drug[chosen]))
+        sys.stdout.write(f"{path}: {found} compounds, {chosen.sum()} pairs\n")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from deal_sites import deal
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 
@@ -91,14 +92,9 @@ def prepare(source: Path, target: Path) -> None:
         "patient": np.array([f"molecule-{number}" for number in range(len(molecules))]),
     }
     numbers = np.arange(len(molecules))
-    held_out = numbers // SITES % TEST_EVERY == 0
-    for site in range(SITES):
-        folder = target / f"site-{site + 1}"
-        folder.mkdir(parents=True, exist_ok=True)
-        here = numbers % SITES == site
-        for name, chosen in (("train", here & ~held_out), ("test", here & held_out)):
-            np.savez_compressed(folder / f"{name}.npz", **{key: value[chosen] for key, value in arrays.items()})
-            sys.stdout.write(f"{folder / name}.npz: {chosen.sum()} molecules of {len(names)} classes\n")
+    for path, chosen in deal(target, numbers, SITES, TEST_EVERY):
+        np.savez_compressed(path, **{key: value[chosen] for key, value in arrays.items()})
+        sys.stdout.write(f"{path}: {chosen.sum()} molecules of {len(names)} classes\n")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from deal_sites import deal
 
 from models.drugs.smiles_rnn import END, TOKENS, number_letters
 from privacy.study.data.letters import ALPHABETS
@@ -53,21 +54,17 @@ def prepare(source: Path, target: Path) -> None:
     """Read the molecules of ``source`` and write the files of all sites under ``target``."""
     molecules = read_molecules(source)
     numbers = np.arange(len(molecules))
-    held_out = numbers // SITES % TEST_EVERY == 0
-    for site in range(SITES):
-        folder = target / f"site-{site + 1}"
-        folder.mkdir(parents=True, exist_ok=True)
-        here = numbers % SITES == site
-        for name, chosen in (("train", numbers[here & ~held_out]), ("test", numbers[here & held_out])):
-            letters = np.zeros((len(chosen), PLACES, TOKENS), dtype=bool)
-            present = np.zeros((len(chosen), PLACES), dtype=bool)
-            for row, number in enumerate(chosen):
-                tokens = [*number_letters(molecules[number]), END]
-                letters[row, range(len(tokens)), tokens] = True
-                present[row, : len(tokens)] = True
-            patient = np.array([f"molecule-{number}" for number in chosen])
-            np.savez_compressed(folder / f"{name}.npz", letters=letters, present=present, patient=patient)
-            sys.stdout.write(f"{folder / name}.npz: {len(chosen)} molecules, {present.sum()} tokens\n")
+    for path, here in deal(target, numbers, SITES, TEST_EVERY):
+        chosen = numbers[here]
+        letters = np.zeros((len(chosen), PLACES, TOKENS), dtype=bool)
+        present = np.zeros((len(chosen), PLACES), dtype=bool)
+        for row, number in enumerate(chosen):
+            tokens = [*number_letters(molecules[number]), END]
+            letters[row, range(len(tokens)), tokens] = True
+            present[row, : len(tokens)] = True
+        patient = np.array([f"molecule-{number}" for number in chosen])
+        np.savez_compressed(path, letters=letters, present=present, patient=patient)
+        sys.stdout.write(f"{path}: {len(chosen)} molecules, {present.sum()} tokens\n")
 
 
 if __name__ == "__main__":

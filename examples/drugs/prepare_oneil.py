@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from deal_sites import deal
 from prepare_biosnap import find_substructures, read_table
 
 SITES: Final = 4
@@ -59,21 +60,16 @@ def prepare(source: Path, target: Path) -> None:
     places = {name: place for place, name in enumerate(names)}
     number = np.array([places[name] for name in pair])
     synergy = np.clip(rows[:, 3].astype(np.float32), -BOUND, BOUND)
-    held_out = number // SITES % TEST_EVERY == 0
-    for site in range(SITES):
-        folder = target / f"site-{site + 1}"
-        folder.mkdir(parents=True, exist_ok=True)
-        here = number % SITES == site
-        for name, chosen in (("train", here & ~held_out), ("test", here & held_out)):
-            np.savez(
-                folder / f"{name}.npz",
-                first_drug=np.stack([prints[drug] for drug in rows[chosen, 0]]),
-                second_drug=np.stack([prints[drug] for drug in rows[chosen, 1]]),
-                cell=np.stack([genes[line] for line in rows[chosen, 2]]),
-                synergy=synergy[chosen],
-                patient=pair[chosen],
-            )
-            sys.stdout.write(f"{folder / name}.npz: {len(np.unique(pair[chosen]))} pairs, {chosen.sum()} trials\n")
+    for path, chosen in deal(target, number, SITES, TEST_EVERY):
+        np.savez(
+            path,
+            first_drug=np.stack([prints[drug] for drug in rows[chosen, 0]]),
+            second_drug=np.stack([prints[drug] for drug in rows[chosen, 1]]),
+            cell=np.stack([genes[line] for line in rows[chosen, 2]]),
+            synergy=synergy[chosen],
+            patient=pair[chosen],
+        )
+        sys.stdout.write(f"{path}: {len(np.unique(pair[chosen]))} pairs, {chosen.sum()} trials\n")
 
 
 if __name__ == "__main__":
