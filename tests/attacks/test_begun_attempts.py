@@ -19,7 +19,6 @@ from privacy.protocol.messages import Sealed
 from privacy.secure_aggregation.round_layout import layout_of
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS
-from privacy.secure_aggregation.schemes.sum_form import SumForm
 from tests.attacks.test_lone_updates import looks_random
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_equal_models, require_one_draw_a_round, require_one_release_a_round
@@ -72,9 +71,9 @@ class Cut:
 def open_first(mallory: Mallory, block: bytes, key: StudyKey) -> NDArray[np.uint64]:
     """What the first ciphertext of a block decrypts to."""
     cipher = layout_of(mallory.launch.statement, 1, 0).cipher
-    total = cipher.make_sum(SumForm.SEEDS)
+    total = cipher.make_sum()
     total.add(block[: cipher.sealed_bytes])
-    return key.decrypt(total.to_bytes(), SumForm.SEEDS, 1)
+    return key.decrypt(total.to_bytes(), 1)
 
 
 def pack_first(mallory: Mallory, name: str) -> NDArray[np.uint64]:

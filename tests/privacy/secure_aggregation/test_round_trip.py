@@ -1,6 +1,5 @@
 """What opens is the plain integer sum, exactly; nothing less than the whole cohort opens."""
 
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings

@@ -88,7 +88,8 @@ def test_seals_own_bfv_opens_what_is_encrypted_and_the_other_way_round() -> None
 
 def test_seeds_expand_to_uniform_residues() -> None:
     """The oracle: AES-256-CTR, the upper 54 bits of each word, those beyond the modulus left out."""
-    stream, wanted = KeyStream(bytes(range(32))), []
+    wanted: list[int] = []
+    stream = KeyStream(bytes(range(32)))
     while len(wanted) < RING_DEGREE:
         words = stream.draw_bytes(8 * (RING_DEGREE - len(wanted) + 16))
         numbers = [int.from_bytes(words[at : at + 8], "little") >> 10 for at in range(0, len(words), 8)]

@@ -24,7 +24,7 @@ def multiply_as_integers(a: list[int], b: list[int]) -> list[int]:
 
 def read_secret(secret: RingSecret) -> list[int]:
     """The key's coefficients: its product with 1."""
-    return secret.multiply_and_add(ONE, ZERO).tolist()
+    return [int(value) for value in secret.multiply_and_add(ONE, ZERO)]
 
 
 def test_secret_is_ternary() -> None:
