@@ -45,9 +45,9 @@ ROOMS: Final = {
     "seal_round outgoing_update apply_aggregate state history store round_files held_models "
     "released_model release_folder release statistics_file model_card card_document papers "
     "held_budget activity_log",
-    "client/training": "jobs interface array_format job_format answer_format frames worker child confinement restrict "
-    "system_calls session device device_records study_model step_rules local_steps global_step site_update "
-    "scoring statistics statistics_session simulate confined_conversion conversion_child",
+    "client/training": "jobs interface array_format job_format answer_format frames worker child confinement "
+    "restrict system_calls session device device_records study_model step_rules local_steps global_step "
+    "site_update scoring statistics statistics_session simulate confined_conversion conversion_child",
     "client/training/launchers": "choose queue queued job_folder slurm kubernetes manifests batch_job",
     "client/prediction": "release_contract columns predict prediction_file figures calibration certificate certify "
     "level_set refine watch",
@@ -58,8 +58,9 @@ ROOMS: Final = {
     "client/release_report": "make_report subgroups own_groups reliability outlines page in_words "
     "privacy_section plots",
     "server": "cli",
-    "server/commands": "members sites study study_run study_new study_check launching study_feasibility study_results "
-    "study_schema study_graph model testimony log check doctor backup demo audit_run connect init up",
+    "server/commands": "members sites study study_run study_new study_check launching study_feasibility "
+    "study_results study_schema study_graph model testimony log check doctor backup demo audit_run connect init "
+    "up",
     "server/health": "coordinator network records",
     "server/control": "coordinator runs server caller rate_limit refused_calls membership study_calls "
     "message_calls transfers metrics",
@@ -99,8 +100,8 @@ ROOMS: Final = {
     "privacy/control": "calls order channel joining flat_messages",
     "privacy/protocol": "enrolment invitation envelope messages key_messages headers site_testimony flower_records "
     "chunks",
-    "privacy/ledger": "ledger transaction replay check_ahead state rules entries signing approvals decisions cohorts "
-    "evidence totals signed_head recovery launches papers verified_mark database export testimony",
+    "privacy/ledger": "ledger transaction replay check_ahead state rules entries signing approvals decisions "
+    "cohorts evidence totals signed_head recovery launches papers verified_mark database export testimony",
     "privacy/audit": "cli read_ledger site_ledger site_witnesses evidence_changes",
     "privacy/audit/empirical": "binomial largest_epsilon one_run trade_off many_runs guesses",
     "privacy/audit/commands": "verify report reconcile whatif verify_evidence",
