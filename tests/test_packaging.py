@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OURS = ("privacy", "models", "client", "server")
 DOORS = {
     "opacus": {"privacy/dpsgd/opacus_reference.py"},
-    "tenseal": {"privacy/secure_aggregation/schemes/bfv.py"},
+    "tenseal": {"privacy/secure_aggregation/schemes/ring.py"},
     "cryptography": {
         "privacy/client_certificate.py",
         "privacy/encrypted_file.py",
