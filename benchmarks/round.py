@@ -13,18 +13,22 @@ medians.
 * ``ours_s``: round_s less own_work_s.
 * ``stock_s``: stock Flower, one ``send_and_receive`` of as many float32 values both ways, no training, no sealing.
 * ``ratio``: ours_s by stock_s.
+* ``site_steps``, ``coordinator_steps``: where the seconds of a round went, on average over rounds and sites
+  (:mod:`benchmarks.round_steps`).
 * ``bytes_up``, ``bytes_down``: Consilium's bytes of one site in one round; float32 takes 4 bytes a parameter each
   way.
 """
 
 import signal
 import tempfile
+from collections import Counter
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any, Final
 
 import click
 
+from benchmarks.round_steps import account_for, read_coordinator_steps, read_site_steps
 from benchmarks.running_federation import COORDINATOR, Running, running
 from benchmarks.small_study import small_terms, without_privacy
 from benchmarks.stock import stock_flower
@@ -67,6 +71,13 @@ def main(rounds: int, as_json: bool) -> None:
         return
     keys = ("parameters", "round_s", "own_work_s", "ours_s", "stock_s", "ratio", "bytes_up", "bytes_down", "rounds")
     print_table(("", *found), [(key, *(f"{figures[key]:,}" for figures in found.values())) for key in keys])
+    for party in ("site_steps", "coordinator_steps"):
+        names = list(dict.fromkeys(name for figures in found.values() for name in figures[party]))
+        click.echo()
+        print_table(
+            (party, *found),
+            [(name, *(f"{figures[party].get(name, 0.0):.2f}" for figures in found.values())) for name in names],
+        )
 
 
 def _terms(name: str, rounds: int) -> Terms:
@@ -88,7 +99,10 @@ def _measured(federation: Running, terms: Terms) -> dict[str, Any]:
     federation.finish(study, _PATIENCE_S)
     rounds = _rounds(federation, study)[_WARM_UP:]
     own = [federation.training_seconds(name)[before[name] + _WARM_UP :] for name in SITES]
-    whole = median(tally.seconds for tally in rounds)
+    whole, average = median(tally.seconds for tally in rounds), fmean(tally.seconds for tally in rounds)
+    steps: Counter[str] = Counter()
+    for name in SITES:
+        steps.update(read_site_steps(federation, name, study, _WARM_UP))
     slowest = median(max(seconds) for seconds in zip(*own, strict=True))
     return {
         "parameters": count_shared_parameters(build_study_module(terms)),
@@ -98,6 +112,8 @@ def _measured(federation: Running, terms: Terms) -> dict[str, Any]:
         "ours_s": round(whole - slowest, 3),
         "bytes_up": round(fmean(tally.bytes_up for tally in rounds) / len(SITES)),
         "bytes_down": round(fmean(tally.bytes_down for tally in rounds) / len(SITES)),
+        "site_steps": account_for(steps, len(rounds) * len(SITES), average),
+        "coordinator_steps": account_for(read_coordinator_steps(federation, study, _WARM_UP), len(rounds), average),
     }
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from privacy.errors import Error
+from privacy.step_times import measure_step
 
 # a link in a folder into which others may write must not lead to a file of this user
 _LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -42,11 +43,13 @@ def replace_file(
             file.writelines(data if isinstance(data, Iterator) else (data,))
             file.flush()
             os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
+            with measure_step("fsync"):
+                os.fsync(descriptor)
         # after the sync: a power cut never leaves the name on an incomplete file
         os.replace(temporary, path)
         temporary = None
-        sync_folder(path.parent)
+        with measure_step("fsync"):
+            sync_folder(path.parent)
     except OSError as cause:
         raise error(f"{path}: cannot be written: {cause.strerror}") from None
     finally:

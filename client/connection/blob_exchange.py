@@ -3,9 +3,11 @@
 * A request is verified before anything is fetched for it, and no more is fetched than the largest aggregate that this
   site can be sent.
 * A sealed update may begin to leave while it is sealed, and has arrived before the reply that names it is sent.
+* Where the time of an answer went is in the site's log, step by step.
 * The last aggregate is kept until the next one: a coordinator that asks again names the same one.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -19,7 +21,10 @@ from privacy.errors import WireError
 from privacy.keys import PublicKey
 from privacy.protocol.envelope import Blob, BlobNote, Body, Envelope, read_body, require_route, verify_body
 from privacy.protocol.messages import Open, Sealed, Train
+from privacy.step_times import describe_steps, measure_step, take_steps
 from privacy.study import COORDINATOR
+
+_log = logging.getLogger(__name__)
 
 SealingAnswer = Callable[[Envelope, OnSealing], Envelope]
 """Answers an envelope, and tells of an update before it is sealed."""
@@ -73,13 +78,17 @@ class BlobExchange:
         """
         body = verify_body(envelope, self._coordinator)
         require_route(body, COORDINATOR, self._name)
+        take_steps()
         try:
-            reply = self._answer(replace(envelope, blobs=self._fetch(body)), self._transfers.begin)
-            self._send(reply)
+            with measure_step("else"):
+                reply = self._answer(replace(envelope, blobs=self._fetch(body)), self._transfers.begin)
+                self._send(reply)
         finally:
             self._transfers.close()  # a renewed certificate is shown from the next message on
+        _log.info("%s: '%s' is answered: %s", body.study, body.content.kind, describe_steps(take_steps()))
         return Envelope(reply.body, reply.signature)
 
+    @measure_step("fetch")
     def _fetch(self, body: Body) -> tuple[Blob, ...]:
         if not body.blobs:
             return ()
@@ -94,6 +103,7 @@ class BlobExchange:
             self._kept = note, self._transfers.fetch(body.study, request.committed.round, note)
         return (self._kept[1],)
 
+    @measure_step("send")
     def _send(self, reply: Envelope) -> None:
         if not reply.blobs:
             return

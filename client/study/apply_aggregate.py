@@ -39,6 +39,7 @@ from privacy.protocol.headers import Committed, Evaluated, Header, View, verify_
 from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.opening import OpenedSum, open_aggregate
 from privacy.secure_aggregation.round_layout import layout_of
+from privacy.step_times import measure_step
 from privacy.study import Choice
 
 
@@ -71,13 +72,14 @@ def apply_aggregate(context: StudyContext, committed: Committed, blob: Blob) -> 
     require_consistent_heads(context, committed.headers)
     try:
         _require_own_view(context, committed, view)
-        opened = open_aggregate(
-            layout_of(context.launch, committed.round, context.state.base),
-            blob,
-            cohort=committed.cohort,
-            context=view.to_bytes(),
-            study_key=study_key,
-        )
+        with measure_step("open"):
+            opened = open_aggregate(
+                layout_of(context.launch, committed.round, context.state.base),
+                blob,
+                cohort=committed.cohort,
+                context=view.to_bytes(),
+                study_key=study_key,
+            )
     except (SealingError, WireError) as error:
         if isinstance(error, SealingError):
             context.store.save(ended_epochs=context.epochs.end_epoch(committed.epoch))
@@ -140,6 +142,7 @@ def _require_equal(view: View, **expected: str | int) -> None:
             raise WireError(f"the cohort sealed from another {name} than this site holds")
 
 
+@measure_step("apply")
 def _advance(context: StudyContext, committed: Committed, headers: dict[str, Header], opened: OpenedSum) -> None:
     view, terms, shared = headers[committed.cohort[0]].view, context.terms, context.store.read_shared()
     facts = PublicRound(

@@ -37,6 +37,7 @@ from privacy.protocol.messages import Train
 from privacy.randomness import from_os
 from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.round_layout import compute_weight, layout_of
+from privacy.step_times import measure_step
 from privacy.study.cost import make_evaluation_event, make_training_event
 
 
@@ -82,20 +83,23 @@ def _train_with_own_noise(context: StudyContext, request: Train, model: Vector) 
         draw = _draw_and_pay(context, number, noise)
         store.save(reference=request.reference)  # the first round's reference holds for all later rounds
         correction = compute_control_correction(context)
-        trained = context.training.run(
-            TrainRound(model, number, noise, draw, correction, load_personal_layers(context))
-        )
+        with measure_step("train"):
+            trained = context.training.run(
+                TrainRound(model, number, noise, draw, correction, load_personal_layers(context))
+            )
         if correction is not None:
             keep_variate(context, number, correction, trained.update)
         keep_personal_layers(context, number, trained.personal)
         weight = compute_weight(context.terms, context.patients, request.reference)
         grid, residual = context.make_update_grid(context.state.halvings), store.read_rounding_residual(number)
-        rounded = round_update(trained.update, weight, residual, grid, from_os())
+        with measure_step("quantise"):
+            rounded = round_update(trained.update, weight, residual, grid, from_os())
         report_cut_values(context, number, rounded.quantised)
         stored = rounded.quantised.integers
-        # the residual first: once integers are stored they are never made again, nor is their residual
-        store.keep_rounding_residual(number, rounded.residual)
-        store.keep_integers(number, stored)
+        with measure_step("store"):
+            # the residual first: once integers are stored they are never made again, nor is their residual
+            store.keep_rounding_residual(number, rounded.residual)
+            store.keep_integers(number, stored)
     context.ledger.settle(context.launch.study, number)
     return stored
 
@@ -114,7 +118,10 @@ def _train_with_shared_noise(context: StudyContext, request: Train, model: Vecto
     if stored is None:
         draw = _draw_and_pay(context, number, sigma)
         store.save(reference=request.reference)
-        shared = context.training.run(ShareRound(model, number, noise, wanted, draw, load_personal_layers(context)))
+        with measure_step("train"):
+            shared = context.training.run(
+                ShareRound(model, number, noise, wanted, draw, load_personal_layers(context))
+            )
         keep_personal_layers(context, number, shared.personal)
         stored = shared.integers
         store.keep_integers(number, stored, wanted, request.room)

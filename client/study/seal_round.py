@@ -42,6 +42,7 @@ from privacy.secure_aggregation.round_layout import layout_of
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.seal import seal
 from privacy.signed import Signed
+from privacy.step_times import measure_step
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,8 @@ def seal_attempt(
         # durable before the first block leaves: after a crash this attempt is not sealed again
         context.store.save(begun=BegunAttempt(round=request.round, attempt=request.attempt))
         on_sealing(update)
-    update.fill(blocks)
+    with measure_step("seal"):
+        update.fill(blocks)
     ledger_state, evaluated = context.ledger.sign_head(), context.find_totals(context.state.base)
     header = Header(
         site=context.site,

@@ -13,7 +13,6 @@ Rules:
 
 import logging
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -45,6 +44,7 @@ from privacy.secure_aggregation.aggregate import Aggregate
 from privacy.secure_aggregation.round_layout import layout_of
 from privacy.secure_aggregation.schemes.registry import SCHEMES
 from privacy.signed import Signed as SignedStatement
+from privacy.step_times import describe_steps, measure_step, take_steps
 from privacy.study import COORDINATOR
 from server.study.actions import Action, Ask, Commit, Note, Record, Restart
 from server.study.aggregates import MOST_BYTES, Aggregates
@@ -276,11 +276,12 @@ class StudyRunner:
 
     def _commit(self, commit: Commit) -> None:
         assert self._sum is not None
-        began = time.monotonic()
         committed = commit.committed
         context = committed.view.to_bytes()
-        self._sum.subtract_masks({site: bytes.fromhex(seed) for site, seed in commit.seeds.items()}, context)
-        replace_file(self._journal.find_aggregate_path(committed.round), self._sum.write(), FederationError)
+        with measure_step("masks off"):
+            self._sum.subtract_masks({site: bytes.fromhex(seed) for site, seed in commit.seeds.items()}, context)
+        with measure_step("write"):
+            replace_file(self._journal.find_aggregate_path(committed.round), self._sum.write(), FederationError)
         self._sum = None
         if excess := self._aggregates.find_excess():
             # durable before the files are gone: the machine asks nobody to open them
@@ -288,7 +289,7 @@ class StudyRunner:
                 assert isinstance(action, Record)
                 self._journal.record(action.event)
             self._aggregates.remove(excess)
-        _log.info("round %d: masks off and stored in %.2f s", committed.round, time.monotonic() - began)
+        _log.info("round %d is stored: %s", committed.round, describe_steps(take_steps()))
 
     # Replies -----------------------------------------------------------------------------------------------
 
@@ -302,10 +303,12 @@ class StudyRunner:
                 return self._machine.handle_unreached(arrival.site, now)
             return self._machine.handle_failure(arrival.site, arrival.error, now)
         try:
-            reply, blob = self._verify_reply(arrival.site, arrival.envelope, asked)
+            with measure_step("verify"):
+                reply, blob = self._verify_reply(arrival.site, arrival.envelope, asked)
             if self._machine.wants(arrival.site, reply):
                 assert self._sum is not None
-                self._sum.add(blob)
+                with measure_step("add"):
+                    self._sum.add(blob)
                 self._transport.expect_no_update(arrival.site)
         except _OURS:
             raise
