@@ -40,7 +40,7 @@ def ends(simulator: Simulator, name: str) -> list[str]:
 def test_launch_that_could_not_begin_gives_everything_back_once_it_is_given_up(found: Found) -> None:
     simulator = found(small_terms())
     simulator.run(lambda: simulator.all_have(0) and simulator.conductor.machine.phase is Phase.SEALING)
-    simulator.conductor._carry_out(simulator.conductor.machine.stop("two sites refuse"))
+    simulator.conductor._carry_out(simulator.conductor.machine.stop("two sites refuse"), simulator.now)
     assert amounts(simulator, "ash")[1] > 0
     give_up(simulator)
     simulator.run()
@@ -95,7 +95,7 @@ def test_give_up_of_a_study_that_was_never_admitted_changes_nothing(found: Found
 def test_site_that_is_away_when_a_study_is_given_up_does_not_hold_up_the_others(found: Found) -> None:
     simulator = found(small_terms())
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.SEALING)
-    simulator.conductor._carry_out(simulator.conductor.machine.stop("enough"))
+    simulator.conductor._carry_out(simulator.conductor.machine.stop("enough"), simulator.now)
     simulator.transport.offline.add("elm")
     give_up(simulator)
     simulator.run(seconds=5)
@@ -134,7 +134,7 @@ def test_kinds_of_requests_that_a_withdrawn_site_refuses(mallory: Mallory, kind:
 def test_given_up_study_is_listed_as_such(found: Found) -> None:
     simulator = found(small_terms())
     simulator.run(lambda: simulator.conductor.machine.phase is Phase.SEALING)
-    simulator.conductor._carry_out(simulator.conductor.machine.stop("enough"))
+    simulator.conductor._carry_out(simulator.conductor.machine.stop("enough"), simulator.now)
     give_up(simulator)
     simulator.run()
     folder = simulator.federation.find_study_folder(simulator.study)

@@ -227,7 +227,7 @@ def test_admission_that_broke_off_does_not_count_against_its_own_quota(simulator
 
 
 def test_study_that_the_coordinator_gives_up_waits_no_longer(simulator: Simulator) -> None:
-    simulator.conductor._carry_out(simulator.conductor.machine.stop("for now"))
+    simulator.conductor._carry_out(simulator.conductor.machine.stop("for now"), simulator.now)
     simulator.journal.record(GaveUp())
     simulator.journal.record(Resumed())
     simulator.restart_coordinator()
