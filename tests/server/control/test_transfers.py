@@ -182,6 +182,39 @@ def test_upload_whose_line_is_dead_is_ended_by_the_next_one(plane: Plane) -> Non
     client.close()
 
 
+def test_update_waits_at_its_site_while_the_coordinator_does_not_take_it(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is slow holds the senders back; what they send does not pile up in the coordinator's memory."""
+    go_on, taken = threading.Event(), [0]
+
+    def upload(_: ServedTransfers, parts: Iterator[dict[str, Any]], __: Any) -> dict[str, Any]:
+        next(parts)
+        assert go_on.wait(30)
+        return {"stored": sum(len(part["data"]) for part in parts), "sha256": ""}
+
+    def send() -> Iterator[dict[str, Any]]:
+        for part in parts(plane.study, bytes(64 * CHUNK_BYTES)):
+            taken[0] += len(part.get("data", b""))
+            yield part
+
+    monkeypatch.setattr(ServedTransfers, "_upload", upload)
+    plane.restart()
+    client = plane.connect("ash")
+    wait_for_answer = client.begin_sending("Upload", send())
+    wait_for("the first part", lambda: taken[0] > 0)
+    before = -1
+    while before != taken[0]:
+        before = taken[0]
+        go_on.wait(0.5)
+    go_on.set()
+    assert wait_for_answer()["stored"] == 64 * CHUNK_BYTES
+    client.close()
+    monkeypatch.undo()
+    plane.restart()
+    assert before < 1 << 20
+
+
 # What is refused -------------------------------------------------------------------------------------------
 
 
