@@ -196,7 +196,7 @@ class Capture:
                 f"{describe_layer(name, self._layers[name])} is given its output gradient more than once, so no "
                 "patient's gradient is seen there"
             )
-        calls[at].gradient = gradient.detach()
+        calls[at].gradient = _detach_tensor(gradient)
         calls[at].versions += (gradient._version,)
         self._missing[name] -= 1
         if not self._missing[name]:
@@ -217,7 +217,9 @@ def _make_call(described: str, args: tuple[Any, ...], keywords: dict[str, Any], 
     if (
         len(args) == 1 and isinstance(args[0], torch.Tensor) and not keywords
     ):  # nearly always, and often in a recurrent network
-        return Call(described, (args[0].detach(),), keywords, (args[0]._version,), None, axes.inputs, axes.output)
+        return Call(
+            described, (_detach_tensor(args[0]),), keywords, (args[0]._version,), None, axes.inputs, axes.output
+        )
     return Call(
         described,
         tuple(_detach_tensor(value) for value in args),
@@ -233,7 +235,7 @@ def _read_versions(inputs: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _detach_tensor(value: Any) -> Any:
-    return value.detach() if isinstance(value, torch.Tensor) else value
+    return value.detach() if isinstance(value, torch.Tensor) and value.requires_grad else value
 
 
 def may_pack(layer: nn.Module) -> bool:

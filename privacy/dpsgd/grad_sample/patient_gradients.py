@@ -207,5 +207,8 @@ It runs in the middle of the backward pass, where no parameter requires a gradie
 
 def join_positions(parts: list[torch.Tensor], batch: Batch, dtype: torch.dtype) -> torch.Tensor:
     """Join tensors with the records first, the positions of all calls side by side; (records, positions, width)."""
-    flat = [part.to(dtype).reshape(batch.records, -1, part.shape[-1]) for part in parts]
+    parts = [part.to(dtype) for part in parts]
+    if len(parts) > 1 and {part.shape for part in parts} == {(batch.records, parts[0].shape[-1])}:
+        return torch.stack(parts, dim=1)  # the steps of a recurrent network: one operation
+    flat = [part.reshape(batch.records, -1, part.shape[-1]) for part in parts]
     return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
