@@ -74,8 +74,9 @@ def _are_reliable(squared: torch.Tensor, rows: torch.Tensor) -> bool:
     """Return whether :func:`_find_reliable_squares` finds all of them; three operations where that takes six."""
     if rows.dtype == torch.float64 or not len(squared):
         return True
-    least, most = torch.aminmax(squared)  # a NaN is both
-    return float(least) >= TINY * rows.shape[1] / NOT_TINY and float(most) < math.inf
+    # read at once, since a graphics processor is waited for each time; a NaN is both
+    least, most = torch.stack(torch.aminmax(squared)).tolist()
+    return bool(least >= TINY * rows.shape[1] / NOT_TINY and most < math.inf)
 
 
 def _find_reliable_squares(squared: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

@@ -182,18 +182,15 @@ def _compute_squares_by_gram(left: torch.Tensor, right: torch.Tensor) -> tuple[t
     squared: torch.Tensor = lefts.flatten(1).sum(1, dtype=torch.float64)
     own = lefts.diagonal(dim1=1, dim2=2).sum(1, dtype=torch.float64)  # of each row alone
     # nearly always the worst of all passes what is asked of each below, in a third of the operations
-    least, most = torch.aminmax(squared)  # a NaN is both, and no comparison with it is true
-    longest = float(traces.max())
-    if (
-        longest <= LARGEST**2
-        and float(most) < math.inf
-        and float(least) * NOT_TINY >= TINY * rows * (2 * width * longest + rows)
-        and bool((squared >= _CANCELS * own).all())
-    ):
+    worst = torch.stack([*torch.aminmax(squared), torch.sub(squared, own, alpha=_CANCELS).amin(), traces.amax()])
+    # read at once, since a graphics processor is waited for each time; no comparison with a NaN is true
+    least, most, beyond, longest = worst.tolist()
+    lost = TINY * rows * (2 * width * longest + rows)
+    if most < math.inf and longest <= LARGEST**2 and least * NOT_TINY >= lost and beyond >= 0.0:
         return squared, None
     # underflow may lose TINY in each term of the two Gram products and of their product
-    lost = TINY * rows * (width * (traces[0] + traces[1]) + rows)
-    enough = (squared >= _CANCELS * own) & (squared * NOT_TINY >= lost) & torch.isfinite(squared)
+    each = TINY * rows * (width * (traces[0] + traces[1]) + rows)
+    enough = (squared >= _CANCELS * own) & (squared * NOT_TINY >= each) & torch.isfinite(squared)
     # below this even float64 is not exact enough, and a norm that is too large only clips more
     squared = torch.maximum(squared, _VANISHES * own)
     return squared.masked_fill(traces.amax(0) > LARGEST**2, torch.inf), enough

@@ -262,6 +262,28 @@ def test_mechanism_clipping_norm_without_digits_in_float32_is_refused(norm: floa
         Mechanism(0.5, 10, norm, 1.0)
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**16), exponent=st.integers(-18, 14), cancelling=st.booleans())
+def test_gram_norms_are_the_same_beside_a_patient_who_needs_float64(
+    seed: int, exponent: int, cancelling: bool
+) -> None:
+    """Alone, all patients are checked at once; beside one whose gradient is zero, each for itself."""
+    random = torch.Generator().manual_seed(seed)
+    left = torch.randn(5, 4, 3, generator=random) * 10.0**exponent
+    right = torch.randn(5, 4, 6, generator=random)
+    if cancelling:
+        left[2] -= left[2].mean(0)
+        right[2] = 1.0 + 1e-4 * right[2]
+    alone, apart = compute_gram_norms(left, right)
+    beside, apart_beside = compute_gram_norms(
+        *(torch.cat([side, torch.zeros(1, 4, 6)[..., : side.shape[2]]]) for side in (left, right))
+    )
+    assert beside[:5].tolist() == alone.tolist()
+    assert apart_beside.tolist() == [*apart.tolist(), True]
+    exact = torch.bmm(left.double().mT, right.double()).flatten(1).norm(dim=1)
+    assert (alone >= exact * (1 - 1e-5)).all()
+
+
 def test_exact_float32_holds_inside_and_not_longer() -> None:
     seen = [torch.backends.cudnn.allow_tf32]
     with use_exact_float32(torch.device("cuda")):
