@@ -21,6 +21,7 @@ import importlib.util
 import os
 import resource
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -52,6 +53,8 @@ _PATIENCE_S: Final = 24 * 3600.0
 _OBJECT_STORE_BYTES: Final = 200 << 20
 _LOOK_S: Final = 0.1
 _AT_ONCE: Final = 2
+_SWITCH_S: Final = 2e-4
+"""How long a thread may keep the others of the ServerApp's process waiting: Flower's own one looks without a pause."""
 
 
 @click.command()
@@ -92,7 +95,10 @@ def measure(folder: Path, sites: int, rounds: int) -> dict[str, Any]:
         evaluation={"rounds": []},
         cohort={"minimum": 3, "maximum": MAX_SITES},
     )
-    timeouts = TimeoutsConfig(join_s=_PATIENCE_S, seal_s=_PATIENCE_S, release_s=_PATIENCE_S)
+    # one actor answers for all: a question that is asked again meanwhile would only be work for it
+    timeouts = TimeoutsConfig(
+        join_s=_PATIENCE_S, seal_s=_PATIENCE_S, release_s=_PATIENCE_S, ask_again_s=_PATIENCE_S
+    )
     say(f"founding a federation of {sites} sites ...")
     config = CoordinatorConfig(federation="scale", port=9092, timeouts=timeouts)
     federation = found_federation(folder, terms, groups, config)
@@ -150,6 +156,7 @@ def _simulate(folder: Path, studies: list[str], sites: int) -> None:
     os.environ |= {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # an actor has every site's files open
+    sys.setswitchinterval(_SWITCH_S)
     from flwr.simulation import run_simulation  # only now: the variables are read at import
 
     app = ServerApp()
