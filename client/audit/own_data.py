@@ -96,7 +96,7 @@ def _require_allowed(home: SiteFolder, ledger: Ledger, terms: Terms) -> None:
     """Refuse for every reason for which a launch of ``terms`` would be refused here."""
     if (unconfirmed := home.describe_unconfirmed()) is not None:
         raise SiteConfigError(unconfirmed)
-    state, registration = ledger.copy_state(), home.load_registry().find_nearest(terms.data)
+    state, registration = ledger.read_state(), home.load_registry().find_nearest(terms.data)
     witnessed = home.load_witnessed()
     if witnessed is not None and not state.contains(witnessed.head.statement.number, witnessed.head.statement.hash):
         raise RefusedError(

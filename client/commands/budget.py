@@ -38,7 +38,7 @@ def budget(context: click.Context, as_json: bool) -> None:
         return
     home: SiteFolder = context.obj
     with home.open_ledger() as ledger:
-        state = ledger.copy_state()
+        state = ledger.read_state()
     accounts = list(state.accounts.values())
     holds = list_holds(state, home)
     if as_json:
@@ -106,7 +106,7 @@ def budget_grant(
     """
     expected = [read_terms(study) for study in studies]
     with home.open_ledger() as ledger:
-        account = ledger.copy_state().find_account(population)
+        account = ledger.read_state().find_account(population)
         _check_further(account, further)
         account.require_fitting_delta(delta, ledger.read_state().find_population(population).patients)
         advice = advise_order(epsilon, delta, expected, None if order is None else int(order))

@@ -46,5 +46,5 @@ def _change_key(home: SiteFolder, yes: bool) -> None:
 
 def _list_studies_in_progress(home: SiteFolder) -> list[str]:
     with home.open_ledger() as ledger:
-        accounts = ledger.copy_state().accounts.values()
+        accounts = ledger.read_state().accounts.values()
     return [study for account in accounts for study, each in account.allowances.items() if not each.closed]

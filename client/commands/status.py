@@ -10,7 +10,6 @@ from client.study.release_folder import find_withheld
 from client.study.statistics_file import STATISTICS_FILE
 from client.study.store import StudyStore
 from client.study.waiting_studies import WaitingStudies
-from client.study.witness_check import find_rollback
 from privacy.command_line import print_json, print_table
 from privacy.errors import SiteConfigError
 from privacy.keys import PublicKey
@@ -80,10 +79,10 @@ def list_site_facts(home: SiteFolder) -> dict[str, Any]:
     except SiteConfigError:
         coordinator = None
     with home.open_ledger() as ledger:
-        head, rollback = ledger.head, find_rollback(ledger)
+        state = ledger.read_state()
         closed = {
             study
-            for account in ledger.copy_state().accounts.values()
+            for account in state.accounts.values()
             for study, allowance in account.allowances.items()
             if allowance.closed
         }
@@ -94,8 +93,8 @@ def list_site_facts(home: SiteFolder) -> dict[str, Any]:
         "coordinator": coordinator,
         "peers": sorted(home.load_peers().find_believed(f"{read_utc_time():%Y-%m-%d}", home.config.name).keys),
         "populations": sorted({each.population for each in home.load_registry().registrations.values()}),
-        "ledger": {"number": head.number, "hash": head.hash},
-        "rolled_back": None if rollback is None else rollback.sentence,
+        "ledger": {"number": state.head.number, "hash": state.head.hash},
+        "rolled_back": None if state.rollback is None else state.rollback.sentence,
         "running": None if link is None else link.model_dump(mode="json"),
         "waiting": [
             {"study": each.study, "since": each.since, "asked": each.asked}

@@ -24,7 +24,6 @@ from client.site.proxy import use_proxy
 from client.site.running import Connection, format_now, lock_for_serving, write_connection
 from client.study.activity_log import ActivityLog
 from client.study.request_handler import RequestHandler
-from client.study.witness_check import find_rollback
 from client.training.interface import TrainingInterface
 from client.training.launchers.choose import Place, describe_launcher, make_training
 from privacy.command_line import say
@@ -63,7 +62,7 @@ def serve_site(home: SiteFolder, *, log_json: bool = False) -> None:
         try:
             activity.report(f"'{site.name}' serves {home.folder}")
             activity.report(where)
-            for warning in _list_warnings(home):
+            for warning in _list_warnings(home, site):
                 activity.report(warning, level=logging.WARNING)
             metrics = SiteMetrics(home, activity)
             on_event = _make_event_reporter(home, activity, metrics)
@@ -112,16 +111,15 @@ def _show_nothing(line: str) -> None:
     """Show nothing: the log has the line, and goes to the screen itself."""
 
 
-def _list_warnings(home: SiteFolder) -> list[str]:
+def _list_warnings(home: SiteFolder, site: RequestHandler) -> list[str]:
     """List what this site's people have to act on."""
     warnings = []
     if ends := describe_near_expiry(home.ca_path, time.time()):
         warnings.append(ends)
     if unconfirmed := home.describe_unconfirmed():
         warnings.append(unconfirmed)
-    with home.open_ledger() as ledger:
-        if incident := find_rollback(ledger):
-            warnings.append(f"this site cannot train: {incident.sentence}")
+    if (incident := site.find_rollback()) is not None:
+        warnings.append(f"this site cannot train: {incident.sentence}")
     return warnings
 
 

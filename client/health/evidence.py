@@ -52,7 +52,7 @@ def collect_evidence(home: SiteFolder) -> EvidencePack:
     config, identity = home.config, home.load_identity()
     health = leave_out_paths(examine_site(home))
     with home.open_ledger() as ledger:
-        head, witnessed = ledger.sign_head(), ledger.copy_state().witnessed
+        head, witnessed = ledger.sign_head(), ledger.read_state().witnessed
     program = read_program()
     sbom = make_sbom(program)
     evidence = Evidence(

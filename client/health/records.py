@@ -8,7 +8,6 @@ from client.data.dataset import require_registered
 from client.site.folder import SiteFolder
 from client.site.launcher import ProcessLauncher
 from client.study.waiting_studies import WaitingStudies
-from client.study.witness_check import find_rollback
 from privacy.errors import Error
 from privacy.health import Line, amber, green, red
 from privacy.ledger.database import verify_file
@@ -42,7 +41,7 @@ def check_ledger(home: SiteFolder) -> Iterator[Line]:
     # opening alone would take the word of the site's own mark for what it verified before
     verify_file(home.ledger_path, home.load_identity().public)
     with home.open_ledger() as ledger:
-        state, rollback = ledger.copy_state(), find_rollback(ledger)
+        state = ledger.read_state()
     found = f"{state.head.number} entries verify"
     witnessed = home.load_witnessed()
     recover = (
@@ -50,8 +49,8 @@ def check_ledger(home: SiteFolder) -> Iterator[Line]:
         "head), and run: consilium-site ledger recover FILE"
     )
     now = f"{read_utc_time():%Y-%m-%dT%H:%M:%SZ}"
-    if rollback is not None:
-        yield red("ledger", f"{found}, but this site cannot train: {rollback.sentence}", recover)
+    if state.rollback is not None:
+        yield red("ledger", f"{found}, but this site cannot train: {state.rollback.sentence}", recover)
     elif witnessed is not None and not state.contains(
         witnessed.head.statement.number, witnessed.head.statement.hash
     ):

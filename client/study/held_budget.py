@@ -53,7 +53,7 @@ def give_back_abandoned(ledger: Ledger, home: SiteFolder, now: datetime) -> list
 
     Run by a site. A study that trains pays for each round, so a study that continues has entries.
     """
-    state, closed = ledger.copy_state(), list[str]()
+    state, closed = ledger.read_state(), list[str]()
     for study in list_open_studies(state):
         days, last = _read_abandon_days(home, study), state.find_last_entry(study)
         if days is not None and last is not None and now >= _compute_give_back_time(last, days):

@@ -73,7 +73,7 @@ from privacy.errors import (
     WireError,
 )
 from privacy.keys import PublicKey
-from privacy.ledger.entries import About, Admits, Choice, Ending
+from privacy.ledger.entries import About, Admits, Choice, Ending, Incident
 from privacy.ledger.ledger import read_utc_time
 from privacy.program import read_program
 from privacy.protocol.envelope import Blob, Body, Envelope, make_envelope, open_envelope, require_route
@@ -142,6 +142,10 @@ class RequestHandler:
     def name(self) -> str:
         """The site's name."""
         return self._config.name
+
+    def find_rollback(self) -> Incident | None:
+        """Return the last incident of a rollback from which the ledger was not recovered; None if there is none."""
+        return self._ledger.read_state().rollback
 
     def close(self) -> None:
         """End the trainers and close the ledger and the file of seen heads."""

@@ -33,7 +33,7 @@ def list_used_files(home: SiteFolder) -> set[Path]:
     """
     registrations = list(home.load_registry().registrations.values())
     with home.open_ledger() as ledger:
-        in_progress = list_open_studies(ledger.copy_state())
+        in_progress = list_open_studies(ledger.read_state())
     for study in in_progress:
         path = home.find_study_folder(study) / STATE_FILE
         if path.exists():  # else a crash interrupted its admission, which begins again with what is registered then

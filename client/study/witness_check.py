@@ -9,9 +9,9 @@ from client.site.folder import SiteFolder
 from privacy.errors import LedgerError, RefusedError
 from privacy.keys import PublicKey
 from privacy.ledger import Ledger
-from privacy.ledger.entries import Incident, Recover
 from privacy.ledger.rules import BrokenRuleError
 from privacy.ledger.signed_head import Countersigned
+from privacy.ledger.state import ROLLBACK
 from privacy.refusal_codes import RefusalCode
 
 
@@ -27,18 +27,6 @@ def require_not_behind(
         countersigned.head.statement.number, countersigned.head.statement.hash
     ):
         require_witnessed(home, ledger, coordinator, study, countersigned)
-
-
-def find_rollback(ledger: Ledger) -> Incident | None:
-    """Return the last incident of a rollback from which the ledger was not recovered; None if there is none."""
-    found = None
-    for entry in ledger.read_entries():
-        match entry.body:
-            case Incident(code="rollback") as incident:
-                found = incident
-            case Recover():
-                found = None
-    return found
 
 
 def require_witnessed(
@@ -70,7 +58,7 @@ def require_witnessed(
         "was rolled back or replaced, or a copy of it is in use elsewhere; restore the newest backup, then run: "
         "consilium-site ledger recover"
     )
-    ledger.record_incident(study, "rollback", sentence)
+    ledger.record_incident(study, ROLLBACK, sentence)
     raise RefusedError(RefusalCode.REFUSED, sentence)
 
 

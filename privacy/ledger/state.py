@@ -65,6 +65,8 @@ from privacy.ledger.totals import AccountHistory
 from privacy.refusal_codes import RefusalCode
 
 _PROGRESS: Final = (Reserve, Settle, Evaluate, Allow)
+ROLLBACK: Final = "rollback"
+"""The code of an incident: what a witness has seen of this ledger is not in it."""
 _NEVER: Final = "0000-00-00T00:00:00Z"
 
 
@@ -81,6 +83,8 @@ class LedgerState:
         self.unsettled: set[tuple[str, int]] = set()
         self.witnessed: Head | None = None
         self.recovered: Head | None = None
+        self.rollback: Incident | None = None
+        """The last incident of a rollback from which the ledger was not recovered."""
         self._taken_over: set[Head] = set()
         self._hashes: list[str] = []
         self._history = AccountHistory()
@@ -402,6 +406,8 @@ class LedgerState:
                 self._recover(body, verified)
             case Incident():
                 self._incidents.add(body)
+                if body.code == ROLLBACK:
+                    self.rollback = body
             case Approve():
                 self._approvals.add(self.head.number + 1, body)
             case Revoke():
@@ -532,6 +538,7 @@ class LedgerState:
         self._decisions.end_all()
         self.unsettled.clear()
         self.recovered = Head(head.number, head.hash)
+        self.rollback = None
         self._taken_over.add(self.recovered)
 
     def _advance(self, entry: Entry, signed: SignedEntry) -> None:

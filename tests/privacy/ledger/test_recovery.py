@@ -310,3 +310,19 @@ def test_total_taken_over_may_pass_the_grant_and_nothing_is_left(site: Site) -> 
         with pytest.raises(BudgetError, match=r"0\.0000 is left"):
             ledger.allow("d", POPULATION, plan(1), TERMS)
     verify_file(site.path, KEY.public)
+
+
+def test_rollback_is_in_the_state_until_the_ledger_is_recovered(site: Site) -> None:
+    seen = site.loses(rounds(2))
+    with site.open() as ledger:
+        ledger.record_incident("a", "void-round", "another incident is no rollback", round=1)
+        assert ledger.read_state().rollback is None
+        ledger.record_incident("a", "rollback", "entry 9, which was seen, is not in the ledger")
+        found = ledger.read_state().rollback
+        assert found is not None
+        assert found.sentence == "entry 9, which was seen, is not in the ledger"
+    with site.open() as ledger:
+        assert ledger.read_state().rollback == found
+        ledger.recover(seen, WITNESS.public)
+        assert ledger.read_state().rollback is None
+    assert verify_file(site.path).rollback is None
