@@ -1,6 +1,7 @@
 """Checking entries ahead changes no answer: the same state, or the same error about the same entry."""
 
 import gc
+import json
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from privacy import labels
 from privacy.base64url import encode_signature
+from privacy.canonical import to_canonical
 from privacy.errors import LedgerError
 from privacy.keys import SigningKey
 from privacy.ledger import LedgerState, verify_export
@@ -23,7 +26,16 @@ from privacy.ledger.ledger import Ledger
 from privacy.ledger.replay import replay
 from privacy.ledger.signing import SignedEntry, list_signed_bytes
 from privacy.signature_checkers import Checkers
-from tests.privacy.ledger_makers import KEY, OTHER_KEY, Value, forged, number_of, values_of, write_every_kind
+from tests.privacy.ledger_makers import (
+    KEY,
+    OTHER_KEY,
+    WITNESS,
+    Value,
+    forged,
+    number_of,
+    values_of,
+    write_every_kind,
+)
 
 SITE = "north"
 
@@ -200,6 +212,59 @@ def test_signature_of_a_seen_head_is_checked_ahead_too(
         assert not holds(forgery[number - 1], SITE)
         found = same_answer(forgery, checkers)
         assert f"entry {number} breaks the rule 'witness'" in str(found)
+
+
+def leaves(value: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The paths to everything in a JSON value that is no list and no object."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if parts is None:
+        yield at
+    else:
+        for name, inside in parts:
+            yield from leaves(inside, (*at, name))
+
+
+def other(value: Any) -> Any:
+    """Another value that the field of a head can hold."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case None:
+            return "0" * 64
+        case _ if value.endswith("Z"):
+            return value.replace("2026", "2027")
+        case _:
+            return ("b" if value[0] != "b" else "c") + value[1:]
+
+
+@pytest.mark.parametrize("signed_anew", [False, True])
+def test_any_false_field_of_a_seen_head_is_named_alike(
+    values: list[Value], checkers: Checkers, signed_anew: bool
+) -> None:
+    """By a witness who signs nonsense, too: then all signatures hold, and the head is not the one it has seen."""
+    number = number_of(values, "checkpoint")
+    body = values[number - 1]["body"]
+    places = list(leaves(body))
+    assert len(places) > 20
+    for place in places:
+        changed = json.loads(json.dumps(body))
+        inside = changed
+        for part in place[:-1]:
+            inside = inside[part]
+        inside[place[-1]] = other(inside[place[-1]])
+        if signed_anew:
+            seen = changed["countersigned"]
+            for name, key, label in (("head", KEY, labels.LEDGER_HEAD), ("seen", WITNESS, labels.COUNTERSIGNATURE)):
+                message = labels.make_prefix(label) + to_canonical(seen[name]["statement"])
+                seen[name]["signature"] = encode_signature(key.sign(message))
+        forgery = list(forged([*values[: number - 1], {**values[number - 1], "body": changed}]))
+        found = same_answer(forgery, checkers)
+        harmless = {("countersigned", "seen", "statement", "witness"), ("countersigned", "seen", "signature")}
+        harmless |= {("countersigned", "head", "signature")}
+        if not (signed_anew and place in harmless):
+            assert f"entry {number} breaks the rule 'witness'" in str(found), place
 
 
 def test_failure_of_the_file_is_raised_after_the_entries_before_it(
