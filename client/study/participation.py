@@ -50,6 +50,8 @@ class Participation:
         context.forget_unneeded_secrets()
         kept = context.kept.load_attempt()
         self._sealed: SealedAttempt | None = None if kept is None else SealedAttempt(kept)
+        self._newest = (0, 0) if kept is None else (kept.round, kept.attempt)
+        """Round and attempt of the last sealing: what is sealed rises, so that nothing is sealed twice."""
 
     @property
     def context(self) -> StudyContext:
@@ -92,17 +94,32 @@ class Participation:
         if self._sealed is None or not self._sealed.answers(request):
             self._require_unreleased(request)
             require_not_begun(self._context, request)
+            self._require_newer(request)
             self._record_void_rounds(request)
-            self._sealed = None  # freed before the next one is made: an update may be large
             keys = require_keys(self._context, request)
+            self._sealed = None  # freed before the next one is made: an update may be large
             do_work = do_statistics_round if self._context.terms.counts_only else do_round
             work = do_work(self._context, request)
             self._sealed = seal_attempt(self._context, request, keys, work, on_sealing)
+            self._newest = (request.round, request.attempt)
         elif self._sealed.sent is None:
             self._require_unreleased(request)
         sent, header = require_sent(self._sealed), self._sealed.kept.header
         evaluated = self._context.find_totals(header.statement.view.base)
         return Sealed(header=header, ledger=sent.ledger, evaluated=evaluated), sent.update
+
+    def _require_newer(self, request: Train) -> None:
+        """Refuse a sealing that is not after the last one, whatever became of that.
+
+        Raises:
+            RefusedError: ``stale``.
+        """
+        if (request.round, request.attempt) <= self._newest:
+            raise RefusedError(
+                RefusalCode.STALE,
+                f"attempt {request.attempt} of round {request.round} is over: this site has sealed attempt "
+                f"{self._newest[1]} of round {self._newest[0]}",
+            )
 
     def release(self, request: Release) -> Released:
         """Compare the cohort's headers, and release the own mask.

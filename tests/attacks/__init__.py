@@ -17,6 +17,7 @@ C4      old epochs, two study keys, a lead of one's choice            ``test_key
 --      planted study keys, grants that do not open, false claims     ``test_keys``
 C5      vandalism: nonsense, wrong seeds, withheld releases           ``test_vandals``
 --      blocks that left before their header, which never comes       ``test_begun_attempts``
+--      one view sealed again and again                               ``test_sealed_once``
 --      replay, also from another study                               ``test_replays``
 --      a study in the clear passed off as sealed                     ``test_open_studies``
 --      replies of garbage at every step, a reply that kills          ``test_garbage_replies``
