@@ -1,12 +1,14 @@
 """Measure how time and memory grow: with rounds, sites, parameters and patients.
 
 ``python -m benchmarks.scale [--part PART] [--json] [--write FOLDER]``. ``--write`` writes ``scale.json`` and
-``scale.svg``. Everything runs on this machine.
+``scale.svg``; parts that were not measured keep what the file there says. Everything runs on this machine. 10^8
+parameters take about 10 GiB; folders in memory (``--folder``) come on top.
 
 * ``rounds``, ``sites``, ``parameters``: a federation in memory (:mod:`benchmarks.memory_federation`), one process, one
   thread: the CPU of all sites and the coordinator together for a round, with light sites that do not train.
 * ``rounds``: 3 sites, 6 parameters; a point is the median of the :data:`WINDOW` rounds up to it.
-* ``sites``: 6 parameters; ``parameters``: 3 sites. A point is the median of :data:`FEW` rounds after the first.
+* ``sites``: 6 parameters; the share of one site: the CPU of a round by the number of sites. ``parameters``: 3 sites. A
+  point is the median of :data:`FEW` rounds after the first; with 10^8 parameters it is one round after the first.
 * ``patients``: reading the CSV table of a hospital against its contract, one row a patient; one run a point.
 * CPU seconds, since other programs change them less than they change the time on the wall. ``peak_mb`` is the most that
   the process ever had resident, libraries included; each point of ``sites``, ``parameters`` and ``patients`` is a
@@ -35,12 +37,19 @@ from privacy.command_line import print_json, print_table, say
 from privacy.study import Terms
 
 ROUNDS: Final = (50, 100, 200, 400, 600, 800, 1000)
-SITES: Final = (3, 8, 16, 32)
-WIDTHS: Final[dict[int, int]] = {10_000: 95, 100_000: 312, 1_000_000: 996, 10_000_000: 3158}
-"""Two hidden layers of this width have about so many parameters."""
+SITES: Final = (3, 8, 16, 32, 64)
+HIDDEN: Final = {
+    10_000: [95] * 2,
+    100_000: [312] * 2,
+    1_000_000: [996] * 2,
+    10_000_000: [3158] * 2,
+    100_000_000: [7069] * 3,  # no layer is wider than 8,192
+}
+"""Hidden layers of these widths have about so many parameters."""
 PATIENTS: Final = (10_000, 100_000, 1_000_000)
 WINDOW: Final = 25
 FEW: Final = 3
+_LARGE: Final = 100_000_000
 PARTS: Final = ("rounds", "sites", "parameters", "patients")
 
 
@@ -72,7 +81,7 @@ def main(
     if one is not None:
         print_json({"points": _measure(*one)})
         return
-    sizes = {"rounds": (rounds,), "sites": SITES, "parameters": tuple(WIDTHS), "patients": PATIENTS}
+    sizes = {"rounds": (rounds,), "sites": SITES, "parameters": tuple(HIDDEN), "patients": PATIENTS}
     found = dict[str, Any]()
     for part in parts or PARTS:
         points = []
@@ -81,8 +90,7 @@ def main(
             points += _measure_in_a_process(part, size, folder)
         found[part] = {"points": points, "fit": fit_line([(each["size"], each["cpu_s"]) for each in points])}
     if write is not None:
-        (write / "scale.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        (write / "scale.svg").write_text(picture(found), encoding="utf-8")
+        _write(write, found)
     if as_json:
         print_json(found)
         return
@@ -90,6 +98,14 @@ def main(
         print_table((part, "CPU s", "peak MiB"), [_make_row(each) for each in figures["points"]])
         fit = figures["fit"]
         say(f"slope {fit['slope']:.3g} s each, worst residual {fit['worst_residual']:.1%}")
+
+
+def _write(folder: Path, found: dict[str, Any]) -> None:
+    path = folder / "scale.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    merged = {part: (known | found)[part] for part in PARTS if part in known | found}
+    path.write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
+    (folder / "scale.svg").write_text(picture(merged), encoding="utf-8")
 
 
 def fit_line(points: list[tuple[float, float]]) -> dict[str, float]:
@@ -118,12 +134,14 @@ def _measure(part: str, size: int) -> list[dict[str, Any]]:
         return [_read_table(size)]
     if part == "rounds":
         return _run_rounds(_make_terms(size, 3), 3, size)
-    sites, width = (size, 0) if part == "sites" else (3, WIDTHS[size])
-    return [{**_run_rounds(_make_terms(FEW + 1, sites, width), sites, FEW + 1)[-1], "size": size}]
+    sites, hidden = (size, None) if part == "sites" else (3, HIDDEN[size])
+    rounds = 1 + (FEW if size < _LARGE else 1)
+    last = _run_rounds(_make_terms(rounds, sites, hidden), sites, rounds)[-1]
+    return [{**last, "size": size, "cpu_s": last["cpu_s"] / (sites if part == "sites" else 1)}]
 
 
-def _make_terms(rounds: int, sites: int, width: int = 0) -> Terms:
-    model = {"name": "mlp", "options": {"hidden": [width, width]}} if width else {"name": "logistic"}
+def _make_terms(rounds: int, sites: int, hidden: list[int] | None = None) -> Terms:
+    model = {"name": "mlp", "options": {"hidden": hidden}} if hidden else {"name": "logistic"}
     return without_privacy(
         model=model,
         training={"rounds": rounds, "local_steps": 1},

@@ -20,7 +20,7 @@ _INK, _PALE = "#333333", "#dddddd"
 _LINES: Final = {"cpu_s": ("#1b6ca8", "●", "CPU seconds (left)"), "peak_mb": ("#c8553d", "■", "peak MiB (right)")}
 _TITLES: Final = {
     "rounds": "a round, by its number",
-    "sites": "a round, by sites",
+    "sites": "one site's share of a round, by sites",
     "parameters": "a round, by parameters",
     "patients": "reading a table, by patients",
 }
