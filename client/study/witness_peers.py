@@ -82,7 +82,7 @@ def require_consistent_heads(context: StudyContext, signed: Mapping[str, Signed[
 def list_unshown_heads(context: StudyContext, cohort: Collection[str]) -> dict[str, HeadReference]:
     """Return what the next header adds to the heads in the headers that its view names: the newest of each other site.
 
-    In a study's first round these are all that it has seen; later mostly none, so a header does not grow with its cohort.
+    In a study's first round these are all that it has seen, later mostly none: a header does not grow with its cohort.
     Run by a site.
     """
     shown = context.peer_heads.read_committed(context.launch.study, context.state.base)
