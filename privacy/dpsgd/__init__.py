@@ -45,6 +45,8 @@ numbers at the ends of float32, and rows  norm and sum in float64: a norm is nev
 of a patient that cancel
 a gradient that the model changes in      refused: its norm is taken while backward runs, and what is added later must
 place while backward runs                 be the same numbers
+noise                                     drawn by other threads while the gradients are computed, added in float64 and
+                                          rounded once: the same to the bit for any number of threads
 a sum longer than its patients allow      impossible, but checked; then the lot is summed again patient by patient,
                                           and only the site's log says so
 rounding inside a float32 module and in   the others in a batch can change the last bits (1e-7 of the sum), which
