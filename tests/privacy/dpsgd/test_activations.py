@@ -198,11 +198,14 @@ class InPlaceBackward(torch.autograd.Function):
         return gradient.mul_(1e6)
 
 
-@pytest.mark.parametrize("kind", ["linear", "convolution", "raw"])
-def test_gradient_changed_in_place_after_its_norm_is_refused(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["linear", "convolution", "built at the end", "raw"])
+def test_gradient_changed_in_place_after_it_was_taken_is_refused(kind: str) -> None:
     layers: dict[str, Callable[[], nn.Module]] = {
         "linear": lambda: nn.Linear(600, 600),
         "convolution": lambda: nn.Conv1d(600, 600, 1),
+        "built at the end": lambda: nn.Conv1d(
+            24, 24, 3, padding=1
+        ),  # on 25 places: more numbers than in both images
         "raw": lambda: Scale(600),
     }
 
@@ -214,14 +217,15 @@ def test_gradient_changed_in_place_after_its_norm_is_refused(kind: str) -> None:
         def forward(self, features: torch.Tensor) -> torch.Tensor:
             seen = self.before(features)
             beside: torch.Tensor = InPlaceBackward.apply(seen)  # type: ignore[no-untyped-call]
-            given = seen[:, :, None] if kind == "convolution" else seen
+            shapes = {"convolution": (600, 1), "built at the end": (24, 25)}
+            given = seen.unflatten(1, shapes[kind]) if kind in shapes else seen
             found: torch.Tensor = self.layer(given).flatten(1)
             # both summands get one and the same gradient; what ran last is differentiated first
             return torch.tanh(beside + found).sum(1)
 
     torch.manual_seed(1)
     with pytest.raises(TermsError, match="changed in place"):
-        step_of(Shared()).sum_lot(of_sizes(SIZES, (6,)), np.array([0, 1]))
+        step_of(Shared()).sum_lot(of_sizes(SIZES, (6,)), np.array([1, 3]))  # one record each
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
