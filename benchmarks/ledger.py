@@ -4,16 +4,19 @@
 
 * ``append_p50_ms``, ``append_p99_ms``: one durable entry (a round reserved, or a round settled) through the site's
   own ledger; ``synchronous`` is the setting that its connection reports (2 is FULL).
-* ``verify_s``, ``report_s``: ``consilium-audit verify`` and ``report`` of a ledger with that many entries, from
-  start to end of the process; ``verify_cpu_s`` is the CPU time of ``verify``, which does not depend on other
-  programs.
-* The ledgers of ``verify_s`` hold studies of 50 rounds with different noise and a checkpoint after every round.
+* ``verify``, ``report``: ``consilium-audit verify`` and ``report`` of a ledger with that many entries, from start to
+  end of the process.
+* The ledgers of ``verify`` hold studies of 50 rounds with different noise and a checkpoint after every round.
   Their entries are checked and signed as usual, but written in one transaction: they are input, and are not
   measured.
 * ``filter_query_ms``: whether a study of 1,000 different events fits a grant, the first time (``cold``) and again.
-* ``budget_s``: ``consilium-site budget`` with a ledger of about 100 entries; ``budget_10000_s`` with 10,000, opened
-  before, so that the site's mark says which entries it has verified; ``budget_10000_first_s``: the first time.
-  ``start_cpu_s``: CPU seconds of ``--help`` of each program. Medians.
+* ``budget``: ``consilium-site budget`` with a ledger of about 100 entries; ``budget_10000`` with 10,000, opened
+  before, so that the site's mark says which entries it has verified; ``budget_10000_first``: the first time.
+* ``help``: ``--help`` of each program, and of the command whose help takes longest.
+
+A program has two figures, ``s`` from its start to its end, and ``cpu_s``, the processor time of all its processes,
+which depends less on what else the machine does. They are medians: of 7 runs, of 3 for a verification, of 1 for a
+report and the first budget.
 """
 
 import resource
@@ -31,6 +34,9 @@ from typing import Any, Final
 
 import click
 
+import client.cli
+import privacy.audit.cli
+import server.cli
 from client.site.folder import SiteFolder
 from privacy.accounting.account import Account
 from privacy.accounting.epsilon import compute_renyi_limit, compute_stored_curve
@@ -61,11 +67,17 @@ SIZES: Final = (10_000, 100_000)
 APPENDS: Final = 1000
 EVENTS: Final = 1000
 STARTS: Final = 7
-_PROGRAMS: Final = ("consilium", "consilium-site", "consilium-audit")
+VERIFICATIONS: Final = 3
+_PROGRAMS: Final[dict[str, click.Group]] = {
+    "consilium": server.cli.cli,
+    "consilium-site": client.cli.cli,
+    "consilium-audit": privacy.audit.cli.cli,
+}
 _ROUNDS: Final = 50
 _POPULATION: Final = "benchmark"
 _EPSILON: Final = 100.0
 _DELTA: Final = 1e-3
+_PATIENTS: Final = 990
 _ORDER: Final = 8
 _DIGEST: Final = "0" * 64
 
@@ -84,37 +96,39 @@ def main(as_json: bool, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="ledger-", dir=folder) as name:
         home = SiteFolder.create(Path(name) / "site", "bench")
         found = {**_append(home), **_filter_query()}
-        found["budget_s"] = _started("consilium-site", "--dir", str(home.folder), "budget")
-        found["start_cpu_s"] = {program: _start_cpu(program) for program in _PROGRAMS}
-        found |= {"verify_s": {}, "verify_cpu_s": {}, "report_s": {}}
+        budget = ("consilium-site", "--dir", str(home.folder), "budget")
+        found["budget"] = _run(STARTS, *budget)
+        found["help"] = {program: _run(STARTS, program, "--help") for program in _PROGRAMS} | _run_slowest_help()
+        found |= {"verify": {}, "report": {}}
         for size in SIZES:
             say(f"a ledger of {size:,} entries ...")
             ledger_state = home.folder / f"{size}.sqlite"
             write_ledger(ledger_state, home.load_identity(), size)
-            before = _children_cpu()
-            found["verify_s"][str(size)] = _seconds("consilium-audit", "verify", str(ledger_state))
-            found["verify_cpu_s"][str(size)] = round(_children_cpu() - before, 3)
+            found["verify"][str(size)] = _run(VERIFICATIONS, "consilium-audit", "verify", str(ledger_state))
             page = home.folder / f"{size}.html"
-            found["report_s"][str(size)] = _seconds("consilium-audit", "report", str(ledger_state), "-o", str(page))
+            found["report"][str(size)] = _run(1, "consilium-audit", "report", str(ledger_state), "-o", str(page))
         shutil.copy(home.folder / f"{SIZES[0]}.sqlite", home.ledger_path)
-        found["budget_10000_first_s"] = _seconds("consilium-site", "--dir", str(home.folder), "budget")
-        found["budget_10000_s"] = _started("consilium-site", "--dir", str(home.folder), "budget")
+        found["budget_10000_first"] = _run(1, *budget)
+        found["budget_10000"] = _run(STARTS, *budget)
     if as_json:
         print_json(found)
         return
-    flat = {
-        f"{key} {part}".rstrip(): figure
-        for key, value in found.items()
-        for part, figure in (value.items() if isinstance(value, dict) else [("", value)])
-    }
-    print_table(("figure", ""), [(key, f"{figure:,}") for key, figure in flat.items()])
+    print_table(("figure", ""), [(key, f"{figure:,}") for key, figure in _flatten(found)])
+
+
+def _flatten(found: dict[str, Any], before: str = "") -> Iterator[tuple[str, float]]:
+    for key, value in found.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{before}{key} ")
+        else:
+            yield f"{before}{key}", value
 
 
 def _append(home: SiteFolder) -> dict[str, Any]:
     """Time entries that are appended one by one, as by a site in a study."""
     event = SampledGaussian(noise_multiplier=20, sampling_rate=0.01, steps=10)
     with Ledger.open(home.ledger_path, home.load_identity()) as ledger:
-        ledger.register_population(_POPULATION, _DIGEST, 1000, 1, _DIGEST, "c" * 64, "id")
+        ledger.register_population(_POPULATION, _DIGEST, _PATIENTS, 1, _DIGEST, "c" * 64, "id")
         ledger.grant(_POPULATION, _EPSILON, _DELTA, _ORDER)
     # The ledger without these appends is put back below: budget_s is measured on a short one.
     young = home.ledger_path.read_bytes()
@@ -176,7 +190,7 @@ def _life(ledger_state: LedgerState, key: SigningKey) -> Iterator[Body]:
         contract=_DIGEST,
         patient_column="id",
         data=_DIGEST,
-        patients=1000,
+        patients=_PATIENTS,
         records_per_patient=1,
         patients_commitment=_DIGEST,
     )
@@ -235,32 +249,37 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _seconds(command: str, *arguments: str) -> float:
-    """Time one of our commands, from start to end of its process."""
-    program = str(Path(sys.executable).with_name(command))
-    return round(
-        _timed(lambda: subprocess.run([program, *arguments], check=True, capture_output=True)),
-        3,
-    )
-
-
-def _start_cpu(program: str) -> float:
-    """Return the CPU seconds of a program that shows its help."""
-    times = []
-    for _ in range(STARTS):
+def _run(times: int, program: str, *arguments: str) -> dict[str, float]:
+    """Run one of our programs, and return the medians of its seconds and of the CPU seconds of all its processes."""
+    command = [str(Path(sys.executable).with_name(program)), *arguments]
+    took, used = [], []
+    for _ in range(times):
         before = _children_cpu()
-        _seconds(program, "--help")
-        times.append(_children_cpu() - before)
-    return round(median(times), 3)
+        took.append(_timed(lambda: subprocess.run(command, check=True, capture_output=True)))
+        used.append(_children_cpu() - before)
+    return {"s": round(median(took), 3), "cpu_s": round(median(used), 3)}
+
+
+def _run_slowest_help() -> dict[str, dict[str, float]]:
+    """Show the help of every command once, and measure the one that took the most CPU seconds."""
+    commands = [words for program, group in _PROGRAMS.items() for words in _list_commands(group, (program,))]
+    used = {words: _run(1, *words, "--help")["cpu_s"] for words in commands}
+    slowest = max(commands, key=lambda words: used[words])
+    return {" ".join(slowest): _run(STARTS, *slowest, "--help")}
+
+
+def _list_commands(group: click.Group, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        yield (*words, name)
+        if isinstance(command, click.Group):
+            yield from _list_commands(command, (*words, name))
 
 
 def _children_cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _started(command: str, *arguments: str) -> float:
-    return median(_seconds(command, *arguments) for _ in range(STARTS))
 
 
 if __name__ == "__main__":
