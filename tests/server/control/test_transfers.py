@@ -94,7 +94,7 @@ def test_update_that_was_added_stays_readable_after_it_is_removed(plane: Plane) 
 
 
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.integers(0, LENGTH), max_size=3))
+@given(st.lists(st.integers(1, LENGTH), max_size=3, unique=True))
 def test_upload_that_was_cut_anywhere_goes_on_where_it_was(plane: Plane, cuts: list[int]) -> None:
     plane.uploads.clear()
     plane.uploads.expect("birch", LENGTH)
@@ -110,7 +110,7 @@ def test_upload_that_was_cut_anywhere_goes_on_where_it_was(plane: Plane, cuts: l
         when_allowed(partial(client.send, "Upload", sent))
         assert find_stored() == until
     client.close()
-    plane.transfers("birch").send(plane.study, MASK, note(data), data)
+    plane.transfers("birch", lambda _, seconds: time.sleep(seconds)).send(plane.study, MASK, note(data), data)
     assert stored(plane, "birch") == data
 
 
