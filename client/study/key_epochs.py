@@ -46,6 +46,7 @@ from privacy.protocol.key_messages import (
 from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import KEY_BYTES
+from privacy.secure_aggregation.seal import forget_loaded_keys
 from privacy.signed import Signed
 from privacy.study.launch import Launch
 
@@ -264,6 +265,7 @@ class Epochs:
         self._forget_unproven(epoch)
         for held in (self._sessions, self._studies, self._pairs, self._patients):
             held.pop(epoch, None)
+        forget_loaded_keys()
         return tuple(sorted(self._ended))
 
     def find_held_keys(self, epochs: Collection[int]) -> dict[int, StudyKey]:

@@ -81,6 +81,7 @@ from privacy.protocol.key_messages import Wrap
 from privacy.protocol.messages import Close, GivenUp, GiveUp, Join, Open, Problem, Release, Reply, Train, Waiting
 from privacy.refusal_codes import RefusalCode
 from privacy.secure_aggregation.round_layout import compute_largest_aggregate
+from privacy.secure_aggregation.seal import forget_loaded_keys
 from privacy.study import COORDINATOR, Terms
 from privacy.study.launch import Launch, SignedLaunch
 
@@ -249,7 +250,7 @@ class RequestHandler:
             case Close():
                 closed = participation.close(request, waits=self._policy.keeps_release(body.study))
                 self._policy.tell_of_end(participation.context)
-                self._end_training(body.study)
+                self._end_work(body.study)
                 return closed, None
         raise WireError(f"a site does not answer '{request.kind}'")
 
@@ -281,7 +282,7 @@ class RequestHandler:
             self._ledger.give_back(study, Ending.GIVEN_UP)
         forget_kept_secrets(folder)
         self._participations.pop(study, None)
-        self._end_training(study)
+        self._end_work(study)
         return GivenUp(ledger=self._ledger.sign_head())
 
     def _require_not_over(self, study: str) -> None:
@@ -294,7 +295,7 @@ class RequestHandler:
         if why is not None and why is not Ending.FINISHED:
             forget_kept_secrets(self._home.find_study_folder(study))
             self._participations.pop(study, None)
-            self._end_training(study)
+            self._end_work(study)
             raise RefusedError(
                 RefusalCode.GIVEN_UP,
                 f"this study was {_OVER[why]} at this site: it takes no further part, and releases nothing",
@@ -313,6 +314,7 @@ class RequestHandler:
             _log.warning("%s: nothing came of it for as long as its terms allow; its account is closed", study)
             forget_kept_secrets(self._home.find_study_folder(study))
             self._participations.pop(study, None)
+            self._end_work(study)
 
     def _admit_if_new(self, request: Join, study: str) -> Participation | Waiting:
         """Return the site's part in the study, admitted now if it is new here, or that it waits for people."""
@@ -414,7 +416,7 @@ class RequestHandler:
                 code = RefusalCode.POLICY
             self._ledger.record_refusal(launch.study, code, str(error))
             self._waiting.forget(launch.study)
-            self._end_training(launch.study)
+            self._end_work(launch.study)
             raise RefusedError(code, str(error)) from None
         state = StudyState(
             model_sha256=compute_vector_digest(shared),
@@ -494,7 +496,9 @@ class RequestHandler:
             )
         return model
 
-    def _end_training(self, study: str) -> None:
+    def _end_work(self, study: str) -> None:
+        """End the processes that work for a study, and forget its key."""
+        forget_loaded_keys()
         training = self._trainings.pop(study, None)
         if training is not None:
             training.close()

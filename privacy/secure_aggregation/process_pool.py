@@ -83,6 +83,12 @@ def _take_turns(workers: list["_Worker"], function: Callable[[T], R], tasks: Ite
         yield under_way.popleft().finish()
 
 
+def end_idle_workers() -> None:
+    """End the processes that wait for a task, and with them the keys that they hold; the next task starts others."""
+    while _idle:
+        _idle.pop().end()
+
+
 class _WorkerDiedError(Exception):
     """The process of a worker has ended."""
 

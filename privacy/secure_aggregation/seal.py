@@ -28,7 +28,7 @@ from privacy.secure_aggregation.check_fields import (
 )
 from privacy.secure_aggregation.layout import BLOCK, CHECKS, Layout
 from privacy.secure_aggregation.masks import make_site_masks
-from privacy.secure_aggregation.process_pool import map_blocks
+from privacy.secure_aggregation.process_pool import end_idle_workers, map_blocks
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 
@@ -146,6 +146,15 @@ def _seal_block(task: _Task) -> _Block:
 def load_study_key(data: bytes) -> StudyKey:
     """Load the key that :meth:`StudyKey.to_bytes` wrote; a worker does so once, not once a block."""
     return StudyKey.from_bytes(data)
+
+
+def forget_loaded_keys() -> None:
+    """Forget the study key that was used last, in this process and in those that seal and open blocks.
+
+    Run by a site whose study, or key epoch, is over.
+    """
+    load_study_key.cache_clear()
+    end_idle_workers()
 
 
 def require_cohort(layout: Layout, cohort: Sequence[str]) -> None:

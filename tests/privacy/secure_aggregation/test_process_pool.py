@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from privacy.errors import TrainingError
-from privacy.secure_aggregation.process_pool import WORTH_IT, count_cores, map_blocks
+from privacy.secure_aggregation.process_pool import WORTH_IT, count_cores, end_idle_workers, map_blocks
 
 ROOT = Path(__file__).parent.parent.parent.parent
 PARENT = """
@@ -86,6 +86,13 @@ def test_worker_that_dies_is_a_failure_that_can_be_tried_again() -> None:
     with pytest.raises(TrainingError, match="died, perhaps for want of memory"):
         list(map_blocks(died_over, range(40), 40, 2))
     assert list(map_blocks(squared, range(40), 40, 2)) == [number * number for number in range(40)]
+
+
+def test_workers_end_when_their_keys_are_to_be_forgotten() -> None:
+    before = set(map_blocks(where, range(40), 40, 2))
+    end_idle_workers()
+    assert not any(alive(worker) for worker in before)
+    assert before.isdisjoint(map_blocks(where, range(40), 40, 2))
 
 
 def test_workers_of_a_killed_process_end_with_it() -> None:
