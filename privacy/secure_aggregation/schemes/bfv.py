@@ -42,6 +42,7 @@ from privacy.secure_aggregation.schemes.coefficients import (
     unpack_polynomial,
 )
 from privacy.secure_aggregation.schemes.ring import RingSecret
+from privacy.secure_aggregation.schemes.ring_errors import draw_errors
 
 _KEY_LABEL: Final = hashlib.sha256(
     f"{labels.STUDY_KEY} {RING_DEGREE} {COEFFICIENT_MODULUS} {PLAIN_MODULUS}".encode("ascii")
@@ -52,7 +53,6 @@ _T: Final = np.uint64(PLAIN_MODULUS)
 _WHOLE: Final = np.uint64(COEFFICIENT_MODULUS // PLAIN_MODULUS)
 _REST: Final = (COEFFICIENT_MODULUS % PLAIN_MODULUS) / PLAIN_MODULUS
 _ZERO: Final = np.zeros(RING_DEGREE, dtype=np.uint64)
-_ERROR_BITS: Final = np.uint64((1 << 42) - 1)
 
 
 class StudyKey:
@@ -108,7 +108,8 @@ class StudyKey:
         """Encrypt ``slots``, (SLOTS,), each below the plaintext modulus, as one ciphertext; SEALED_BYTES long."""
         seed = os.urandom(SEED_BYTES)
         hidden = scale_plaintext(slots)
-        hidden += (COEFFICIENT_MODULUS + draw_errors(from_os())).astype(np.uint64)
+        hidden += (COEFFICIENT_MODULUS + draw_errors(RING_DEGREE, from_os())).astype(np.uint64)
+        # the key's product can only be added to: -(q m / t + e) + a s, and negated
         negated = self._secret.multiply_and_add(expand_seed(seed), (2 * _Q - hidden) % _Q)
         return pack_polynomial((_Q - negated) % _Q) + seed
 
@@ -139,12 +140,6 @@ def compute_sum_bytes(sites: int) -> int:
 def expand_seed(seed: bytes) -> Polynomial:
     """Expand a public seed to a polynomial that is uniform modulo q."""
     return KeyStream(seed).draw_below(COEFFICIENT_MODULUS, RING_DEGREE)
-
-
-def draw_errors(stream: KeyStream) -> NDArray[np.int64]:
-    """Draw the errors of one ciphertext, (RING_DEGREE,): how many of 42 fair bits are set, less 21."""
-    heads: NDArray[np.int64] = np.bitwise_count(stream.draw_words(RING_DEGREE) & _ERROR_BITS).astype(np.int64)
-    return heads - 21
 
 
 def require_sealed(data: bytes) -> None:

@@ -36,9 +36,9 @@ from privacy.errors import SealingError
 from privacy.key_derivation import KeyPurpose, derive_stream
 from privacy.randomness import from_os
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS
+from privacy.secure_aggregation.schemes.ring_errors import ERROR_BOUND
 from privacy.secure_aggregation.schemes.threshold_ring import (
     DEGREE,
-    ERROR_BOUND,
     MODULUS,
     Residues,
     Ternary,

@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 
 from privacy.errors import SealingError
 from privacy.randomness import KeyStream
+from privacy.secure_aggregation.schemes.ring_errors import draw_errors
 
 DEGREE: Final = 8192
 PRIMES: Final = (18014398508400641, 18014398508138497, 18014398507892737)
 MODULUS: Final = math.prod(PRIMES)
 PRIME_BITS: Final = 54
 POLYNOMIAL_BYTES: Final = len(PRIMES) * DEGREE * PRIME_BITS // 8
-ERROR_BOUND: Final = 21
-"""An error is the sum of 42 fair halves, as SEAL's."""
 
 Residues = NDArray[np.uint64]
 """A polynomial, (3, N)."""
@@ -100,10 +99,8 @@ def draw_ternary(stream: KeyStream) -> Ternary:
 
 
 def draw_error(stream: KeyStream) -> Residues:
-    """Draw an error: each coefficient the difference of two counts of 21 fair bits."""
-    words = stream.draw_words(DEGREE)
-    low, high = (np.bitwise_count(words >> np.uint64(place) & np.uint64((1 << 21) - 1)) for place in (0, 21))
-    return from_signed(low.astype(np.int64) - high.astype(np.int64))
+    """Draw an error, of SEAL's distribution."""
+    return from_signed(draw_errors(DEGREE, stream))
 
 
 def draw_flood(bits: int, stream: KeyStream) -> Residues:

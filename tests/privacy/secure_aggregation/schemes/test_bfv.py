@@ -13,7 +13,6 @@ from privacy.secure_aggregation.schemes.bfv import (
     CiphertextSum,
     StudyKey,
     compute_sum_bytes,
-    draw_errors,
     expand_seed,
     require_sealed,
     scale_plaintext,
@@ -31,6 +30,7 @@ from privacy.secure_aggregation.schemes.bfv_parameters import (
     require_noise_room,
 )
 from privacy.secure_aggregation.schemes.coefficients import pack_polynomial, unpack_polynomial
+from privacy.secure_aggregation.schemes.ring_errors import draw_errors
 from tests.privacy.secure_aggregation.schemes.seal_bfv import SealBfv
 from tests.privacy.secure_aggregation.schemes.test_ring import multiply_as_integers, read_secret
 
@@ -63,7 +63,7 @@ def test_fresh_ciphertexts_carry_the_noise_that_the_bound_assumes() -> None:
 def test_errors_are_distributed_as_seals() -> None:
     """42 fair half signs: counted against the binomial probabilities, by chi-square over 80 ciphertexts."""
     stream = KeyStream(bytes(32))
-    drawn = np.concatenate([draw_errors(stream) for _ in range(80)])
+    drawn = np.concatenate([draw_errors(RING_DEGREE, stream) for _ in range(80)])
     places = range(-12, 13)
     expected = [len(drawn) * math.comb(42, 21 + place) / 2**42 for place in places]
     found = [int(np.sum(drawn == place)) for place in places]
