@@ -1,7 +1,8 @@
 """Hand objects to another process through memory that both have mapped.
 
-A pipe copies a block four times, 64 KiB at a time, each with a switch of processes; here it is written once and
-read where it lies. What a mailbox holds stays until the next object is put, so the two sides take turns.
+Through a pipe a block is copied four times: pickled, written 64 KiB at a time, read, and unpickled. Here its arrays are
+written once and read where they lie. What a mailbox holds stays until the next object is put, so the two sides take
+turns.
 
 The memory has no name and is never on a disk. Both processes are of one user, and one has started the other: they
 trust each other's objects (:mod:`pickle`).
