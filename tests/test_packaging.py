@@ -36,6 +36,7 @@ DOORS = {
         "server/superlink/fleet_callers.py",
         "server/superlink/server_app.py",
         "server/superlink/control_api.py",
+        "server/superlink/direct_calls.py",
         "server/superlink/gate.py",
         "server/superlink/grid.py",
         "server/superlink/program.py",

@@ -23,6 +23,7 @@ from flwr.superlink.cli import flower_superlink
 from privacy.keys import read_secret
 from privacy.process_lifetime import call_when_closed, take_default_signals
 from server.superlink import database
+from server.superlink.direct_calls import DirectCalls, keeps_no_event_log
 from server.superlink.fleet_callers import FleetCallers, find_members
 from server.superlink.gate import SECRET_FILE, Gate
 from server.superlink.message_marks import ReplyMark
@@ -49,6 +50,8 @@ def main() -> None:
     def make_gated(*arguments: Any, **named: Any) -> Any:
         app = make(*arguments, **named)
         app.state.superexec_auth_secret = secret
+        if keeps_no_event_log(app):
+            app.add_middleware(DirectCalls)
         app.add_middleware(Gate, callers=callers, secret=secret, on_push=replies.mark)
         return app
 

@@ -66,7 +66,7 @@ ROOMS: Final = {
     "message_calls transfers metrics",
     "server/federation": "folder config members invitations certificates client_certificates gateway_files "
     "audit_log profile relayed_answers testimony",
-    "server/superlink": "process program gate fleet_callers database control_api process_tags output_log bundle "
+    "server/superlink": "process program gate direct_calls fleet_callers database control_api process_tags output_log bundle "
     "server_app run grid message_marks",
     "server/study": "runner machine transitions state sites timeouts key_epochs rounds evaluation closing actions "
     "events notes journal aggregates uploads witness crash_marks figures draft_file graph_file check "
