@@ -4,10 +4,10 @@
 descriptor of a pipe (:data:`server.superlink.process_tags.OWNER`). When the other end of the pipe is closed, this
 process ends, and all that it started.
 
-Two functions of Flower are wrapped: the one that makes its web application, and the one that makes the command line of
-its SuperExec, the child that starts the runs. Both get the secret of this start (``server/superlink/gate.py``):
-Flower's own option for it counts only where somebody else starts the SuperExec. If a release of Flower lacks one of
-the two, this program ends at once.
+Two functions of Flower are wrapped: the one that makes its web application, which gets our layers and limits, and
+the one that makes the command line of its SuperExec, the child that starts the runs. Both get the secret of this
+start (``server/superlink/gate.py``): Flower's own option for it counts only where somebody else starts the SuperExec.
+If a release of Flower lacks one of the two, this program ends at once.
 """
 
 import importlib
@@ -50,6 +50,7 @@ def main() -> None:
     def make_gated(*arguments: Any, **named: Any) -> Any:
         app = make(*arguments, **named)
         app.state.superexec_auth_secret = secret
+        database.clean_rarely(app.state.linkstate_factory.state())
         if keeps_no_event_log(app):
             app.add_middleware(DirectCalls)
         app.add_middleware(Gate, callers=callers, secret=secret, on_push=replies.mark)
