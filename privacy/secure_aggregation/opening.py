@@ -119,13 +119,7 @@ class _Block(NamedTuple):
 
 def _open_block(task: _Task) -> _Block:
     layout, key = task.layout, load_study_key(task.study_key)
-    size = layout.cipher.compute_sum_bytes(task.sites)
-    slots = np.concatenate(
-        [
-            layout.cipher.decrypt(key, task.aggregate[start : start + size].tobytes(), task.sites)
-            for start in range(0, len(task.aggregate), size)
-        ]
-    )
+    slots = layout.cipher.decrypt(key, task.aggregate.data, task.sites)
     is_last = task.parts.stop == layout.parts
     number = task.parts.start // BLOCK
     forms = compute_linear_forms(key.check_key, task.context, number, slots[:-CHECKS] if is_last else slots)

@@ -31,6 +31,7 @@ from privacy.secure_aggregation.masks import make_site_masks
 from privacy.secure_aggregation.process_pool import end_idle_workers, map_blocks
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
+from privacy.secure_aggregation.schemes.residues import subtract_where_possible
 
 MINIMUM_COHORT: Final = 3
 
@@ -135,11 +136,11 @@ def _seal_block(task: _Task) -> _Block:
     masks = make_site_masks(
         inputs.site, inputs.cohort, inputs.pair_secrets, inputs.own_seed, inputs.context, number
     )
-    sealed = []
-    for start in range(0, len(slots), SLOTS):
-        part = slots[start : start + SLOTS]
-        sealed.append(cipher.encrypt(key, (part + masks.draw()) % PLAIN_MODULUS if cipher.masked else part))
-    return _Block(np.frombuffer(b"".join(sealed), dtype=np.uint8), forms)
+    if cipher.masked:
+        for start in range(0, len(slots), SLOTS):
+            slots[start : start + SLOTS] += masks.draw()
+        subtract_where_possible(slots, PLAIN_MODULUS)
+    return _Block(np.frombuffer(cipher.encrypt(key, slots), dtype=np.uint8), forms)
 
 
 @lru_cache(maxsize=1)

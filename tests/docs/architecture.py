@@ -95,8 +95,9 @@ ROOMS: Final = {
     "convolution fallback",
     "privacy/secure_aggregation": "round_layout quantise layout check_fields masks seal aggregate opening "
     "process_pool mailbox",
-    "privacy/secure_aggregation/schemes": "scheme registry bfv ring ring_errors coefficients bfv_parameters plain "
-    "paillier_scheme lwe_scheme phong batchcrypt bcp_parties bcp threshold threshold_ring paillier lwe primes",
+    "privacy/secure_aggregation/schemes": "scheme registry bfv ring_product ring ring_errors coefficients residues bfv_parameters plain "
+    "paillier_scheme lwe_scheme phong batchcrypt bcp_parties bcp threshold threshold_ring paillier "
+    "lwe primes",
     "privacy/control": "calls order channel joining flat_messages",
     "privacy/protocol": "enrolment invitation envelope messages key_messages headers site_testimony flower_records "
     "chunks",

@@ -7,16 +7,19 @@ For slots m below t and the key s, a fresh ciphertext is, modulo q and X^N + 1,
 * a is uniform, expanded from a fresh seed, which is sent in its place. e is fresh, of SEAL's distribution.
 * First polynomials are added as integers modulo q. A sum carries the seeds of its parts: its second polynomial is the
   sum of their expansions, so that it has half the bytes.
-* Nothing from outside chooses what SEAL parses: only the product with the key needs SEAL
+* The product with the key is exact (:mod:`privacy.secure_aggregation.schemes.ring_product`).
+* Nothing from outside chooses what SEAL parses: only the key needs SEAL
   (:mod:`privacy.secure_aggregation.schemes.ring`), polynomials come as coefficients of fixed width
   (:mod:`privacy.secure_aggregation.schemes.coefficients`), and every coefficient is checked.
 * A slot is a plaintext coefficient: sums need no batching.
+* Ciphertexts are worked on a few at a time: their arrays stay in a core's cache, and calls are few.
 
 Scheme: Brakerski 2012, Fan and Vercauteren 2012; symmetric, as in Microsoft SEAL 4.
 """
 
 import hashlib
 import os
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -37,30 +40,35 @@ from privacy.secure_aggregation.schemes.bfv_parameters import (
 )
 from privacy.secure_aggregation.schemes.coefficients import (
     Polynomial,
+    Polynomials,
     pack_polynomial,
+    pack_polynomials,
     require_polynomial,
     unpack_polynomial,
+    unpack_polynomials,
 )
+from privacy.secure_aggregation.schemes.residues import subtract_where_possible
 from privacy.secure_aggregation.schemes.ring import RingSecret
 from privacy.secure_aggregation.schemes.ring_errors import draw_errors
+from privacy.secure_aggregation.schemes.ring_product import TernaryFactor
 
 _KEY_LABEL: Final = hashlib.sha256(
     f"{labels.STUDY_KEY} {RING_DEGREE} {COEFFICIENT_MODULUS} {PLAIN_MODULUS}".encode("ascii")
 ).digest()
 _COMMITMENT_LABEL: Final = labels.make_prefix(labels.STUDY_KEY_COMMITMENT)
 _Q: Final = np.uint64(COEFFICIENT_MODULUS)
-_T: Final = np.uint64(PLAIN_MODULUS)
 _WHOLE: Final = np.uint64(COEFFICIENT_MODULUS // PLAIN_MODULUS)
 _REST: Final = (COEFFICIENT_MODULUS % PLAIN_MODULUS) / PLAIN_MODULUS
-_ZERO: Final = np.zeros(RING_DEGREE, dtype=np.uint64)
+_TOGETHER: Final = 4
+"""Ciphertexts worked on at a time."""
 
 
 class StudyKey:
     """The key of one key epoch of a study. Sites hold it in memory; the coordinator never does."""
 
     def __init__(self, secret: RingSecret) -> None:
-        self._secret = secret
-        self._coefficients = pack_polynomial(secret.transformed)
+        self._transformed = pack_polynomial(secret.transformed)
+        self._factor, self._negated = TernaryFactor(secret.coefficients), TernaryFactor(-secret.coefficients)
 
     @classmethod
     def generate(cls) -> "StudyKey":
@@ -77,7 +85,7 @@ class StudyKey:
         Run by a site that received the key.
 
         Raises:
-            SealingError: another length, other parameters, or a coefficient beyond the modulus.
+            SealingError: another length, other parameters, or no key that was drawn at random.
         """
         if len(data) != KEY_BYTES:
             raise SealingError(f"the study key is refused: expected {KEY_BYTES} bytes, got {len(data)}")
@@ -87,7 +95,7 @@ class StudyKey:
 
     def to_bytes(self) -> bytes:
         """Return the key, :data:`KEY_BYTES` long, to be wrapped for a pinned peer."""
-        return _KEY_LABEL + self._coefficients
+        return _KEY_LABEL + self._transformed
 
     @property
     def commitment(self) -> str:
@@ -105,31 +113,43 @@ class StudyKey:
         return derive(self.to_bytes(), KeyPurpose.MODEL_DIGEST)
 
     def encrypt(self, slots: NDArray[np.uint64]) -> bytes:
-        """Encrypt ``slots``, (SLOTS,), each below the plaintext modulus, as one ciphertext; SEALED_BYTES long."""
-        seed = os.urandom(SEED_BYTES)
-        hidden = scale_plaintext(slots)
-        hidden += (COEFFICIENT_MODULUS + draw_errors(RING_DEGREE, from_os())).astype(np.uint64)
-        # the key's product can only be added to: -(q m / t + e) + a s, and negated
-        negated = self._secret.multiply_and_add(expand_seed(seed), (2 * _Q - hidden) % _Q)
-        return pack_polynomial((_Q - negated) % _Q) + seed
+        """Encrypt ``slots``, (n * SLOTS,), each below the plaintext modulus, as n ciphertexts of SEALED_BYTES."""
+        parts = slots.reshape(-1, RING_DEGREE)
+        sealed, errors = np.empty((len(parts), SEALED_BYTES), dtype=np.uint8), from_os()
+        fresh = np.frombuffer(os.urandom(SEED_BYTES * len(parts)), dtype=np.uint8)
+        sealed[:, POLYNOMIAL_BYTES:] = fresh.reshape(-1, SEED_BYTES)
+        for some in _divide(len(parts)):
+            hidden = scale_plaintext(parts[some]).view(np.int64)
+            hidden += draw_errors(hidden.size, errors).reshape(hidden.shape)
+            seconds = sum_expansions(sealed[some, None, POLYNOMIAL_BYTES:])
+            pack_polynomials(self._negated.multiply_and_add(seconds, hidden), sealed[some, :POLYNOMIAL_BYTES])
+        return sealed.tobytes()
 
-    def decrypt(self, data: bytes, sites: int) -> NDArray[np.uint64]:
-        """Decrypt one ciphertext of an aggregate of ``sites`` sites to its slots, (SLOTS,).
+    def decrypt(self, data: bytes | memoryview, sites: int) -> NDArray[np.uint64]:
+        """Decrypt n consecutive ciphertexts of an aggregate of ``sites`` sites to their slots, (n * SLOTS,).
 
         Raises:
             SealingError: another length, or a coefficient beyond the modulus.
         """
         expected = compute_sum_bytes(sites)
-        if len(data) != expected:
-            raise SealingError(f"an aggregate is refused: expected {expected} bytes, got {len(data)}")
-        first, second = unpack_polynomial(data[:POLYNOMIAL_BYTES], "aggregate"), _ZERO
-        for start in range(POLYNOMIAL_BYTES, len(data), SEED_BYTES):
-            second = second + expand_seed(data[start : start + SEED_BYTES])
-        scaled = self._secret.multiply_and_add(second % _Q, first)
-        # the float errs by less than 2^-8 of a slot, which the bound of the noise counts
-        slots: NDArray[np.uint64] = np.rint(scaled * (PLAIN_MODULUS / COEFFICIENT_MODULUS)).astype(np.uint64)
-        slots %= _T
-        return slots
+        if not len(data) or len(data) % expected:
+            raise SealingError(
+                f"an aggregate is refused: expected {expected} bytes for each ciphertext, got {len(data)}"
+            )
+        sums = np.frombuffer(data, dtype=np.uint8).reshape(-1, expected)
+        slots = np.empty((len(sums), RING_DEGREE), dtype=np.uint64)
+        for some in _divide(len(sums)):
+            firsts = unpack_polynomials(sums[some, :POLYNOMIAL_BYTES], "aggregate")
+            seconds = sum_expansions(sums[some, POLYNOMIAL_BYTES:].reshape(len(firsts), sites, SEED_BYTES))
+            scaled = self._factor.multiply_and_add(seconds, firsts.view(np.int64))
+            # the float errs by less than 2^-8 of a slot, which the bound of the noise counts
+            exact = scaled * (PLAIN_MODULUS / COEFFICIENT_MODULUS)
+            slots[some] = np.rint(exact, out=exact)
+        return subtract_where_possible(slots, PLAIN_MODULUS).reshape(-1)
+
+
+def _divide(parts: int) -> Iterator[slice]:
+    return (slice(start, start + _TOGETHER) for start in range(0, parts, _TOGETHER))
 
 
 def compute_sum_bytes(sites: int) -> int:
@@ -140,6 +160,18 @@ def compute_sum_bytes(sites: int) -> int:
 def expand_seed(seed: bytes) -> Polynomial:
     """Expand a public seed to a polynomial that is uniform modulo q."""
     return KeyStream(seed).draw_below(COEFFICIENT_MODULUS, RING_DEGREE)
+
+
+def sum_expansions(seeds: NDArray[np.uint8]) -> Polynomials:
+    """Expand public seeds, (n, sites, SEED_BYTES), and add those of each ciphertext; below q."""
+    total = np.empty((len(seeds), RING_DEGREE), dtype=np.uint64)
+    for number, (one, *others) in enumerate(seeds):
+        total[number] = expand_seed(one.tobytes())
+        for other in others:
+            total[number] += expand_seed(other.tobytes())
+    if seeds.shape[1] > 1:
+        total %= _Q
+    return total
 
 
 def require_sealed(data: bytes) -> None:
@@ -186,6 +218,7 @@ def scale_plaintext(slots: NDArray[np.uint64]) -> Polynomial:
     With r = q mod t it is m floor(q / t) + m r / t. The last term is rounded in double precision: where it is half an
     integer, almost, either neighbour may come.
     """
-    scaled = slots * _WHOLE
-    scaled += np.rint(slots * _REST).astype(np.uint64)
+    rest = slots * _REST
+    scaled: Polynomial = np.rint(rest, out=rest).astype(np.uint64)
+    scaled += slots * _WHOLE
     return scaled

@@ -36,7 +36,7 @@ from privacy.secure_aggregation.schemes.lwe import (
     reduce,
     unpack,
 )
-from privacy.secure_aggregation.schemes.scheme import PartSum, Slots
+from privacy.secure_aggregation.schemes.scheme import PartSum, Slots, divide
 
 MOST_PARTS: Final = 64
 PARAMETERS: Final = LweParameters(plain_modulus=PLAIN_MODULUS)
@@ -58,19 +58,18 @@ class LweScheme:
 
     def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
         """See :class:`Scheme`."""
-        seed = os.urandom(KEY_BYTES)
-        second = _derive_secret(key.to_bytes()).encrypt(slots.astype(np.int64), _expand(seed))
-        return seed + pack(second, PARAMETERS)
+        secret, sealed = _derive_secret(key.to_bytes()), []
+        for part in slots.reshape(-1, SLOTS):
+            seed = os.urandom(KEY_BYTES)
+            sealed += [seed, pack(secret.encrypt(part.astype(np.int64), _expand(seed)), PARAMETERS)]
+        return b"".join(sealed)
 
-    def decrypt(self, key: StudyKey, data: bytes, _sites: int) -> Slots:
+    def decrypt(self, key: StudyKey, data: bytes | memoryview, _sites: int) -> Slots:
         """See :class:`Scheme`."""
-        if len(data) != _SUM_BYTES:
-            raise SealingError(f"an aggregate is refused: expected {_SUM_BYTES} bytes, got {len(data)}")
-        ciphertext = LweCiphertext(
-            unpack(data[:_FIRST_BYTES], PARAMETERS.dimension, PARAMETERS),
-            unpack(data[_FIRST_BYTES:], SLOTS, PARAMETERS),
+        secret = _derive_secret(key.to_bytes())
+        return np.concatenate(
+            [secret.decrypt(_read_sum(part)).astype(np.uint64) for part in divide(data, _SUM_BYTES)]
         )
-        return _derive_secret(key.to_bytes()).decrypt(ciphertext).astype(np.uint64)
 
     def require_part(self, data: bytes) -> None:
         """See :class:`Scheme`."""
@@ -106,6 +105,15 @@ class LweSum:
     def to_bytes(self) -> bytes:
         """See :class:`PartSum`."""
         return pack(self._first, PARAMETERS) + pack(self._second, PARAMETERS)
+
+
+def _read_sum(data: bytes) -> LweCiphertext:
+    if len(data) != _SUM_BYTES:
+        raise SealingError(f"an aggregate is refused: expected {_SUM_BYTES} bytes, got {len(data)}")
+    return LweCiphertext(
+        unpack(data[:_FIRST_BYTES], PARAMETERS.dimension, PARAMETERS),
+        unpack(data[_FIRST_BYTES:], SLOTS, PARAMETERS),
+    )
 
 
 def _expand(seed: bytes) -> Limbs:

@@ -26,7 +26,7 @@ from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 from privacy.secure_aggregation.schemes.paillier import MODULUS_BITS, PaillierKey, PaillierPublicKey
 from privacy.secure_aggregation.schemes.phong import pack_signed
-from privacy.secure_aggregation.schemes.scheme import PartSum, Slots
+from privacy.secure_aggregation.schemes.scheme import PartSum, Slots, divide
 
 MOST_PARTS: Final = 8
 _ROOM_BITS: Final = 7
@@ -53,13 +53,18 @@ class PaillierScheme:
 
     def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
         """See :class:`Scheme`."""
-        own = self._derive_key(key)
-        packed = pack_signed(slots.tolist(), self._per_number, _WIDTH)
-        return self._write(own.public.modulus, (own.encrypt(number) for number in packed))
+        own, sealed = self._derive_key(key), []
+        for part in slots.reshape(-1, SLOTS):
+            packed = pack_signed(part.tolist(), self._per_number, _WIDTH)
+            sealed.append(self._write(own.public.modulus, (own.encrypt(number) for number in packed)))
+        return b"".join(sealed)
 
-    def decrypt(self, key: StudyKey, data: bytes, _sites: int) -> Slots:
+    def decrypt(self, key: StudyKey, data: bytes | memoryview, _sites: int) -> Slots:
         """See :class:`Scheme`."""
         own = self._derive_key(key)
+        return np.concatenate([self._decrypt_part(own, part) for part in divide(data, self.sealed_bytes)])
+
+    def _decrypt_part(self, own: PaillierKey, data: bytes) -> Slots:
         public, ciphertexts = self._read(data)
         if public.modulus != own.public.modulus:
             raise SealingError("an aggregate is refused: its modulus is another than that of the study key")

@@ -7,7 +7,7 @@ import numpy as np
 from privacy.errors import SealingError
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
-from privacy.secure_aggregation.schemes.scheme import PartSum, Slots
+from privacy.secure_aggregation.schemes.scheme import PartSum, Slots, divide
 
 _OPEN_WORD_BYTES: Final = 6
 _OPEN_BYTES: Final = SLOTS * _OPEN_WORD_BYTES
@@ -28,9 +28,9 @@ class PlainScheme:
         """See :class:`Scheme`."""
         return _write(slots)
 
-    def decrypt(self, _: StudyKey, data: bytes, _sites: int) -> Slots:
+    def decrypt(self, _: StudyKey, data: bytes | memoryview, _sites: int) -> Slots:
         """See :class:`Scheme`."""
-        return _read(data)
+        return np.concatenate([_read(part) for part in divide(data, _OPEN_BYTES)])
 
     def require_part(self, data: bytes) -> None:
         """See :class:`Scheme`."""

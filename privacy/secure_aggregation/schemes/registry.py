@@ -26,7 +26,7 @@ class BfvScheme:
         """See :class:`Scheme`."""
         return key.encrypt(slots)
 
-    def decrypt(self, key: StudyKey, data: bytes, sites: int) -> Slots:
+    def decrypt(self, key: StudyKey, data: bytes | memoryview, sites: int) -> Slots:
         """See :class:`Scheme`."""
         return key.decrypt(data, sites)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 
 Slots = NDArray[np.uint64]
-"""(SLOTS,), each below the plaintext modulus t."""
+"""(SLOTS,), or (n * SLOTS,) of n consecutive parts; each below the plaintext modulus t."""
 
 
 class PartSum(Protocol):
@@ -61,14 +61,14 @@ class Scheme(Protocol):
         ...
 
     def encrypt(self, key: StudyKey, slots: Slots) -> bytes:
-        """Encrypt the slots of one part.
+        """Encrypt the slots of n parts; the result is n * sealed_bytes long.
 
         Run by a site.
         """
         ...
 
-    def decrypt(self, key: StudyKey, data: bytes, sites: int) -> Slots:
-        """Decrypt a sum of the parts of ``sites`` sites to its slots.
+    def decrypt(self, key: StudyKey, data: bytes | memoryview, sites: int) -> Slots:
+        """Decrypt the sums of n parts of ``sites`` sites to their slots.
 
         Run by a site.
 
@@ -93,3 +93,8 @@ class Scheme(Protocol):
         Run by the coordinator.
         """
         ...
+
+
+def divide(data: bytes | memoryview, size: int) -> list[bytes]:
+    """Return each of the parts, or sums, of ``size`` bytes in ``data``; the last is shorter where bytes are missing."""
+    return [bytes(data[start : start + size]) for start in range(0, max(len(data), 1), size)]

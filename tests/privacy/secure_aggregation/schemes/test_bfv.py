@@ -30,15 +30,22 @@ from privacy.secure_aggregation.schemes.bfv_parameters import (
     require_noise_room,
 )
 from privacy.secure_aggregation.schemes.coefficients import pack_polynomial, unpack_polynomial
+from privacy.secure_aggregation.schemes.ring import RingSecret
 from privacy.secure_aggregation.schemes.ring_errors import draw_errors
 from tests.privacy.secure_aggregation.schemes.seal_bfv import SealBfv
-from tests.privacy.secure_aggregation.schemes.test_ring import multiply_as_integers, read_secret
+from tests.privacy.secure_aggregation.schemes.test_ring_product import multiply_as_integers
 
 Q, T = COEFFICIENT_MODULUS, PLAIN_MODULUS
 
 
 def random_slots(seed: int) -> NDArray[np.uint64]:
     return np.random.default_rng(seed).integers(0, T, SLOTS, dtype=np.uint64)
+
+
+def read_secret(key: StudyKey) -> list[int]:
+    """The coefficients of a study key, read anew from its bytes."""
+    coefficients: list[int] = RingSecret.load(unpack_polynomial(key.to_bytes()[32:], "key")).coefficients.tolist()
+    return coefficients
 
 
 def polynomials(data: bytes) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -53,7 +60,7 @@ def test_fresh_ciphertexts_carry_the_noise_that_the_bound_assumes() -> None:
     """Noise e = c0 + c1 s - round(q m / t): at most 21 (and half a rounding) in size, variance 10.5."""
     key, slots = StudyKey.generate(), random_slots(1)
     c0, c1 = polynomials(key.encrypt(slots))
-    product = multiply_as_integers(c1.tolist(), read_secret(key._secret))
+    product = multiply_as_integers(c1.tolist(), read_secret(key))
     noise = [(int(a) + b - (int(m) * Q + T // 2) // T) % Q for a, b, m in zip(c0, product, slots, strict=True)]
     centred = np.array([e if e < Q // 2 else e - Q for e in noise])
     assert np.abs(centred).max() <= 22
@@ -77,8 +84,11 @@ def test_seals_own_bfv_opens_what_is_encrypted_and_the_other_way_round() -> None
     oracle, total = SealBfv(key), CiphertextSum()
     assert np.array_equal(oracle.decrypt(*polynomials(key.encrypt(slots))), slots)
     first, second = oracle.encrypt(slots)
-    opened = key._secret.multiply_and_add(second, first)
-    assert [(int(value) * T + Q // 2) // Q % T for value in opened] == slots.tolist()
+    opened = [
+        (int(a) + b) % Q
+        for a, b in zip(first, multiply_as_integers(second.tolist(), read_secret(key)), strict=True)
+    ]
+    assert [(value * T + Q // 2) // Q % T for value in opened] == slots.tolist()
     for number in range(5):
         total.add(key.encrypt(random_slots(number)))
     total.subtract(random_slots(9))
@@ -115,6 +125,23 @@ def test_sum_and_difference_decrypt_exactly(slots: NDArray[np.uint64]) -> None:
     assert len(data) == compute_sum_bytes(2) == 27_648 + 2 * 32
     expected = [(2 * int(a) - int(b)) % T for a, b in zip(slots, other, strict=True)]
     assert key.decrypt(data, 2).tolist() == expected
+
+
+@pytest.mark.parametrize("parts", [1, 4, 5, 11])
+def test_ciphertexts_that_are_encrypted_together_open_together_and_alone(parts: int) -> None:
+    """As many as are worked on at a time, and some more; each has its own seed."""
+    key, slots = StudyKey.generate(), np.concatenate([random_slots(number) for number in range(parts)])
+    sealed = key.encrypt(slots)
+    each = [sealed[at : at + SEALED_BYTES] for at in range(0, len(sealed), SEALED_BYTES)]
+    assert len(each) == len({part[POLYNOMIAL_BYTES:] for part in each}) == parts
+    assert key.decrypt(memoryview(sealed), 1).tolist() == slots.tolist()
+    assert np.concatenate([key.decrypt(part, 1) for part in each]).tolist() == slots.tolist()
+
+
+@pytest.mark.parametrize("data", [b"", bytes(27_679), bytes(2 * 27_680 - 1), bytes(27_712)])
+def test_aggregate_of_another_length_is_refused(data: bytes) -> None:
+    with pytest.raises(SealingError, match="expected 27680 bytes for each ciphertext, got"):
+        StudyKey.generate().decrypt(data, 1)
 
 
 @pytest.mark.parametrize("sites", [3, 16, 64])
@@ -181,6 +208,7 @@ def test_study_keys_differ_and_so_do_their_commitments() -> None:
         (lambda data: b"", "expected 27680 bytes, got 0"),
         (lambda data: b"\0" + data[1:], "other parameters"),
         (lambda data: data[:32] + b"\xff" * POLYNOMIAL_BYTES, "not below the modulus"),
+        (lambda data: data[:32] + bytes(POLYNOMIAL_BYTES - 1) + b"\1", "a coefficient is none of -1, 0 and 1"),
     ],
 )
 def test_study_key_that_is_malformed_is_refused(change: object, message: str) -> None:

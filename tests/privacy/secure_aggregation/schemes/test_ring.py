@@ -1,67 +1,60 @@
-"""The product with a key is exact: the oracle is a product of huge integers."""
+"""A key is drawn as SEAL draws it, its coefficients are read right, and nothing but a ternary polynomial is loaded."""
 
 import numpy as np
 import pytest
 
+from privacy.errors import SealingError
 from privacy.secure_aggregation.schemes.bfv import expand_seed
 from privacy.secure_aggregation.schemes.bfv_parameters import COEFFICIENT_MODULUS as Q
 from privacy.secure_aggregation.schemes.bfv_parameters import RING_DEGREE as N
 from privacy.secure_aggregation.schemes.coefficients import Polynomial
 from privacy.secure_aggregation.schemes.ring import RingSecret
 
-ZERO = np.zeros(N, dtype=np.uint64)
-ONE = np.eye(1, N, dtype=np.uint64)[0]
+
+def find_root_of_seal() -> int:
+    """The smallest primitive 2N-th root of unity modulo q, with which SEAL transforms."""
+    generator = next(g for g in range(2, 100) if pow(g, (Q - 1) // 2, Q) == Q - 1)
+    root = pow(generator, (Q - 1) // (2 * N), Q)
+    return min(pow(root, power, Q) for power in range(1, 2 * N, 2))
 
 
-def multiply_as_integers(a: list[int], b: list[int]) -> list[int]:
-    """The product modulo X^N + 1 and q, by one product of huge integers (Kronecker)."""
-    width = 16  # bytes: 2 * 54 + 12 bits fit 128
-    one, other = (int.from_bytes(b"".join(x.to_bytes(width, "little") for x in each), "little") for each in (a, b))
-    raw = (one * other).to_bytes(2 * N * width, "little")
-    whole = [int.from_bytes(raw[i * width : (i + 1) * width], "little") for i in range(2 * N)]
-    return [(whole[i] - whole[i + N]) % Q for i in range(N)]
+def transform_as_seal(coefficients: list[int]) -> Polynomial:
+    """The values at the odd powers of the root, in the order of bits reversed; written out, N values at N points."""
+    root, places = find_root_of_seal(), N.bit_length() - 1
+    powers = [pow(root, power, Q) for power in range(2 * N)]
+    values = np.empty(N, dtype=np.uint64)
+    used = [(place, value) for place, value in enumerate(coefficients) if value]
+    for point in range(N):
+        power = 2 * int(f"{point:0{places}b}"[::-1], 2) + 1
+        values[point] = sum(value * powers[place * power % (2 * N)] for place, value in used) % Q
+    return values
 
 
-def read_secret(secret: RingSecret) -> list[int]:
-    """The key's coefficients: its product with 1."""
-    return [int(value) for value in secret.multiply_and_add(ONE, ZERO)]
-
-
-def test_secret_is_ternary() -> None:
-    coefficients = read_secret(RingSecret.generate())
-    counts = [coefficients.count(value) for value in (0, 1, Q - 1)]
+def test_secret_is_ternary_and_each_value_is_as_likely() -> None:
+    coefficients = RingSecret.generate().coefficients
+    counts = [int(np.sum(coefficients == value)) for value in (-1, 0, 1)]
     assert sum(counts) == N
     assert min(counts) > N / 3 - 6 * (N * 2 / 9) ** 0.5  # each a third: six standard deviations
 
 
-@pytest.mark.parametrize(
-    "factor",
-    [
-        expand_seed(bytes(32)),
-        np.full(N, Q - 1, dtype=np.uint64),
-        np.full(N, Q // 2, dtype=np.uint64),
-        np.eye(1, N, N - 1, dtype=np.uint64)[0],
-        ZERO,
-    ],
-    ids=["uniform", "largest", "half", "last", "zero"],
-)
-def test_product_and_sum_are_exact(factor: Polynomial) -> None:
-    secret, addend = RingSecret.generate(), expand_seed(bytes([1]) * 32)
-    product = multiply_as_integers(factor.tolist(), read_secret(secret))
-    found = secret.multiply_and_add(factor, addend).tolist()
-    assert found == [(one + int(other)) % Q for one, other in zip(product, addend, strict=True)]
-
-
-def test_all_residues_are_told_apart_but_one() -> None:
-    """The lower half, the upper half, and the one in the middle that is one too small."""
-    secret, values = RingSecret.generate(), ZERO.copy()
-    values[:8] = [0, 1, Q // 2 - 1, Q // 2, Q // 2 + 1, Q // 2 + 2, Q - 2, Q - 1]
-    found = secret.multiply_and_add(ZERO, values)
-    values[4] -= 1
-    assert found.tolist() == values.tolist()
+@pytest.mark.parametrize("chosen", [{0: 1}, {N - 1: -1}, {0: -1, 1: 1, 2: -1, 1000: 1, N - 2: 1}])
+def test_coefficients_are_those_that_seal_transformed(chosen: dict[int, int]) -> None:
+    coefficients = [chosen.get(place, 0) for place in range(N)]
+    assert RingSecret.load(transform_as_seal(coefficients)).coefficients.tolist() == coefficients
 
 
 def test_secret_survives_being_loaded() -> None:
-    secret, factor = RingSecret.generate(), expand_seed(bytes(32))
+    secret = RingSecret.generate()
     again = RingSecret.load(secret.transformed)
-    assert np.array_equal(again.multiply_and_add(factor, ZERO), secret.multiply_and_add(factor, ZERO))
+    assert np.array_equal(again.coefficients, secret.coefficients)
+    assert np.array_equal(again.transformed, secret.transformed)
+
+
+@pytest.mark.parametrize(
+    "transformed",
+    [expand_seed(bytes(32)), np.full(N, 2, dtype=np.uint64), np.full(N, Q - 2, dtype=np.uint64)],
+    ids=["random", "two", "minus two"],
+)
+def test_secret_that_is_not_ternary_is_refused(transformed: Polynomial) -> None:
+    with pytest.raises(SealingError, match="a coefficient is none of -1, 0 and 1"):
+        RingSecret.load(transformed)
