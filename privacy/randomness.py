@@ -28,7 +28,7 @@ KEY_BYTES: Final = 32
 _CHUNK: Final = 1 << 20  # values drawn at a time, so that a large draw needs little extra memory
 _BLOCK: Final = 1 << 15  # normals computed at a time, an even number: they stay in the processor's cache
 _COUNTER_BYTES: Final = 16  # of the keystream for each value of the counter
-_ZEROS: Final = bytes(1 << 18)  # what is encrypted: a block of normals takes as many bytes
+_ZEROS: Final = memoryview(bytes(1 << 18))  # what is encrypted: a block of normals takes as many bytes
 _ONE: Final = np.uint64(0x3FF << 52)  # sign and exponent of the floats in [1, 2)
 
 
@@ -69,8 +69,13 @@ class KeyStream:
         drawn = np.empty(count, dtype=np.uint64)
         filled = 0
         while filled < count:
-            candidates = self.draw_words(min(_CHUNK, count - filled + 16)) >> shift
-            kept = candidates[candidates < bound][: count - filled]
+            candidates = self.draw_words(min(_CHUNK, count - filled + 16))
+            candidates >>= shift
+            kept = candidates[: count - filled]
+            if kept.max() >= bound:  # rare, where the bound is nearly a power of two
+                kept = candidates[candidates < bound][: count - filled]
+            if len(kept) == count:
+                return kept
             drawn[filled : filled + len(kept)] = kept
             filled += len(kept)
         return drawn
@@ -138,7 +143,8 @@ class KeyStream:
         counter, inside = divmod(position, _COUNTER_BYTES)
         nonce = counter.to_bytes(_COUNTER_BYTES, "big")
         self._cipher = Cipher(algorithms.AES256(self._key), modes.CTR(nonce)).encryptor()
-        self._cipher.update(bytes(inside))
+        if inside:
+            self._cipher.update(bytes(inside))
         self._position = position
 
 

@@ -24,6 +24,7 @@ from privacy.key_derivation import KeyPurpose, derive, derive_stream
 from privacy.keys import SECRET_BYTES
 from privacy.randomness import KeyStream
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
+from privacy.secure_aggregation.schemes.residues import reduce_sums
 
 
 class MaskSum:
@@ -36,12 +37,12 @@ class MaskSum:
     def draw(self) -> NDArray[np.uint64]:
         """Draw the next part's masks, summed modulo t; (SLOTS,)."""
         # masks are below 2^43, so the sum of all of a cohort's fits 64 bits and is reduced once, at the end
-        total = np.zeros(SLOTS, dtype=np.uint64)
+        total = np.full(SLOTS, len(self._minus) * PLAIN_MODULUS, dtype=np.uint64)
         for stream in self._plus:
             total += stream.draw_below(PLAIN_MODULUS, SLOTS)
         for stream in self._minus:
-            total += PLAIN_MODULUS - stream.draw_below(PLAIN_MODULUS, SLOTS)
-        return total % PLAIN_MODULUS
+            total -= stream.draw_below(PLAIN_MODULUS, SLOTS)
+        return reduce_sums(total, PLAIN_MODULUS, len(self._plus) + len(self._minus) + 1)
 
 
 def make_site_masks(

@@ -31,7 +31,7 @@ from privacy.secure_aggregation.masks import make_site_masks
 from privacy.secure_aggregation.process_pool import end_idle_workers, map_blocks
 from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
-from privacy.secure_aggregation.schemes.residues import subtract_where_possible
+from privacy.secure_aggregation.schemes.residues import reduce_sums
 
 MINIMUM_COHORT: Final = 3
 
@@ -139,7 +139,7 @@ def _seal_block(task: _Task) -> _Block:
     if cipher.masked:
         for start in range(0, len(slots), SLOTS):
             slots[start : start + SLOTS] += masks.draw()
-        subtract_where_possible(slots, PLAIN_MODULUS)
+        reduce_sums(slots, PLAIN_MODULUS, 2)
     return _Block(np.frombuffer(cipher.encrypt(key, slots), dtype=np.uint8), forms)
 
 

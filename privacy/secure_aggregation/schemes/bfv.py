@@ -47,7 +47,7 @@ from privacy.secure_aggregation.schemes.coefficients import (
     unpack_polynomial,
     unpack_polynomials,
 )
-from privacy.secure_aggregation.schemes.residues import subtract_where_possible
+from privacy.secure_aggregation.schemes.residues import reduce_sums
 from privacy.secure_aggregation.schemes.ring import RingSecret
 from privacy.secure_aggregation.schemes.ring_errors import draw_errors
 from privacy.secure_aggregation.schemes.ring_product import TernaryFactor
@@ -145,7 +145,7 @@ class StudyKey:
             # the float errs by less than 2^-8 of a slot, which the bound of the noise counts
             exact = scaled * (PLAIN_MODULUS / COEFFICIENT_MODULUS)
             slots[some] = np.rint(exact, out=exact)
-        return subtract_where_possible(slots, PLAIN_MODULUS).reshape(-1)
+        return reduce_sums(slots.reshape(-1), PLAIN_MODULUS, 2)
 
 
 def _divide(parts: int) -> Iterator[slice]:
@@ -169,9 +169,7 @@ def sum_expansions(seeds: NDArray[np.uint8]) -> Polynomials:
         total[number] = expand_seed(one.tobytes())
         for other in others:
             total[number] += expand_seed(other.tobytes())
-    if seeds.shape[1] > 1:
-        total %= _Q
-    return total
+    return reduce_sums(total, COEFFICIENT_MODULUS, seeds.shape[1])
 
 
 def require_sealed(data: bytes) -> None:

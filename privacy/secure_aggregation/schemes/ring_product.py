@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from privacy.errors import SealingError
 from privacy.secure_aggregation.schemes.bfv_parameters import COEFFICIENT_MODULUS, RING_DEGREE
 from privacy.secure_aggregation.schemes.coefficients import Polynomials
-from privacy.secure_aggregation.schemes.residues import subtract_where_possible
+from privacy.secure_aggregation.schemes.residues import reduce_sums
 
 Ternary = NDArray[np.int8]
 """(RING_DEGREE,): coefficients of -1, 0 and 1."""
@@ -83,8 +83,7 @@ class TernaryFactor:
         high <<= _HALF_BITS
         total += high
         total += COEFFICIENT_MODULUS  # now it lies between 0 and 4 q
-        residues = subtract_where_possible(total.view(np.uint64), 2 * COEFFICIENT_MODULUS)
-        return subtract_where_possible(residues, COEFFICIENT_MODULUS)
+        return reduce_sums(total.view(np.uint64), COEFFICIENT_MODULUS, 4)
 
 
 def _join(whole: NDArray[np.int64], pairs: NDArray[np.complex128]) -> None:
