@@ -145,7 +145,8 @@ def train(
             module, records, mechanism, terms, device.precision, stream or from_os(), number, correction
         )
         loss = _compute_loss(module, records, make_loss(terms))
-    update, own = read_shared_parameters(module) - begin, read_personal_parameters(module)
+    update, own = read_shared_parameters(module), read_personal_parameters(module)
+    update -= begin
     require_usable(update, terms)
     require_usable(own, terms)
     if not math.isfinite(loss):  # from records without noise: no answer may show it
@@ -165,7 +166,8 @@ def require_usable(parameters: Vector, terms: Terms) -> None:
     Raises:
         DivergedError: they are not.
     """
-    if not (np.abs(parameters) <= _LARGEST).all():  # a comparison with NaN is false, so NaN raises too
+    # a comparison with NaN is false, so NaN raises too
+    if not (parameters.max(initial=0.0) <= _LARGEST and parameters.min(initial=0.0) >= -_LARGEST):
         raise DivergedError(
             f"training diverged: a parameter is beyond {_LARGEST:g}, or no finite number; the study's learning_rate "
             f"({terms.training.learning_rate:g}) is too large for its data"

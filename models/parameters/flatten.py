@@ -9,7 +9,7 @@ Rules:
 Sizes: P is the number of shared values, Q the number of personal values.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ def count_personal_parameters(module: nn.Module) -> int:
 
 def read_shared_parameters(module: nn.Module) -> Vector:
     """Read the module's shared parameters; (P,)."""
-    return join_vectors([flatten_parameter(parameter) for parameter in list_shared_parameters(module).values()])
+    return _read(list_shared_parameters(module).values())
 
 
 def set_shared_parameters(module: nn.Module, vector: Vector) -> None:
@@ -66,7 +66,7 @@ def set_shared_parameters(module: nn.Module, vector: Vector) -> None:
 
 def read_personal_parameters(module: nn.Module) -> Vector:
     """Read the module's personal parameters; (Q,)."""
-    return join_vectors([flatten_parameter(parameter) for parameter in list_personal_parameters(module).values()])
+    return _read(list_personal_parameters(module).values())
 
 
 def set_personal_parameters(module: nn.Module, vector: Vector) -> None:
@@ -113,13 +113,26 @@ def join_vectors(parts: list[Vector]) -> Vector:
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
+def _read(parameters: Collection[nn.Parameter]) -> Vector:
+    vector = np.empty(_count_values(parameters))
+    for parameter, part in _divide(parameters, vector):
+        torch.from_numpy(part).copy_(parameter.detach())  # converted on the way: large models fill no memory twice
+    return vector
+
+
 def _fill(parameters: Collection[nn.Parameter], vector: Vector) -> None:
     count = _count_values(parameters)
     if vector.shape != (count,):
         raise ValueError(f"expected a vector of {count} parameters, got shape {vector.shape}")
-    start = 0
     with torch.no_grad():
-        for parameter in parameters:
-            part = vector[start : start + parameter.numel()]
-            parameter.copy_(torch.from_numpy(part.reshape(parameter.shape).copy()))
-            start += parameter.numel()
+        for parameter, part in _divide(parameters, vector):
+            parameter.copy_(torch.from_numpy(np.require(part, requirements="W")))  # torch reads no read-only memory
+
+
+def _divide(parameters: Iterable[nn.Parameter], vector: Vector) -> Iterator[tuple[nn.Parameter, Vector]]:
+    """Yield each parameter, and its part of ``vector`` in its shape."""
+    start = 0
+    for parameter in parameters:
+        stop = start + parameter.numel()
+        yield parameter, vector[start:stop].reshape(parameter.shape)
+        start = stop

@@ -26,6 +26,16 @@ def test_vector_of_float32_values_round_trips_exactly(values: np.ndarray) -> Non
     assert read_shared_parameters(module).tolist() == vector.tolist()
 
 
+def test_vector_that_can_only_be_read_is_taken_and_stays_as_it_is() -> None:
+    """A site's model is a mapped file. What is read of a module is the caller's own."""
+    module, vector = build_for_table("mlp", MLP, 5), np.arange(COUNT, dtype=np.float64)
+    vector.flags.writeable = False
+    set_shared_parameters(module, vector)
+    read = read_shared_parameters(module)
+    read += 1.0
+    assert read_shared_parameters(module).tolist() == vector.tolist()
+
+
 def test_vector_order_is_that_of_named_parameters() -> None:
     module = build_for_table("mlp", MLP, 5)
     set_shared_parameters(module, np.arange(COUNT, dtype=np.float64))
