@@ -53,6 +53,10 @@ class NoiseMode(StrEnum):
     SITE_UPDATE = "site-update"
 
 
+Residual = Vector | NDArray[np.float32] | float
+"""(P,) what rounding has left, as it is stored; 0 before the first round."""
+
+
 class RoundedUpdate(NamedTuple):
     """What a site seals with local noise, and the residual that rounding left, (P,)."""
 
@@ -106,21 +110,21 @@ def find_noise_mode(terms: Terms) -> NoiseMode:
     return NoiseMode.GLOBAL_STEP if terms.privacy.placement is Placement.DISTRIBUTED else NoiseMode.LOCAL
 
 
-def round_update(
-    update: Vector, weight: float, residual: Vector | float, grid: Grid, stream: KeyStream
-) -> RoundedUpdate:
+def round_update(update: Vector, weight: float, residual: Residual, grid: Grid, stream: KeyStream) -> RoundedUpdate:
     """Round a weighted update to the grid, with what earlier rounds left.
 
     Run by a site, with local noise.
 
     Args:
-        update: (P,) of local training, noise included.
+        update: (P,) of local training, noise included; if it can be written, it becomes the residual of this round.
         weight: of this site.
         residual: (P,) what rounding has left so far.
         grid: of the round.
         stream: secret randomness, which decides how values between two steps are rounded.
     """
-    wanted = weight * update + residual
+    wanted = np.require(update, requirements="W")
+    wanted *= weight
+    wanted += residual
     quantised = quantise(wanted, grid, stream)  # overwrites ``wanted`` with the residual
     return RoundedUpdate(quantised, wanted)
 

@@ -6,9 +6,9 @@
 * ``model-NNNNN.f64``: the shared model after round NNNNN, the shared control variate where there is one, the
   optimiser's moments, and the clipping norm where it adapts; little-endian float64.
 * ``best-NNNNN.f64``: the best evaluated model so far, that after round NNNNN, where the terms release the best one.
-* ``update-NNNNN.npz``: the integers sealed in a round, the variance of the distributed noise in them, and for how
-  many patients the range of their sum is; a second attempt seals the same ones, in a smaller cohort with more
-  noise.
+* ``update-NNNNN.npz``: the integers sealed in a round, in 8, 16 or 32 bits as they need, the variance of the
+  distributed noise in them, and for how many patients the range of their sum is; a second attempt seals the same ones,
+  in a smaller cohort with more noise.
 * ``left-NNNNN.f32``: the residual that rounding left of a round's update, to be added to the next one's (error
   feedback).
 * ``control-NNNNN.npz``: the own control variate that a round gives, float32; ``client/study/control_variates.py``
@@ -53,12 +53,13 @@ from models.federated.server_optimiser import make_optimiser
 from models.parameters.vector import Vector, compute_vector_digest, get_vector_bytes
 from privacy.document import Document, parse, read_document, read_value
 from privacy.errors import SiteConfigError, StorageError
-from privacy.files import replace_file
+from privacy.files import map_file, replace_file
 from privacy.study import Terms
 from privacy.study.launch import Launch, SignedLaunch
 
 LAUNCH_FILE: Final = "launch.json"
 STATE_FILE: Final = "state.json"
+_PIECE: Final = 1 << 18  # values written at a time
 _RESTORE: Final = "restore the study's folder from backup"
 
 D = TypeVar("D", bound=Document)
@@ -233,7 +234,7 @@ class StudyStore:
         path = self._build_update_path(number)
         try:
             with np.load(path, allow_pickle=False) as file:
-                return file["integers"], int(file["variance"]), int(file["room"])
+                return file["integers"].astype(np.uint32), int(file["variance"]), int(file["room"])
         except (OSError, ValueError, EOFError, KeyError, BadZipFile):
             raise SiteConfigError(
                 f"{path}: the integers of round {number} cannot be read; restore it from backup"
@@ -241,13 +242,13 @@ class StudyStore:
 
     def keep_integers(self, number: int, integers: NDArray[np.uint32], variance: int = 0, room: int = 0) -> None:
         """Store a round's integers, and remove the randomness they were drawn with, which is no longer needed."""
-        buffer = io.BytesIO()
-        np.savez(buffer, integers=integers, variance=np.int64(variance), room=np.int64(room))
-        replace_file(self._build_update_path(number), buffer.getvalue(), StorageError)
+        buffer, kind = io.BytesIO(), np.min_scalar_type(integers.max(initial=0))  # with 16 bits half the bytes
+        np.savez(buffer, integers=integers.astype(kind), variance=np.int64(variance), room=np.int64(room))
+        replace_file(self._build_update_path(number), buffer.getbuffer(), StorageError)
         self._build_draw_path(number).unlink(missing_ok=True)  # only once the integers are durable
 
-    def read_rounding_residual(self, number: int) -> Vector | float:
-        """Read what rounding left of the update of the last round before ``number``; 0 if there was none.
+    def read_rounding_residual(self, number: int) -> NDArray[np.float32] | float:
+        """Map what rounding left of the update of the last round before ``number``, (P,); 0 if there was none.
 
         Raises:
             SiteConfigError: it is damaged.
@@ -257,17 +258,17 @@ class StudyStore:
             return 0.0
         path = max(before)
         try:
-            left = np.frombuffer(path.read_bytes(), dtype="<f4").astype(np.float64)
+            left: NDArray[np.float32] = np.frombuffer(map_file(path), dtype="<f4")
         except (OSError, ValueError):
-            left = np.empty(0)
+            left = np.empty(0, dtype=np.float32)
         if len(left) != self.launch.parameters:
             raise SiteConfigError(f"{path}: cannot be read; restore it from backup")
         return left
 
     def keep_rounding_residual(self, number: int, left: Vector) -> None:
         """Store what rounding left of a round's update."""
-        data = left.astype("<f4").data.cast("B")
-        replace_file(self._build_rounding_residual_path(number), data, StorageError)
+        pieces = (left[start : start + _PIECE].astype("<f4").tobytes() for start in range(0, len(left), _PIECE))
+        replace_file(self._build_rounding_residual_path(number), pieces, StorageError)
         for path in self._folder.glob("left-*.f32"):
             # the one before stays: a crash before the integers are stored repeats the round from it
             if parse_round_number(path) < number - 1:

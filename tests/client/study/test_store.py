@@ -132,6 +132,19 @@ def test_integers_are_the_same_for_every_attempt(store: StudyStore) -> None:
     assert kept.tolist() == integers.tolist()
 
 
+@pytest.mark.parametrize(("bits", "most_bytes"), [(8, 1), (16, 2), (17, 4)])
+def test_integers_take_no_more_bytes_than_they_need(store: StudyStore, bits: int, most_bytes: int) -> None:
+    integers = np.random.default_rng(0).integers(0, 1 << bits, 100_000, dtype=np.uint32)
+    integers[0] = (1 << bits) - 1
+    store.keep_integers(1, integers)
+    (path,) = store.folder.glob("update-*.npz")
+    assert path.stat().st_size < most_bytes * len(integers) + 2000
+    kept = store.read_integers(1)
+    assert kept is not None
+    assert kept.dtype == np.uint32
+    assert np.array_equal(kept, integers)
+
+
 def test_integers_of_applied_rounds_are_dropped(store: StudyStore) -> None:
     for number in (1, 2, 3):
         store.keep_integers(number, np.zeros(3, dtype=np.uint32))
