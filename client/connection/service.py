@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 from client.connection.agent import serve
 from client.connection.blob_exchange import exchange_blobs
@@ -31,7 +32,10 @@ from privacy.errors import Error
 from privacy.logs import log_to
 from privacy.metrics import serve_metrics
 from privacy.process_lifetime import stop_on_signals
+from privacy.process_memory import keep_freed_memory
 from privacy.study.launch import Launch
+
+_KEPT_BYTES: Final = 1 << 28  # a round of 12 million parameters takes and frees less than this several times
 
 
 def serve_site(home: SiteFolder, *, log_json: bool = False) -> None:
@@ -45,6 +49,7 @@ def serve_site(home: SiteFolder, *, log_json: bool = False) -> None:
     """
     config, admission = home.config, home.load_admission()
     use_proxy(config.proxy)
+    keep_freed_memory(_KEPT_BYTES)
 
     where = describe_launcher(config.launcher)
     place = Place(config.name, home.folder, home.log_path, config.device, config.precision)

@@ -47,11 +47,16 @@ _log = logging.getLogger(__name__)
 _LOG_BYTES: Final = 10_000_000
 _STOP_S: Final = 5.0  # a child that has not stopped by then is killed
 _PROGRAM: Final = (sys.executable, "-m", "client.training.child")
-KEPT_MEMORY: Final = {"MALLOC_TRIM_THRESHOLD_": str(1 << 30), "MALLOC_MMAP_THRESHOLD_": str(1 << 25)}
+KEPT_MEMORY: Final = {
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
+    "NUMPY_MADVISE_HUGEPAGE": "0",
+}
 """Variables by which the GNU C library keeps up to 1 GiB that is free, in blocks of up to 32 MiB, its most.
 
 Without them it gives the activations back after every step, and the kernel clears the same pages for the next: a tenth
-to a third of a step on images. Source: mallopt(3).
+to a third of a step on images. Source: mallopt(3). Larger arrays are given back: in small pages, since the host of a
+virtual machine takes free huge pages back, and to get them again takes seven times as long.
 """
 
 

@@ -8,7 +8,6 @@
 """
 
 import contextlib
-import ctypes
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 from privacy.errors import TrainingError
 from privacy.process_lifetime import leave_terminal_to_parent
+from privacy.process_memory import keep_freed_memory
 from privacy.secure_aggregation.mailbox import Mailbox
 
 T = TypeVar("T")
@@ -29,8 +29,6 @@ WORTH_IT: Final = 16
 _UNDER_WAY: Final = 2
 """Tasks of a worker at a time: the next one waits there while it works on one."""
 
-_M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = -3
 _KEPT_BYTES: Final = 1 << 25
 
 
@@ -155,18 +153,10 @@ class _Worker:
 _idle: Final[list[_Worker]] = []
 
 
-def _keep_freed_memory() -> None:
-    """Keep freed memory in this process: every block takes the same arrays again, and new pages cost time."""
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):  # glibc's; mallopt(3)
-        library.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-        library.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-
-
 def _work(letters: Connection, tasks: list[Mailbox], results: list[Mailbox]) -> None:
     """Work on tasks until the process that started this one ends. Run by a worker."""
     leave_terminal_to_parent()
-    _keep_freed_memory()
+    keep_freed_memory(_KEPT_BYTES)  # every block takes the same arrays again
     number = 0
     with contextlib.suppress(EOFError, OSError):  # it has ended
         while True:

@@ -112,7 +112,8 @@ ROOMS: Final = {
     "typed_keys signed signature_checkers signature_worker signed_lines client_certificate consortium "
     "key_derivation randomness files spool sqlite_file exchanged_files encrypted_file passphrase "
     "backup restore address proxy reachability health machine_checks metrics support_file "
-    "secret_search sbom program logs process_lifetime garbage_collection step_times command_line",
+    "secret_search sbom program logs process_lifetime process_memory garbage_collection step_times "
+    "command_line",
     "models": "catalogue entry fit task outputs describe errors",
     "models/tabular": "logistic mlp projected_mlp autoencoder variational_autoencoder rbm",
     "models/imaging": "chest_xray_cnn pixeldp_cnn lung_pattern_cnn robot_surgery unet unet_3d ternausnet11 "
