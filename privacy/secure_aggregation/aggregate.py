@@ -7,6 +7,8 @@
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from privacy.errors import SealingError
 from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.masks import make_own_masks
@@ -17,7 +19,7 @@ class Aggregate:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._sums = [layout.cipher.make_sum() for _ in range(layout.parts)]
+        self._sums = [layout.cipher.make_sum(len(parts)) for parts in layout.blocks]
         self._added = 0
 
     def add(self, sealed: bytes | memoryview) -> None:
@@ -35,14 +37,14 @@ class Aggregate:
         if self._added == self._layout.maximum_sites:
             raise SealingError(f"the aggregate is full: it carries at most {self._layout.maximum_sites} sites")
         size, view = self._layout.cipher.sealed_bytes, memoryview(sealed)
-        places = range(0, len(sealed), size)
+        blocks = [view[parts.start * size : parts.stop * size] for parts in self._layout.blocks]
         # every part is checked before the first is added: a refused vector changes nothing
-        for start in places:
-            self._layout.cipher.require_part(bytes(view[start : start + size]))
-        for total, start in zip(self._sums, places, strict=True):
-            total.require(bytes(view[start : start + size]))
-        for total, start in zip(self._sums, places, strict=True):
-            total.add(bytes(view[start : start + size]))
+        for block in blocks:
+            self._layout.cipher.require_parts(block)
+        for total, block in zip(self._sums, blocks, strict=True):
+            total.require(block)
+        for total, block in zip(self._sums, blocks, strict=True):
+            total.add(block)
         self._added += 1
 
     def subtract_masks(self, seeds: Mapping[str, bytes], context: bytes) -> None:
@@ -61,10 +63,9 @@ class Aggregate:
             raise SealingError(f"expected the mask seeds of {self._added} sites, got {len(seeds)}")
         if not self._layout.cipher.masked:
             return
-        for number, parts in enumerate(self._layout.blocks):
+        for number, (parts, total) in enumerate(zip(self._layout.blocks, self._sums, strict=True)):
             masks = make_own_masks(seeds, context, number)
-            for total in self._sums[parts.start : parts.stop]:
-                total.subtract(masks.draw())
+            total.subtract(np.concatenate([masks.draw() for _ in parts]))
 
     def write(self) -> Iterator[bytes]:
         """Return the aggregate in pieces, together as long as :meth:`Layout.compute_aggregate_bytes` says.

@@ -43,7 +43,7 @@ from privacy.secure_aggregation.schemes.coefficients import (
     Polynomials,
     pack_polynomial,
     pack_polynomials,
-    require_polynomial,
+    require_polynomials,
     unpack_polynomial,
     unpack_polynomials,
 )
@@ -172,42 +172,53 @@ def sum_expansions(seeds: NDArray[np.uint8]) -> Polynomials:
     return reduce_sums(total, COEFFICIENT_MODULUS, seeds.shape[1])
 
 
-def require_sealed(data: bytes) -> None:
-    """Check that ``data`` is one fresh ciphertext from a site.
+def require_sealed(data: bytes | memoryview) -> None:
+    """Check that ``data`` is fresh ciphertexts from a site, one after the other.
 
     Run by the coordinator.
 
     Raises:
         SealingError: another length, or a coefficient beyond the modulus.
     """
-    if len(data) != SEALED_BYTES:
-        raise SealingError(f"a sealed update is refused: expected {SEALED_BYTES} bytes, got {len(data)}")
-    require_polynomial(data[:POLYNOMIAL_BYTES], "sealed update")
+    if not len(data) or len(data) % SEALED_BYTES:
+        raise SealingError(
+            f"a sealed update is refused: expected {SEALED_BYTES} bytes for each ciphertext, got {len(data)}"
+        )
+    require_polynomials(_divide_sealed(data)[:, :POLYNOMIAL_BYTES], "sealed update")
 
 
 class CiphertextSum:
-    """One ciphertext of an aggregate, summed without a key. Run by the coordinator."""
+    """Consecutive ciphertexts of an aggregate, summed without a key. Run by the coordinator."""
 
-    def __init__(self) -> None:
+    def __init__(self, parts: int = 1) -> None:
         # 64 bits hold the sum of 1,023 coefficients below 2^54; noise allows fewer sites (require_noise_room)
-        self._first = np.zeros(RING_DEGREE, dtype=np.uint64)
-        self._seeds: list[bytes] = []
+        self._firsts = np.zeros((parts, RING_DEGREE), dtype=np.uint64)
+        self._seeds: list[NDArray[np.uint8]] = []  # (parts, SEED_BYTES) of each site
 
-    def require(self, _: bytes) -> None:
+    def require(self, _: bytes | memoryview) -> None:
         """See :class:`PartSum`: every well-formed part can be added."""
 
-    def add(self, data: bytes) -> None:
-        """Add one fresh ciphertext, which :func:`require_sealed` accepts, in place."""
-        self._first += unpack_polynomial(data[:POLYNOMIAL_BYTES], "sealed update")
-        self._seeds.append(data[POLYNOMIAL_BYTES:])
+    def add(self, data: bytes | memoryview) -> None:
+        """Add fresh ciphertexts, which :func:`require_sealed` accepts, in place."""
+        sealed = _divide_sealed(data)
+        self._firsts += unpack_polynomials(sealed[:, :POLYNOMIAL_BYTES], "sealed update")
+        self._seeds.append(sealed[:, POLYNOMIAL_BYTES:].copy())
 
     def subtract(self, slots: NDArray[np.uint64]) -> None:
-        """Subtract known ``slots``, (SLOTS,), each below the plaintext modulus, in place."""
-        self._first = (self._first + (_Q - scale_plaintext(slots))) % _Q
+        """Subtract known ``slots``, (n * SLOTS,), each below the plaintext modulus, in place."""
+        self._firsts += _Q - scale_plaintext(slots.reshape(self._firsts.shape))
 
     def to_bytes(self) -> bytes:
-        """Return the sum, as long as :func:`compute_sum_bytes` says."""
-        return b"".join([pack_polynomial(self._first % _Q), *self._seeds])
+        """Return the sums, each as long as :func:`compute_sum_bytes` says."""
+        sums = np.empty((len(self._firsts), compute_sum_bytes(len(self._seeds))), dtype=np.uint8)
+        pack_polynomials(self._firsts % _Q, sums[:, :POLYNOMIAL_BYTES])
+        if self._seeds:
+            sums[:, POLYNOMIAL_BYTES:] = np.concatenate(self._seeds, axis=1)
+        return sums.tobytes()
+
+
+def _divide_sealed(data: bytes | memoryview) -> NDArray[np.uint8]:
+    return np.frombuffer(data, dtype=np.uint8).reshape(-1, SEALED_BYTES)
 
 
 def scale_plaintext(slots: NDArray[np.uint64]) -> Polynomial:

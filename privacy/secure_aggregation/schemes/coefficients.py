@@ -92,13 +92,14 @@ def unpack_polynomial(data: bytes, name: str) -> Polynomial:
     return polynomial
 
 
-def require_polynomial(data: bytes, name: str) -> None:
-    """Refuse what :func:`unpack_polynomial` refuses.
+def require_polynomials(planes: NDArray[np.uint8], name: str) -> None:
+    """Refuse what :func:`unpack_polynomials` refuses.
 
     Raises:
         SealingError: a coefficient is not below the modulus.
     """
     # the modulus begins with 22 ones, so a coefficient beyond it has ones alone in the middle plane: 6 in 100
     # polynomials below the modulus have such a coefficient too
-    if np.frombuffer(data, dtype="<u2", count=RING_DEGREE, offset=_MIDDLE).max() == _ONES:
-        unpack_polynomial(data, name)
+    suspect = planes[:, _MIDDLE:_HIGH].view("<u2").max(axis=1) == _ONES
+    if suspect.any():
+        unpack_polynomials(planes[suspect], name)

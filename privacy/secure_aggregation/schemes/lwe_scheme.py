@@ -36,7 +36,7 @@ from privacy.secure_aggregation.schemes.lwe import (
     reduce,
     unpack,
 )
-from privacy.secure_aggregation.schemes.scheme import PartSum, Slots, divide
+from privacy.secure_aggregation.schemes.scheme import PartSum, Slots, SumsOfParts, divide
 
 MOST_PARTS: Final = 64
 PARAMETERS: Final = LweParameters(plain_modulus=PLAIN_MODULUS)
@@ -71,14 +71,16 @@ class LweScheme:
             [secret.decrypt(_read_sum(part)).astype(np.uint64) for part in divide(data, _SUM_BYTES)]
         )
 
-    def require_part(self, data: bytes) -> None:
+    def require_parts(self, data: bytes | memoryview) -> None:
         """See :class:`Scheme`."""
-        if len(data) != self.sealed_bytes:
-            raise SealingError(f"a sealed update is refused: expected {self.sealed_bytes} bytes, got {len(data)}")
+        if not len(data) or len(data) % self.sealed_bytes:
+            raise SealingError(
+                f"a sealed update is refused: expected {self.sealed_bytes} bytes for each part, got {len(data)}"
+            )
 
-    def make_sum(self) -> PartSum:
+    def make_sum(self, parts: int = 1) -> PartSum:
         """See :class:`Scheme`."""
-        return LweSum()
+        return SumsOfParts([LweSum() for _ in range(parts)], self.sealed_bytes)
 
 
 class LweSum:
@@ -88,13 +90,14 @@ class LweSum:
         self._first: Limbs = np.zeros((3, PARAMETERS.dimension), dtype=np.int64)
         self._second: Limbs = np.zeros((3, SLOTS), dtype=np.int64)
 
-    def require(self, _: bytes) -> None:
+    def require(self, _: bytes | memoryview) -> None:
         """See :class:`PartSum`: every well-formed part can be added."""
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | memoryview) -> None:
         """See :class:`PartSum`."""
-        self._first = reduce(self._first + _expand(data[:KEY_BYTES]), PARAMETERS)
-        self._second = reduce(self._second + unpack(data[KEY_BYTES:], SLOTS, PARAMETERS), PARAMETERS)
+        seed, second = bytes(data[:KEY_BYTES]), bytes(data[KEY_BYTES:])
+        self._first = reduce(self._first + _expand(seed), PARAMETERS)
+        self._second = reduce(self._second + unpack(second, SLOTS, PARAMETERS), PARAMETERS)
 
     def subtract(self, slots: Slots) -> None:
         """See :class:`PartSum`."""

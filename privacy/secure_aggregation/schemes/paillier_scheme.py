@@ -26,7 +26,7 @@ from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.secure_aggregation.schemes.bfv_parameters import PLAIN_MODULUS, SLOTS
 from privacy.secure_aggregation.schemes.paillier import MODULUS_BITS, PaillierKey, PaillierPublicKey
 from privacy.secure_aggregation.schemes.phong import pack_signed
-from privacy.secure_aggregation.schemes.scheme import PartSum, Slots, divide
+from privacy.secure_aggregation.schemes.scheme import PartSum, Slots, SumsOfParts, divide
 
 MOST_PARTS: Final = 8
 _ROOM_BITS: Final = 7
@@ -72,15 +72,16 @@ class PaillierScheme:
         fields = (number >> place * _WIDTH & _MASK for number in opened for place in range(self._per_number))
         return np.fromiter((field % PLAIN_MODULUS for field in fields), np.uint64)[:SLOTS]
 
-    def require_part(self, data: bytes) -> None:
+    def require_parts(self, data: bytes | memoryview) -> None:
         """See :class:`Scheme`."""
-        self._read(data)
+        for part in divide(data, self.sealed_bytes):
+            self._read(part)
 
-    def make_sum(self) -> PartSum:
+    def make_sum(self, parts: int = 1) -> PartSum:
         """See :class:`Scheme`."""
-        return PaillierSum(self)
+        return SumsOfParts([PaillierSum(self) for _ in range(parts)], self.sealed_bytes)
 
-    def read_modulus(self, data: bytes) -> int:
+    def read_modulus(self, data: bytes | memoryview) -> int:
         """Read the modulus with which a part begins."""
         return int.from_bytes(data[: self._modulus_bytes], "big")
 
@@ -92,7 +93,7 @@ class PaillierScheme:
             each.to_bytes(self._bytes, "big") for each in ciphertexts
         )
 
-    def _read(self, data: bytes) -> tuple[PaillierPublicKey, list[int]]:
+    def _read(self, data: bytes | memoryview) -> tuple[PaillierPublicKey, list[int]]:
         if len(data) != self.sealed_bytes:
             raise SealingError(f"a sealed update is refused: expected {self.sealed_bytes} bytes, got {len(data)}")
         public = PaillierPublicKey(int.from_bytes(data[: self._modulus_bytes], "big"))
@@ -115,7 +116,7 @@ class PaillierSum:
         self._public: PaillierPublicKey | None = None
         self._ciphertexts: list[int] = []
 
-    def require(self, data: bytes) -> None:
+    def require(self, data: bytes | memoryview) -> None:
         """See :class:`PartSum`.
 
         Raises:
@@ -127,7 +128,7 @@ class PaillierSum:
                 "a sealed update is refused: its modulus is another than that of the updates before it"
             )
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes | memoryview) -> None:
         """See :class:`PartSum`."""
         self.require(data)
         public, ciphertexts = self._scheme._read(data)

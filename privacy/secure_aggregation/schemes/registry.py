@@ -30,13 +30,13 @@ class BfvScheme:
         """See :class:`Scheme`."""
         return key.decrypt(data, sites)
 
-    def require_part(self, data: bytes) -> None:
+    def require_parts(self, data: bytes | memoryview) -> None:
         """See :class:`Scheme`."""
         require_sealed(data)
 
-    def make_sum(self) -> PartSum:
+    def make_sum(self, parts: int = 1) -> PartSum:
         """See :class:`Scheme`."""
-        return CiphertextSum()
+        return CiphertextSum(parts)
 
 
 SCHEMES: Final[dict[SchemeName, Scheme]] = {

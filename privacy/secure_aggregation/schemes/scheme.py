@@ -8,6 +8,7 @@
   are those of Phong et al. (2018) under the same masks, for studies that a site's policy allows to name them.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -20,18 +21,18 @@ Slots = NDArray[np.uint64]
 
 
 class PartSum(Protocol):
-    """The sum of one part over the sites; no key is needed. Run by the coordinator."""
+    """The sums of n consecutive parts over the sites; no key is needed. Run by the coordinator."""
 
-    def require(self, data: bytes) -> None:
-        """Check that a well-formed part can be added to what was added before; nothing changes.
+    def require(self, data: bytes | memoryview) -> None:
+        """Check that well-formed parts can be added to what was added before; nothing changes.
 
         Raises:
             SealingError: it cannot.
         """
         ...
 
-    def add(self, data: bytes) -> None:
-        """Add one site's part, in place."""
+    def add(self, data: bytes | memoryview) -> None:
+        """Add one site's parts, in place."""
         ...
 
     def subtract(self, slots: Slots) -> None:
@@ -39,7 +40,7 @@ class PartSum(Protocol):
         ...
 
     def to_bytes(self) -> bytes:
-        """Return the sum, as long as :meth:`Scheme.compute_sum_bytes` says."""
+        """Return the sums, each as long as :meth:`Scheme.compute_sum_bytes` says."""
         ...
 
 
@@ -77,18 +78,18 @@ class Scheme(Protocol):
         """
         ...
 
-    def require_part(self, data: bytes) -> None:
-        """Check one site's part.
+    def require_parts(self, data: bytes | memoryview) -> None:
+        """Check consecutive parts of one site.
 
         Run by the coordinator.
 
         Raises:
-            SealingError: it is malformed.
+            SealingError: one is malformed.
         """
         ...
 
-    def make_sum(self) -> PartSum:
-        """Make an empty sum.
+    def make_sum(self, parts: int = 1) -> PartSum:
+        """Make empty sums of consecutive ``parts``.
 
         Run by the coordinator.
         """
@@ -98,3 +99,35 @@ class Scheme(Protocol):
 def divide(data: bytes | memoryview, size: int) -> list[bytes]:
     """Return each of the parts, or sums, of ``size`` bytes in ``data``; the last is shorter where bytes are missing."""
     return [bytes(data[start : start + size]) for start in range(0, max(len(data), 1), size)]
+
+
+class SumsOfParts:
+    """Several sums of one part each, as one :class:`PartSum`.
+
+    Args:
+        sums: one for each part.
+        size: bytes of a part.
+    """
+
+    def __init__(self, sums: Sequence[PartSum], size: int) -> None:
+        self._sums = sums
+        self._size = size
+
+    def require(self, data: bytes | memoryview) -> None:
+        """See :class:`PartSum`."""
+        for total, part in zip(self._sums, divide(data, self._size), strict=True):
+            total.require(part)
+
+    def add(self, data: bytes | memoryview) -> None:
+        """See :class:`PartSum`."""
+        for total, part in zip(self._sums, divide(data, self._size), strict=True):
+            total.add(part)
+
+    def subtract(self, slots: Slots) -> None:
+        """See :class:`PartSum`."""
+        for total, some in zip(self._sums, slots.reshape(len(self._sums), -1), strict=True):
+            total.subtract(some)
+
+    def to_bytes(self) -> bytes:
+        """See :class:`PartSum`."""
+        return b"".join(total.to_bytes() for total in self._sums)

@@ -138,6 +138,31 @@ def test_ciphertexts_that_are_encrypted_together_open_together_and_alone(parts: 
     assert np.concatenate([key.decrypt(part, 1) for part in each]).tolist() == slots.tolist()
 
 
+def test_ciphertexts_that_are_summed_together_are_the_sums_of_each() -> None:
+    key, parts, sites = StudyKey.generate(), 5, 3
+    sealed = [
+        key.encrypt(np.concatenate([random_slots(10 * site + part) for part in range(parts)]))
+        for site in range(sites)
+    ]
+    known = np.concatenate([random_slots(100 + part) for part in range(parts)])
+    together, alone = CiphertextSum(parts), [CiphertextSum() for _ in range(parts)]
+    for data in sealed:
+        require_sealed(data)
+        together.add(memoryview(data))
+        for part, total in enumerate(alone):
+            total.add(data[part * SEALED_BYTES : (part + 1) * SEALED_BYTES])
+    together.subtract(known)
+    for part, total in enumerate(alone):
+        total.subtract(known[part * SLOTS : (part + 1) * SLOTS])
+    assert together.to_bytes() == b"".join(total.to_bytes() for total in alone)
+
+
+@pytest.mark.parametrize("data", [b"", bytes(27_679), bytes(2 * 27_680 - 1)])
+def test_sealed_update_of_another_length_is_refused(data: bytes) -> None:
+    with pytest.raises(SealingError, match="expected 27680 bytes for each ciphertext, got"):
+        require_sealed(data)
+
+
 @pytest.mark.parametrize("data", [b"", bytes(27_679), bytes(2 * 27_680 - 1), bytes(27_712)])
 def test_aggregate_of_another_length_is_refused(data: bytes) -> None:
     with pytest.raises(SealingError, match="expected 27680 bytes for each ciphertext, got"):

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from privacy.errors import SealingError
 from privacy.secure_aggregation.schemes.bfv_parameters import COEFFICIENT_MODULUS, POLYNOMIAL_BYTES, RING_DEGREE
-from privacy.secure_aggregation.schemes.coefficients import pack_polynomial, require_polynomial, unpack_polynomial
+from privacy.secure_aggregation.schemes.coefficients import (
+    pack_polynomial,
+    require_polynomials,
+    unpack_polynomial,
+    unpack_polynomials,
+)
+
+
+def require_one(data: bytes, name: str) -> None:
+    require_polynomials(np.frombuffer(data, dtype=np.uint8)[None], name)
 
 
 def write_as_the_page_says(coefficients: list[int]) -> bytes:
@@ -48,9 +57,9 @@ def test_any_bytes_are_a_polynomial_below_the_modulus_or_are_refused(piece: byte
     ]
     if max(meant) < COEFFICIENT_MODULUS:
         assert unpack_polynomial(bytes(data), "update").tolist() == meant
-        require_polynomial(bytes(data), "update")
+        require_one(bytes(data), "update")
     else:
-        for read in (unpack_polynomial, require_polynomial):
+        for read in (unpack_polynomial, require_one):
             with pytest.raises(SealingError, match="the update is refused: a coefficient is not below the modulus"):
                 read(bytes(data), "update")
 
@@ -60,6 +69,20 @@ def test_modulus_itself_is_refused_at_every_place_of_a_group(place: int) -> None
     coefficients = np.full(RING_DEGREE, COEFFICIENT_MODULUS - 1, dtype=np.uint64)
     unpack_polynomial(pack_polynomial(coefficients), "update")
     coefficients[place] += 1
-    for read in (unpack_polynomial, require_polynomial):
+    for read in (unpack_polynomial, require_one):
         with pytest.raises(SealingError, match="not below the modulus"):
             read(pack_polynomial(coefficients), "update")
+
+
+@pytest.mark.parametrize("bad", [0, 2, 4])
+def test_polynomial_beyond_the_modulus_is_refused_among_others(bad: int) -> None:
+    """Also where others look suspicious: their middle planes have ones alone."""
+    rows = np.full((5, RING_DEGREE), COEFFICIENT_MODULUS - 1, dtype=np.uint64)
+    planes = np.stack([np.frombuffer(pack_polynomial(row), dtype=np.uint8) for row in rows])
+    require_polynomials(planes, "update")
+    assert np.array_equal(unpack_polynomials(planes, "update"), rows)
+    rows[bad, 7] = COEFFICIENT_MODULUS
+    planes[bad] = np.frombuffer(pack_polynomial(rows[bad]), dtype=np.uint8)
+    for read in (unpack_polynomials, require_polynomials):
+        with pytest.raises(SealingError, match="the update is refused: a coefficient is not below the modulus"):
+            read(planes, "update")

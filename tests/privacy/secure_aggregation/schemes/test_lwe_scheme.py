@@ -69,7 +69,7 @@ def test_sizes_are_exact(federation: Federation) -> None:
 
 @pytest.mark.parametrize("data", [b"", bytes(39_455)])
 def test_part_of_another_length_is_refused(study_key: StudyKey, data: bytes) -> None:
-    with pytest.raises(SealingError, match="expected 39456 bytes, got"):
-        LWE.require_part(data)
+    with pytest.raises(SealingError, match="expected 39456 bytes for each part, got"):
+        LWE.require_parts(data)
     with pytest.raises(SealingError, match="expected 68299 bytes, got"):
         LWE.decrypt(study_key, data, 3)

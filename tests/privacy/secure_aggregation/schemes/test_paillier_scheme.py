@@ -91,7 +91,7 @@ def test_same_study_key_gives_the_same_modulus_and_another_one_another(study_key
 def test_malformed_part_is_refused(study_key: StudyKey, change: object, message: str) -> None:
     assert callable(change)
     with pytest.raises(SealingError, match=message):
-        SMALL.require_part(change(SMALL.encrypt(study_key, MOST)))
+        SMALL.require_parts(change(SMALL.encrypt(study_key, MOST)))
 
 
 def test_part_of_a_study_is_nearly_twice_one_of_bfv() -> None:

@@ -74,14 +74,14 @@ def test_open_sizes_are_six_bytes_a_slot(federation: Federation) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (bytes(24_575), "expected 24576 bytes, got 24575"),
-        (b"", "expected 24576 bytes, got 0"),
+        (bytes(24_575), "expected 24576 bytes for each part, got 24575"),
+        (b"", "expected 24576 bytes for each part, got 0"),
         (PLAIN_MODULUS.to_bytes(6, "little") + bytes(24_570), "a slot is not below the plaintext modulus"),
     ],
 )
 def test_open_part_that_is_malformed_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(SealingError, match=message):
-        OPEN.require_part(data)
+        OPEN.require_parts(data)
 
 
 def test_open_sum_wraps_modulo_the_plaintext_modulus() -> None:
