@@ -24,12 +24,12 @@ import tarfile
 import tempfile
 import time
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Literal
 
 from pydantic import Field
 
+from privacy.backup_rules import BackupRules
 from privacy.document import Document, read_document
 from privacy.encrypted_file import EncryptingWriter
 from privacy.errors import Error
@@ -42,21 +42,6 @@ _BUSY_S: Final = 30.0
 _ADDED_TO: Final = ".jsonl"
 _NEVER: Final = (".*", "*.lock", NOTE, "*.sqlite-wal", "*.sqlite-shm")
 """Unfinished files, locks, the note of the last backup, and what SQLite's own copy already contains."""
-
-
-@dataclass(frozen=True)
-class BackupRules:
-    """What an archive of this kind of folder holds.
-
-    Attributes:
-        kind: whose folder it is.
-        leave_out: patterns of paths within the folder; a pattern of a folder leaves out all that is in it.
-        last: SQLite files that are copied after everything else.
-    """
-
-    kind: Literal["site", "coordinator"]
-    leave_out: tuple[str, ...]
-    last: tuple[str, ...]
 
 
 class FileFacts(Document):

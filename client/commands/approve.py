@@ -9,22 +9,25 @@
 ``--by`` is a text that nobody signs: the ledger shows that this site entered it, and under which account.
 """
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from client.commands.confirm import ask_at_terminal, read_machine_account, require_confirmation
-from client.commands.decision_table import print_decision_table, print_terms_table
-from client.commands.study_table import explain_at_site, print_explanation
-from client.site.folder import SiteFolder
-from client.study.waiting_studies import WaitingStudies, WaitingStudy
 from privacy.command_line import say
 from privacy.errors import SiteConfigError
-from privacy.ledger.entries import About, Admits, Choice, Review
-from privacy.study import Terms, read_terms
 
+if TYPE_CHECKING:
+    from client.site.folder import SiteFolder
+    from client.study.waiting_studies import WaitingStudy
+    from privacy.ledger.entries import Admits, Review
+    from privacy.study import Terms
+
+_ADMITS: Final = ("launch", "audit")  # the words of privacy.ledger.entries.Admits, which help need not import
 _STUDY_ID: Final = re.compile(r"[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}")
 
 
@@ -37,8 +40,8 @@ _STUDY_ID: Final = re.compile(r"[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}")
 @click.option(
     "--for",
     "admits",
-    type=click.Choice([each.value for each in Admits]),
-    default=Admits.LAUNCH.value,
+    type=click.Choice(_ADMITS),
+    default=_ADMITS[0],
     show_default=True,
     help="What it admits, ahead: launches, or audits (audit-run --own-data).",
 )
@@ -62,6 +65,9 @@ def approve(
     approval ahead admits one launch of exactly these terms, or --runs of them, or with --for audit audits of them on
     the patients registered here; 'consilium-site revoke' takes back what is unused.
     """
+    from privacy.ledger.entries import About, Admits, Choice
+    from privacy.study import read_terms
+
     review = _read_review(reviewed_by, reviewed)
     if _is_file(study):
         if review is not None:
@@ -107,6 +113,8 @@ def refuse(home: SiteFolder, study: str, name: str, why: str | None, yes: bool) 
 
     The same person can still agree to it later, while the coordinator asks for it.
     """
+    from privacy.ledger.entries import About, Choice
+
     waiting = _show(home, study)
     ask_at_terminal("Refuse it?", yes)
     with home.open_ledger() as ledger:
@@ -125,6 +133,8 @@ def revoke(home: SiteFolder, study: Path, name: str) -> None:
 
     Studies that were admitted continue; 'consilium-site withdraw' leaves one.
     """
+    from privacy.study import read_terms
+
     terms = read_terms(study)
     with home.open_ledger() as ledger:
         ledger.revoke(terms.digest, name, read_machine_account())
@@ -137,6 +147,8 @@ def _is_file(study: str) -> bool:
 
 
 def _read_review(site: str | None, terms: str | None) -> Review | None:
+    from privacy.ledger.entries import Review
+
     if (site is None) is not (terms is None):
         raise click.UsageError("--reviewed-by and --reviewed belong together: who has reviewed, and which terms")
     if site is None or terms is None:
@@ -151,6 +163,10 @@ def _read_review(site: str | None, terms: str | None) -> Review | None:
 
 def _show(home: SiteFolder, study: str) -> WaitingStudy:
     """Print everything about a study that waits, and return it."""
+    from client.commands.decision_table import print_decision_table
+    from client.commands.study_table import explain_at_site, print_explanation
+    from client.study.waiting_studies import WaitingStudies
+
     if _is_file(study):
         raise SiteConfigError(f"expected a study that waits here, such as lungs-1a2b3c4d, got '{study}'")
     waiting = WaitingStudies(home).require(study)
@@ -174,6 +190,8 @@ def _require_same(home: SiteFolder, shown: WaitingStudy) -> None:
     Raises:
         SiteConfigError: it waits no longer, or another launch does.
     """
+    from client.study.waiting_studies import WaitingStudies
+
     now = WaitingStudies(home).require(shown.study)
     if now.launch != shown.launch:
         raise SiteConfigError(
@@ -184,6 +202,10 @@ def _require_same(home: SiteFolder, shown: WaitingStudy) -> None:
 def _approve_ahead(
     home: SiteFolder, terms: Terms, name: str, runs: int, admits: Admits, further: bool, yes: bool
 ) -> None:
+    from client.commands.decision_table import print_terms_table
+    from client.commands.study_table import explain_at_site, print_explanation
+    from privacy.ledger.entries import Admits
+
     with home.open_ledger() as ledger:
         unused = ledger.read_state().count_approved_runs(terms.digest, admits)
         if unused and not further:
@@ -215,5 +237,7 @@ def _approve_ahead(
 
 
 def _count(runs: int, admits: Admits) -> str:
+    from privacy.ledger.entries import Admits
+
     one, several = {Admits.LAUNCH: ("launch", "launches"), Admits.AUDIT: ("audit", "audits")}[admits]
     return f"one {one}" if runs == 1 else f"{runs} {several}"

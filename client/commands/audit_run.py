@@ -1,19 +1,20 @@
 """``consilium-site audit-run``: train a study once with canaries, and bound its epsilon from below."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from client.site.folder import SiteFolder
 from privacy.canonical import Json
 from privacy.command_line import print_json, print_table, print_text, say
 from privacy.errors import RefutedError
 from privacy.process_lifetime import interrupt_on_signals
-from privacy.study import read_terms
 
 if TYPE_CHECKING:
     from client.audit.audit_study import StudyAudit
+    from client.site.folder import SiteFolder
 
 
 @click.command("audit-run")
@@ -47,6 +48,7 @@ def audit_run(
 ) -> None:
     """Attack one training on public or generated data: what epsilon is it at least, beside the one claimed?"""
     from client.audit.audit_study import Verdict, audit_study
+    from privacy.study import read_terms
 
     terms = read_terms(study)
     if own_data and train:
@@ -76,7 +78,7 @@ def audit_run(
         )
 
 
-def _print(found: "StudyAudit") -> None:
+def _print(found: StudyAudit) -> None:
     from client.audit.audit_study import Verdict
 
     print_text(
@@ -103,7 +105,7 @@ def _print(found: "StudyAudit") -> None:
     )
 
 
-def _to_json(found: "StudyAudit") -> Json:
+def _to_json(found: StudyAudit) -> Json:
     bounds = found.bounds
     return {
         "epsilon": found.epsilon,

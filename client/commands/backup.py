@@ -8,23 +8,24 @@ their sources; and the secrets of a round in progress (``attempt.sealed``, ``dra
 machines that use them could reveal together what each keeps. A restored site lets such a round pass.
 """
 
+from __future__ import annotations
+
 import importlib.metadata
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from client.commands.confirm import ask_at_terminal
-from client.commands.policy import describe_admission
-from client.site.folder import SiteFolder
-from privacy.backup import BackupRules, write_backup
+from privacy.backup_rules import BackupRules
 from privacy.command_line import say
 from privacy.errors import SiteConfigError
-from privacy.ledger import verify_file
 from privacy.passphrase import passphrase_option, take_new_passphrase, take_passphrase
-from privacy.restore import restore_backup
+
+if TYPE_CHECKING:
+    from client.site.folder import SiteFolder
 
 SITE_BACKUP: Final = BackupRules(
     kind="site",
@@ -44,6 +45,8 @@ def backup(home: SiteFolder, file: Path, encrypt: bool, passphrase_file: Path | 
     FILE holds this site's keys: keep it as safe as the site's folder, or encrypt it (--encrypt, --passphrase-file) and
     keep the passphrase elsewhere. Without the passphrase nobody can restore it.
     """
+    from privacy.backup import write_backup
+
     name, program = home.config.name, importlib.metadata.version("consilium")
     home.load_identity()  # refuses while a change of the key is unfinished
     passphrase = take_new_passphrase(encrypt, passphrase_file, SiteConfigError)
@@ -67,6 +70,10 @@ def restore(file: Path, folder: Path, passphrase_file: Path | None) -> None:
 
     Never run two copies of one site: the coordinator notices it, and both stop training.
     """
+    from client.site.folder import SiteFolder
+    from privacy.ledger import verify_file
+    from privacy.restore import restore_backup
+
     manifest = restore_backup(
         file, folder, "site", SiteConfigError, lambda: take_passphrase(passphrase_file, SiteConfigError)
     )
@@ -114,6 +121,8 @@ def confirm_policy(home: SiteFolder, yes: bool) -> None:
 
 def describe_trust(home: SiteFolder) -> list[str]:
     """Describe what a site trusts and leaves out: what an older copy of its folder quietly takes back."""
+    from client.commands.policy import describe_admission
+
     policy, peers = home.policy, home.load_peers()
     objections = len(home.open_patient_register().load_objections().since)
     lines = [

@@ -1,32 +1,27 @@
 """``consilium-site budget``: what was granted, spent and set aside, what is left, and what a study would cost."""
 
+from __future__ import annotations
+
 from decimal import Decimal
 from math import floor
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from client.admission.budget_forecast import (
-    GrantRoom,
-    OrderAdvice,
-    advise_order,
-    compute_grant_room,
-    compute_least_epsilon,
-    has_produced_results,
-)
 from client.commands.confirm import ask_at_terminal, read_machine_account
-from client.commands.study_table import explain_at_site, print_explanation
-from client.site.folder import SiteFolder
-from client.study.held_budget import Hold, list_holds
-from privacy.accounting.account import Account
-from privacy.accounting.figures import Budget, GrantFigures, round_up
-from privacy.accounting.grant_order import OrderChoice
 from privacy.accounting.renyi import NANO, STORED_ORDERS
 from privacy.canonical import Json
 from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import BudgetError
-from privacy.study import read_terms
+
+if TYPE_CHECKING:
+    from client.admission.budget_forecast import GrantRoom, OrderAdvice
+    from client.site.folder import SiteFolder
+    from client.study.held_budget import Hold
+    from privacy.accounting.account import Account
+    from privacy.accounting.figures import Budget, GrantFigures
+    from privacy.accounting.grant_order import OrderChoice
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -34,6 +29,9 @@ from privacy.study import read_terms
 @click.pass_context
 def budget(context: click.Context, as_json: bool) -> None:
     """Show what was granted, spent and set aside for each population, and what is left for which study."""
+    from client.admission.budget_forecast import compute_grant_room
+    from client.study.held_budget import list_holds
+
     if context.invoked_subcommand is not None:
         return
     home: SiteFolder = context.obj
@@ -104,6 +102,9 @@ def budget_grant(
 
     A grant is for good: it is never changed or taken back. At a terminal you are asked once more.
     """
+    from client.admission.budget_forecast import advise_order, compute_least_epsilon
+    from privacy.study import read_terms
+
     expected = [read_terms(study) for study in studies]
     with home.open_ledger() as ledger:
         account = ledger.read_state().find_account(population)
@@ -137,6 +138,9 @@ def budget_grant(
 @click.pass_obj
 def budget_explain(home: SiteFolder, study: Path, runs: int | None, as_json: bool) -> None:
     """Explain what STUDY.yaml would cost here, what would be left, and whether this site would admit it."""
+    from client.commands.study_table import explain_at_site, print_explanation
+    from privacy.study import read_terms
+
     terms = read_terms(study)
     with home.open_ledger() as ledger:
         explanation = explain_at_site(home, ledger, terms, runs=runs)
@@ -202,6 +206,8 @@ def _make_hold_row(hold: Hold) -> tuple[str, ...]:
 
 
 def _make_document(account: Account) -> Json:
+    from client.admission.budget_forecast import compute_grant_room
+
     room = compute_grant_room(account)
     fits = None if room is None else {"like": room.like, "more": room.more}
     return {**account.budget.model_dump(mode="json"), "fits": fits}
@@ -224,6 +230,8 @@ def _check_further(account: Account, further: bool) -> None:
 
 def _list_notices(account: Account, advice: OrderAdvice) -> list[str]:
     """List what the officer should read before the grant is written into the ledger."""
+    from client.admission.budget_forecast import has_produced_results
+
     taken, best = advice.taken, advice.best
     sentences = [
         f"order {best.order} admits most, {_format_fit(best)} times all expected studies: at a lower one the "
@@ -244,6 +252,8 @@ def _list_notices(account: Account, advice: OrderAdvice) -> list[str]:
 
 
 def _make_advice_rows(advice: OrderAdvice) -> list[tuple[str, ...]]:
+    from privacy.accounting.figures import round_up
+
     return [
         (
             str(choice.order),

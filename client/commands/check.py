@@ -1,10 +1,15 @@
 """``consilium-site check``: whether this site can take part in studies, and what to do if not."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import click
 
-from client.site.folder import SiteFolder
 from privacy.errors import SiteHealthError
-from privacy.health import print_health
+
+if TYPE_CHECKING:
+    from client.site.folder import SiteFolder
 
 
 @click.command()
@@ -16,6 +21,7 @@ def check(home: SiteFolder, as_json: bool) -> None:
     Nothing is changed. The command ends with 0 if no line is red, else with 34.
     """
     from client.health.site import examine_site
+    from privacy.health import print_health
 
     health = examine_site(home)
     print_health(health, as_json=as_json)

@@ -4,12 +4,8 @@ from pathlib import Path
 
 import click
 
-from client.site.consortium_folder import ConsortiumFolder, MembersFile
 from privacy.command_line import Commands, print_json, print_table, say
-from privacy.document import read_yaml
 from privacy.errors import SiteConfigError, WireError
-from privacy.keys import PublicKey
-from privacy.ledger.ledger import read_utc_time
 
 _DIR = click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 _OUT = click.option("--out", required=True, type=click.Path(path_type=Path), help="Write to this new file.")
@@ -25,6 +21,8 @@ def consortium() -> None:
 @click.option("--name", required=True, help="What sites call the consortium: lower-case letters, digits, hyphens.")
 def consortium_create(folder: Path, name: str) -> None:
     """Make the consortium's key in DIR, on a machine that is not the coordinator's and no site's."""
+    from client.site.consortium_folder import ConsortiumFolder
+
     home = ConsortiumFolder.create(folder, name)
     say(f"made the key of the consortium '{name}' in {folder}; keep it offline, and a backup of it")
     say("its key, which every site's people compare and pin (consilium-site peer trust-consortium):")
@@ -42,6 +40,9 @@ def consortium_sign(folder: Path, members: Path, until: click.DateTime, out: Pat
     The file has one item for each member under 'members': name and key, and valid_from or valid_until where they
     are not the list's.
     """
+    from client.site.consortium_folder import ConsortiumFolder, MembersFile
+    from privacy.document import read_yaml
+
     lines = read_yaml(members, MembersFile, SiteConfigError).members
     _require_new(out)
     signed = ConsortiumFolder(folder).sign_list(lines, f"{until:%Y-%m-%d}", _read_today())
@@ -61,6 +62,9 @@ def consortium_sign(folder: Path, members: Path, until: click.DateTime, out: Pat
 @_OUT
 def consortium_revoke(folder: Path, name: str, typed: str | None, reason: str, out: Path) -> None:
     """Revoke the key of the member NAME for ever, whatever any list says."""
+    from client.site.consortium_folder import ConsortiumFolder
+    from privacy.keys import PublicKey
+
     try:
         key = None if typed is None else PublicKey.from_typed(typed)
     except WireError as error:
@@ -76,6 +80,9 @@ def consortium_revoke(folder: Path, name: str, typed: str | None, reason: str, o
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def consortium_show(folder: Path, as_json: bool) -> None:
     """Show the consortium's key, its newest list and its revocations."""
+    from client.site.consortium_folder import ConsortiumFolder
+    from privacy.keys import PublicKey
+
     home = ConsortiumFolder(folder)
     key, state = home.load_key().public, home.load_state()
     newest = None if state.newest is None else state.newest.statement
@@ -107,6 +114,8 @@ def consortium_show(folder: Path, as_json: bool) -> None:
 
 
 def _read_today() -> str:
+    from privacy.ledger.ledger import read_utc_time
+
     return f"{read_utc_time():%Y-%m-%d}"
 
 

@@ -7,32 +7,22 @@ Rules:
 * the words of a mistake are shown here, at their owner's terminal, and nowhere else.
 """
 
+from __future__ import annotations
+
 import math
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from client.admission.rules import list_reasons_before_registration
-from client.commands.data_sources import (
-    describe_failure,
-    find_files,
-    find_files_to_check,
-    list_source_warnings,
-    print_conversion,
-    say_conversion,
-)
-from client.data.conversion.report import ConversionError
-from client.data.inspection import CheckReport, Inspected, TableFinding, TableReport, TargetReport, inspect_files
-from client.site.folder import SiteFolder
-from client.site.register_data import register_files, require_distinct_patients, require_name
-from client.site.registry import Registration
-from privacy.audit.report.formatting import format_count
 from privacy.command_line import Commands, Later, print_json, print_table, print_text, say
 from privacy.errors import Error, RefusedError
 from privacy.refusal_codes import RefusalCode
-from privacy.study import AnyContract, BinaryLabel, TableContract, Terms, read_terms
-from privacy.study.data.tensors import describe_tensor
+
+if TYPE_CHECKING:
+    from client.data.inspection import CheckReport, Inspected, TableFinding, TableReport, TargetReport
+    from client.site.folder import SiteFolder
+    from privacy.study import AnyContract, Terms
 
 _MOST_LISTED: Final = 20  # classes of a target
 
@@ -93,6 +83,12 @@ def data_add(
     hospital's own data, by a mapping file: they are converted to a snapshot in the site's folder. Without a file, the
     registered mapping is used again: run this when its sources have changed.
     """
+    from client.commands.data_sources import find_files, list_source_warnings, say_conversion
+    from client.data.inspection import inspect_files
+    from client.site.register_data import register_files, require_name
+    from privacy.audit.report.formatting import format_count
+    from privacy.study import read_terms
+
     contract = read_terms(study).data
     require_name(population or contract.name)
     files = find_files(home, contract, train, test, mapping)
@@ -149,6 +145,18 @@ def data_check(
 
     Without a file, the registered ones are looked at; if a mapping made them, also whether its sources have changed.
     """
+    from client.commands.data_sources import (
+        describe_failure,
+        find_files_to_check,
+        list_source_warnings,
+        print_conversion,
+    )
+    from client.data.conversion.report import ConversionError
+    from client.data.inspection import TableFinding, inspect_files
+    from client.site.register_data import require_name
+    from privacy.audit.report.formatting import format_count
+    from privacy.study import read_terms
+
     terms = read_terms(study)
     require_name(population or terms.data.name)
     known = home.load_registry().find_nearest(terms.data)
@@ -205,6 +213,8 @@ def _remove_unused_snapshots(home: SiteFolder) -> int:
 
 
 def _show_failure(home: SiteFolder, report: CheckReport, as_json: bool) -> None:
+    from client.commands.data_sources import print_conversion
+
     if as_json:
         print_json(report.model_dump(mode="json"))
         return
@@ -218,6 +228,8 @@ def _find_register_refusal(
     home: SiteFolder, inspected: Inspected, population: str, different_from: tuple[str, ...]
 ) -> RefusedError | None:
     """Return the refusal if these patients cannot be patients of ``population``, else None."""
+    from client.site.register_data import require_distinct_patients
+
     with home.open_ledger() as ledger:
         known = {name: body.patients_commitment for name, body in ledger.read_state().populations.items()}
     try:
@@ -232,6 +244,10 @@ def _list_policy_findings(
     home: SiteFolder, terms: Terms, report: CheckReport, population: str
 ) -> list[TableFinding]:
     """List why this site would refuse the study with these files, as far as known before they are registered."""
+    from client.admission.rules import list_reasons_before_registration
+    from client.data.inspection import TableFinding
+    from client.site.registry import Registration
+
     if report.public_patients is None or report.training is None or report.test is None:
         return []
     prospect = Registration(
@@ -259,6 +275,8 @@ def _ask_for_agreement(question: str) -> bool:
 
 
 def _print_report(contract: AnyContract, report: CheckReport) -> None:
+    from privacy.study import TableContract
+
     for where, table in (("training", report.training), ("test", report.test)):
         if table is None:
             continue
@@ -282,6 +300,8 @@ def _print_columns(table: TableReport) -> None:
 
 
 def _print_arrays(contract: AnyContract, table: TableReport) -> None:
+    from privacy.study.data.tensors import describe_tensor
+
     rows = list[tuple[str, ...]]()
     for each in table.columns:
         tensor = contract.find_tensor(each.name)
@@ -317,6 +337,8 @@ def _describe_table(contract: AnyContract, table: TableReport) -> str:
 
 
 def _describe_target(contract: AnyContract, target: TargetReport) -> str:
+    from privacy.study import BinaryLabel, TableContract
+
     if isinstance(contract, TableContract) and isinstance(contract.label, BinaryLabel):
         negative, positive = target.classes
         return f"labels of those used: {positive} positive, {negative} negative"

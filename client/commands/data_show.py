@@ -1,15 +1,18 @@
 """``consilium-site data show``: a page on the site's data, for its data protection officer."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from client.commands.data_sources import find_files_to_check, list_source_warnings
-from client.site.folder import SiteFolder
 from privacy.command_line import say
 from privacy.errors import StorageError
 from privacy.files import replace_file
-from privacy.study import read_terms
+
+if TYPE_CHECKING:
+    from client.site.folder import SiteFolder
 
 
 @click.command("show")
@@ -37,9 +40,11 @@ def data_show(
 
     It is one HTML file for the data protection officer, without scripts. It holds patients' data: it must not leave.
     """
+    from client.commands.data_sources import find_files_to_check, list_source_warnings
     from client.data.inspection import inspect_files
     from client.data.showing.gather import gather
     from client.data.showing.page import render_page
+    from privacy.study import read_terms
 
     terms = read_terms(study)
     files, changes = find_files_to_check(home, terms.data, train, test, mapping)

@@ -4,20 +4,22 @@
 that is missing or was changed, not even its path.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from client.health.shown import leave_out_paths, list_secret_files
-from client.site.config import SiteConfig
-from client.site.folder import SiteFolder
 from privacy.command_line import say
 from privacy.errors import Error, SiteConfigError
-from privacy.machine_checks import list_versions, read_free_memory
 from privacy.support_file import read_log_lines, remove_secrets, write_support_file
+
+if TYPE_CHECKING:
+    from client.site.config import SiteConfig
+    from client.site.folder import SiteFolder
 
 _STUDY: Final = r"[a-z0-9-]+: "
 _HARMLESS: Final = re.compile(
@@ -41,7 +43,9 @@ def doctor(home: SiteFolder, file: Path) -> None:
     No record, nothing computed from records, and no secret goes in. What goes in is listed: look at it before you
     send it.
     """
+    from client.health.shown import leave_out_paths, list_secret_files
     from client.health.site import examine_site
+    from privacy.machine_checks import list_versions, read_free_memory
 
     config = home.config
     health = examine_site(home)

@@ -1,14 +1,18 @@
 """``consilium-site evidence``: one signed file that shows a security officer what is installed and in force here."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from client.site.folder import SiteFolder
 from privacy.command_line import say
 from privacy.errors import SiteConfigError
-from privacy.health import Light
+
+if TYPE_CHECKING:
+    from client.site.folder import SiteFolder
 
 
 @click.command()
@@ -21,6 +25,7 @@ def evidence(home: SiteFolder, file: Path) -> None:
     anywhere, without this site and without a network.
     """
     from client.health.evidence import collect_evidence
+    from privacy.health import Light
 
     pack = collect_evidence(home)
     _write_new(file, pack.to_bytes())

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Final, cast
 
 import click
 
-from client.commands.mapped_data import open_mapped
-from client.commands.release_data import report_counts, require_usable, write_new
-from client.prediction.release_contract import ReleaseContract, read_contract
 from privacy.command_line import print_table, say
 from privacy.errors import ReleaseError
 
 if TYPE_CHECKING:
     from client.prediction.explanation.explain import Asked, Explained
     from client.prediction.explanation.explanation_file import Average
+    from client.prediction.release_contract import ReleaseContract
 
 _SHOWN: Final = 20  # rows at the terminal
 _SUFFIXES: Final = (".csv", ".npz", ".png")
@@ -79,6 +77,9 @@ def explain(
 
     A page of a patient stays at the site: it shows their data.
     """
+    from client.commands.mapped_data import open_mapped
+    from client.prediction.release_contract import read_contract
+
     if out is not None and out.suffix not in _SUFFIXES:
         raise click.UsageError(f"--out {out.name}: expected a name that ends with {', '.join(_SUFFIXES)}")
     if method == "motif":
@@ -115,6 +116,7 @@ def _explain_file(
     folder: Path, contract: ReleaseContract, path: Path, patient: str | None, asked: Asked, out: Path | None
 ) -> None:
     """Explain a patient of a file, or all of them where none is named."""
+    from client.commands.release_data import report_counts, require_usable
     from client.prediction.explanation.explain import explain_all, explain_patient, read_explained_data
     from client.prediction.predict import load_model
 
@@ -128,6 +130,7 @@ def _explain_file(
 
 
 def _show_motif(folder: Path, place: int | None, out: Path | None) -> None:
+    from client.commands.release_data import write_new
     from client.prediction.explanation.explanation_file import (
         MOTIF_HEADINGS,
         format_motif_array,
@@ -136,6 +139,7 @@ def _show_motif(folder: Path, place: int | None, out: Path | None) -> None:
     )
     from client.prediction.explanation.letters import find_motif
     from client.prediction.predict import load_model
+    from client.prediction.release_contract import read_contract
 
     contract = read_contract(folder)
     motif = find_motif(contract, load_model(folder, contract), place)
@@ -156,6 +160,7 @@ def _show_motif(folder: Path, place: int | None, out: Path | None) -> None:
 
 
 def _show_patient(contract: ReleaseContract, found: Explained, out: Path | None) -> None:
+    from client.commands.release_data import write_new
     from client.prediction.explanation.explanation_file import (
         HEADINGS,
         format_explanation_arrays,
@@ -185,6 +190,7 @@ def _show_patient(contract: ReleaseContract, found: Explained, out: Path | None)
 
 
 def _show_average(contract: ReleaseContract, average: Average, out: Path | None) -> None:
+    from client.commands.release_data import write_new
     from client.prediction.explanation.explanation_file import SUMMARY_HEADINGS, format_rows
 
     rows = average.list_rows()

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from client.prediction.release_contract import read_contract
 from privacy.command_line import say
 
 _FORMATS = ("safetensors", "onnx", "archive", "monai-bundle")
@@ -22,6 +21,8 @@ def export(folder: Path, form: str, out: Path) -> None:
     Clipping, scaling and words are inside an ONNX file, an archive (torch.export, .pt2) and a MONAI bundle. What is
     written holds no patient's data; it is the released model, and its contract.
     """
+    from client.prediction.release_contract import read_contract
+
     contract = read_contract(folder)
     from client.prediction.export.formats import export_model
     from client.prediction.predict import load_model

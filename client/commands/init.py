@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from client.site.folder import SiteFolder
 from privacy.command_line import say
 
 
@@ -14,6 +13,8 @@ from privacy.command_line import say
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 def init(folder: Path, name: str, device: str) -> None:
     """Make a site in DIR: its keys, its ledger, its policy (policy.yaml)."""
+    from client.site.folder import SiteFolder
+
     home = SiteFolder.create(folder, name, device)
     say(
         f"made the site '{name}' in {folder}, where every study waits for a person; read {folder}/policy.yaml and "

@@ -1,18 +1,19 @@
 """``consilium-site join``: join a coordinator, with an invitation or by two files."""
 
+from __future__ import annotations
+
 import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from client.site.folder import SITE_FILE, SiteFolder
-from client.site.proxy import use_proxy
 from privacy.command_line import say
-from privacy.document import read_document
 from privacy.errors import SiteConfigError
-from privacy.keys import PublicKey
-from privacy.protocol.enrolment import SignedAdmission, format_fingerprint, read_enrolment
-from privacy.protocol.invitation import Invitation, read_invitation
+
+if TYPE_CHECKING:
+    from client.site.folder import SiteFolder
+    from privacy.protocol.invitation import Invitation
 
 
 @click.command()
@@ -36,6 +37,9 @@ def join(
 
     With an invitation the site is made in --dir, if there is none yet. Interrupted, run it again without INVITATION.
     """
+    from privacy.keys import PublicKey
+    from privacy.protocol.enrolment import SignedAdmission, read_enrolment
+
     if sum(each is not None for each in (invitation, request, admission)) > 1:
         raise click.UsageError("give one of INVITATION, --request FILE and --admission FILE")
     if request is not None:
@@ -51,7 +55,9 @@ def join(
 
 
 def _join_with(home: SiteFolder, invitation: Invitation, contact: str, wait_s: int) -> None:
+    from client.site.proxy import use_proxy
     from privacy.control.joining import collect_admission, deliver_request
+    from privacy.protocol.enrolment import format_fingerprint
 
     use_proxy(home.config.proxy)
     signed = home.make_invited_request(contact, invitation)
@@ -75,8 +81,11 @@ def _join_with(home: SiteFolder, invitation: Invitation, contact: str, wait_s: i
 
 def _take_invitation(home: SiteFolder, given: str | None) -> Invitation:
     """Return the invitation that is given or was given before; make the site and store the invitation first."""
+    from client.site.folder import SITE_FILE, SiteFolder
     from privacy.control.joining import require_valid
+    from privacy.document import read_document
     from privacy.files import replace_file
+    from privacy.protocol.invitation import Invitation, read_invitation
 
     if given is None:
         if not home.invitation_path.exists():

@@ -1,11 +1,15 @@
 """``consilium-site key``: replace the site's identity key by a new one."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import click
 
-from client.site.folder import SiteFolder
-from client.site.key_rotation import Rotation
-from client.site.running import keep_stopped
 from privacy.command_line import Commands, say
+
+if TYPE_CHECKING:
+    from client.site.folder import SiteFolder
 
 
 @click.group(cls=Commands)
@@ -22,11 +26,15 @@ def key_change(home: SiteFolder, yes: bool) -> None:
     Stop the site first. Afterwards it must be admitted by its coordinator again, and every other site must pin the
     new key.
     """
+    from client.site.running import keep_stopped
+
     with keep_stopped(home, "its key is changed"):
         _change_key(home, yes)
 
 
 def _change_key(home: SiteFolder, yes: bool) -> None:
+    from client.site.key_rotation import Rotation
+
     rotation = Rotation(home)
     if rotation.interrupted:
         say("a change was interrupted; it is finished now")

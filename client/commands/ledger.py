@@ -1,31 +1,35 @@
 """``consilium-site ledger``: the ledger in words, its export, testimony of others' ledgers, recovery after a loss."""
 
+from __future__ import annotations
+
 import json
 import os
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from client.commands.confirm import ask_at_terminal, read_machine_account
-from client.ledger.entry_text import describe_entry, is_about, list_named_studies
-from client.ledger.recovery import Rehearsal, rehearse_recovery
-from client.ledger.summary import summarise
-from client.site.folder import SiteFolder
-from client.site.running import keep_stopped
-from privacy.accounting.figures import Budget
-from privacy.audit.report.timeline import Timeline
 from privacy.canonical import Json
 from privacy.command_line import Commands, print_json, print_table, say
-from privacy.document import parse
 from privacy.errors import LedgerError, SiteConfigError
 from privacy.exchanged_files import read_exchanged_document
 from privacy.files import create_private_file
-from privacy.keys import PublicKey
-from privacy.ledger import verify_file
-from privacy.ledger.entries import BODIES, Entry
-from privacy.ledger.ledger import read_utc_time
-from privacy.ledger.signed_head import Countersigned
+
+if TYPE_CHECKING:
+    from client.ledger.recovery import Rehearsal
+    from client.site.folder import SiteFolder
+    from privacy.accounting.figures import Budget
+    from privacy.ledger.entries import Entry
+    from privacy.ledger.signed_head import Countersigned
+
+KINDS: Final = (
+    "open", "population", "grant", "approve", "revoke", "require", "decide", "allow", "reserve", "settle",
+    "evaluate", "return", "release", "cohort", "audit", "refuse", "incident", "checkpoint", "key", "clock",
+    "recover",
+)  # fmt: skip
+"""The kinds of :mod:`privacy.ledger.entries`, which the help of 'list' need not import."""
 
 
 @click.group(cls=Commands)
@@ -35,7 +39,7 @@ def ledger() -> None:
 
 @ledger.command("list")
 @click.option("--study", help="Only what is about this study.")
-@click.option("--kind", type=click.Choice(list(BODIES)), help="Only entries of this kind.")
+@click.option("--kind", type=click.Choice(KINDS), help="Only entries of this kind.")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only what was written from this day on (UTC).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
@@ -43,6 +47,8 @@ def ledger_list(
     home: SiteFolder, study: str | None, kind: str | None, since: datetime | None, as_json: bool
 ) -> None:
     """List the entries in words, oldest first; 'ledger summary' shows one line for each study, in epsilon."""
+    from client.ledger.entry_text import describe_entry
+
     with home.open_ledger() as site_ledger:
         entries = list(site_ledger.read_entries())
     day = _format_day(since)
@@ -70,6 +76,10 @@ def ledger_list(
 @click.pass_obj
 def ledger_summary(home: SiteFolder, since: datetime | None, as_json: bool) -> None:
     """Show what was granted, and what each study took, in epsilon."""
+    from client.ledger.summary import summarise
+    from privacy.audit.report.timeline import Timeline
+    from privacy.ledger import verify_file
+
     timeline = Timeline()
     found = summarise(
         verify_file(home.ledger_path, home.load_identity().public, timeline.apply), timeline, _format_day(since)
@@ -106,6 +116,8 @@ def ledger_clock(home: SiteFolder, name: str, yes: bool) -> None:
     For a machine that once started with a clock far ahead. It stands in the ledger for every reader; the order of
     entries is their numbers, not their times.
     """
+    from privacy.ledger.ledger import read_utc_time
+
     with home.open_ledger() as site_ledger:
         last = list(site_ledger.read_entries())[-1]
         now = f"{read_utc_time():%Y-%m-%dT%H:%M:%SZ}"
@@ -166,11 +178,16 @@ def ledger_recover(home: SiteFolder, file: Path | None, yes: bool) -> None:
     FILE is what the coordinator hands out; without it, the head that this site has kept beside its ledger.
     What the coordinator has seen of the lost ledger is taken over, and everything open is charged in full.
     """
+    from client.site.running import keep_stopped
+
     with keep_stopped(home, "its ledger is taken up again"):
         _recover_ledger(home, file, yes)
 
 
 def _recover_ledger(home: SiteFolder, file: Path | None, yes: bool) -> None:
+    from client.ledger.recovery import rehearse_recovery
+    from privacy.keys import PublicKey
+
     countersigned = _read_countersigned(home, file)
     coordinator = PublicKey.from_text(home.load_admission().coordinator)
     with home.open_ledger() as site_ledger:
@@ -189,6 +206,8 @@ def _format_day(since: datetime | None) -> str:
 
 
 def _find_entries_about(entries: list[Entry], study: str | None) -> list[Entry]:
+    from client.ledger.entry_text import is_about, list_named_studies
+
     if study is None:
         return entries
     named = list_named_studies(entries)
@@ -200,6 +219,9 @@ def _find_entries_about(entries: list[Entry], study: str | None) -> list[Entry]:
 
 
 def _read_countersigned(home: SiteFolder, file: Path | None) -> Countersigned:
+    from privacy.document import parse
+    from privacy.ledger.signed_head import Countersigned
+
     if file is None:
         kept = home.load_witnessed()
         if kept is None:

@@ -8,17 +8,22 @@ Rules:
 * the site holds digests only: it can say whether a named patient objects, and how many object, but not who.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from client.data.identifiers import is_usable, normalise
-from client.data.patient_register import PatientRegister
-from client.site.folder import SiteFolder
 from privacy.command_line import print_table, say
 from privacy.errors import DataError, UnknownPatientsError
+
+if TYPE_CHECKING:
+    from client.data.patient_register import PatientRegister
+    from client.site.folder import SiteFolder
 
 _COMPARE = "compare the spelling with the table's patient column"
 

@@ -1,19 +1,20 @@
 """``consilium-site peer``: whom this site believes: keys that people have compared, and a consortium's members."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from client.site.folder import SiteFolder
-from client.site.peers import Peers
-from client.study.store import StudyStore
 from privacy.command_line import Commands, print_json, print_table, say
-from privacy.consortium import SignedList, SignedRevocation
-from privacy.document import parse
 from privacy.errors import Error, SiteConfigError, WireError
 from privacy.exchanged_files import read_exchanged_document
-from privacy.keys import PublicKey
-from privacy.ledger.ledger import read_utc_time
+
+if TYPE_CHECKING:
+    from client.site.folder import SiteFolder
+    from client.site.peers import Peers
+    from privacy.keys import PublicKey
 
 
 @click.group(cls=Commands)
@@ -118,6 +119,9 @@ def peer_import(home: SiteFolder, file: Path) -> None:
 
     It does not matter who hands it over.
     """
+    from privacy.consortium import SignedList, SignedRevocation
+    from privacy.document import parse
+
     value, today = read_exchanged_document(file, SiteConfigError), _read_today()
     before = home.load_peers().find_believed(today, home.config.name)
     statement = value.get("statement") if isinstance(value, dict) else None
@@ -155,6 +159,8 @@ def _warn_of_own_key(home: SiteFolder, peers: Peers) -> None:
 
 def _warn_of_open_studies(home: SiteFolder, peers: Peers) -> None:
     """Name the open studies in which a revoked key takes part: a pin, and so a revocation, counts at admission."""
+    from client.study.store import StudyStore
+
     revoked = {} if peers.consortium is None else peers.consortium.revocations
     for path in sorted((home.folder / "studies").glob("*/state.json")):
         try:
@@ -178,6 +184,8 @@ def _describe_word(peers: Peers, name: str) -> str:
 
 
 def _parse_key(what: str, words: tuple[str, ...]) -> PublicKey:
+    from privacy.keys import PublicKey
+
     try:
         return PublicKey.from_typed(" ".join(words))
     except WireError as error:
@@ -185,4 +193,6 @@ def _parse_key(what: str, words: tuple[str, ...]) -> PublicKey:
 
 
 def _read_today() -> str:
+    from privacy.ledger.ledger import read_utc_time
+
     return f"{read_utc_time():%Y-%m-%d}"

@@ -1,14 +1,18 @@
 """``consilium-site policy``: check, show and move what this site allows a study."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from client.site.folder import SITE_FILE, SiteFolder
-from client.site.policy import ALL, POLICY_FILE, Policy
-from client.site.policy_file import MEANINGS, migrate_policy, read_policy
 from models.catalogue import NAMES, find_model
 from privacy.command_line import Commands, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from client.site.folder import SiteFolder
+    from client.site.policy import Policy
 
 
 @click.group(cls=Commands)
@@ -21,6 +25,8 @@ def policy() -> None:
 @click.pass_obj
 def policy_check(home: SiteFolder, file: Path | None) -> None:
     """Check this site's policy, or FILE before it takes its place, and say what it admits without a person."""
+    from client.site.policy_file import read_policy
+
     found = home.policy if file is None else read_policy(file)
     for warning in list_warnings(found, home.config.device):
         say(warning)
@@ -32,6 +38,8 @@ def policy_check(home: SiteFolder, file: Path | None) -> None:
 @click.pass_obj
 def policy_show(home: SiteFolder, as_json: bool) -> None:
     """Show every rule that is in force, with what it means, whether the file names it or not."""
+    from client.site.policy_file import MEANINGS
+
     found = home.policy.model_dump(mode="json")
     if as_json:
         print_json(found)
@@ -48,12 +56,18 @@ def policy_migrate(home: SiteFolder) -> None:
 
     Its bounds stay. Every study then waits for a person, until somebody writes a rule under 'automatic'.
     """
+    from client.site.folder import SITE_FILE
+    from client.site.policy import POLICY_FILE
+    from client.site.policy_file import migrate_policy
+
     migrate_policy(home.folder / SITE_FILE)
     say(f"moved the policy to {home.folder / POLICY_FILE}; read it: every study now waits for a person")
 
 
 def list_warnings(policy: Policy, device: str) -> list[str]:
     """List what in a policy cannot be meant."""
+    from client.site.policy import ALL
+
     warnings = []
     named = {*policy.models, *(model for rule in policy.automatic for model in rule.models or ())} - {ALL}
     if unknown := sorted(each for each in named if each.partition("@")[0] not in NAMES):

@@ -10,20 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from client.commands.mapped_data import open_mapped
-from client.commands.release_data import (
-    list_figure_rows,
-    refuse_mistakes,
-    report_counts,
-    report_limits,
-    require_usable,
-    write_new,
-)
-from client.prediction.prediction_file import CALIBRATED, format_arrays, format_csv, is_table
-from client.prediction.release_contract import ReleaseContract, read_contract
 from privacy.command_line import print_table, say
 from privacy.process_lifetime import stop_on_signals
-from privacy.study import TableContract
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +20,7 @@ if TYPE_CHECKING:
 
     from client.prediction.calibration import Calibration
     from client.prediction.predict import Predictions
+    from client.prediction.release_contract import ReleaseContract
 
 
 @click.command()
@@ -93,6 +82,9 @@ def predict(
     A certificate says within which L2 distance no change of an image changes the class that is said most often under
     the model's noise; it is wrong for one image in 20 at most, over the draws. The model must have a noise layer.
     """
+    from client.commands.mapped_data import open_mapped
+    from client.prediction.release_contract import read_contract
+
     if draws is not None and (path is None or watched is not None):
         raise click.UsageError("--certify needs DATA, and no --watch")
     if mapping is not None and (path is not None or watched is not None):
@@ -140,6 +132,8 @@ def _find_calibration(
     contract: ReleaseContract, module: nn.Module, labelled: Path | None, kept: Path | None
 ) -> Calibration | None:
     """Fit a calibration and write it, or read one."""
+    from client.commands.release_data import require_usable
+
     if kept is None:
         return None
     from client.prediction.calibration import (
@@ -177,8 +171,10 @@ def _predict_once(
     refine: bool,
     draws: int | None = None,
 ) -> None:
+    from client.commands.release_data import report_counts, report_limits, require_usable, write_new
     from client.data.site_data import read_contents
     from client.prediction.predict import predict_contents
+    from client.prediction.prediction_file import format_arrays, format_csv
 
     contents = read_contents(contract.data, path, with_targets=figures)
     found = predict_contents(contract, module, contents, keep_raw=calibration is not None, with_targets=figures)
@@ -210,6 +206,8 @@ def _predict_once(
 
 def _add_calibrated(contract: ReleaseContract, found: Predictions, calibration: Calibration | None) -> Predictions:
     """Add calibrated probabilities to what is written."""
+    from client.prediction.prediction_file import CALIBRATED
+
     if calibration is None:
         return found
     from client.prediction.calibration import apply_calibration
@@ -225,6 +223,7 @@ def _print_figures(
     calibration: Calibration | None,
     masks: NDArray[np.float64] | None,
 ) -> None:
+    from client.commands.release_data import list_figure_rows
     from client.prediction.calibration import estimate_calibrated_figures
     from client.prediction.figures import estimate_figures, group_labelled
     from client.prediction.refine import say_refined
@@ -244,8 +243,11 @@ def _print_figures(
 
 def _watch(folder: Path, contract: ReleaseContract, module: nn.Module, calibration: Calibration | None) -> None:
     """Predict every new file of ``folder`` until a signal comes."""
+    from client.commands.release_data import refuse_mistakes
     from client.prediction.predict import predict as predicted
+    from client.prediction.prediction_file import format_arrays, format_csv, is_table
     from client.prediction.watch import Watcher
+    from privacy.study import TableContract
 
     def predict_file(path: Path) -> tuple[str, bytes]:
         found = predicted(contract, module, path, keep_raw=calibration is not None)

@@ -1,15 +1,19 @@
 """``consilium-site release``: decide about finished models whose release waits for a person."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import click
 
 from client.commands.confirm import ask_at_terminal, read_machine_account
-from client.site.folder import SiteFolder
 from client.study.release_folder import RELEASE, UNPUBLISHED, find_withheld, publish_release
-from client.study.store import StudyStore
 from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import SiteConfigError
-from privacy.ledger.entries import About, Choice
-from privacy.study.launch import Launch
+
+if TYPE_CHECKING:
+    from client.site.folder import SiteFolder
+    from privacy.study.launch import Launch
 
 
 @click.group(cls=Commands)
@@ -39,6 +43,8 @@ def release_list(home: SiteFolder, as_json: bool) -> None:
 @click.pass_obj
 def release_approve(home: SiteFolder, study: str, name: str, yes: bool) -> None:
     """Release the model of STUDY: it moves to where 'consilium-site predict' and others find it."""
+    from privacy.ledger.entries import About, Choice
+
     launch, model = _require_withheld(home, study)
     folder = home.find_study_folder(study)
     say(f"the model {model} of '{study}', with its card, is in {folder / UNPUBLISHED}")
@@ -60,6 +66,8 @@ def release_approve(home: SiteFolder, study: str, name: str, yes: bool) -> None:
 @click.pass_obj
 def release_refuse(home: SiteFolder, study: str, name: str, why: str | None) -> None:
     """Refuse to release the model of STUDY here; it stays unpublished, and other sites have it all the same."""
+    from privacy.ledger.entries import About, Choice
+
     launch, model = _require_withheld(home, study)
     with home.open_ledger() as ledger:
         account = read_machine_account()
@@ -70,6 +78,8 @@ def release_refuse(home: SiteFolder, study: str, name: str, why: str | None) -> 
 
 
 def _list_withheld(home: SiteFolder) -> list[tuple[Launch, str]]:
+    from client.study.store import StudyStore
+
     stores = [StudyStore(path.parent) for path in sorted((home.folder / "studies").glob("*/state.json"))]
     return [
         (store.launch, store.state.withheld)

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from client.commands.mapped_data import open_mapped
-from client.commands.release_data import refuse_mistakes, report_counts, require_usable, write_new
-from client.prediction.release_contract import ReleaseContract, read_contract
-from client.site.folder import SiteFolder
 from privacy.command_line import say
 
 if TYPE_CHECKING:
+    from client.prediction.release_contract import ReleaseContract
     from client.release_report.make_report import TestPatients
     from client.release_report.own_groups import OwnGroups
     from client.release_report.subgroups import Bands
+    from client.site.folder import SiteFolder
 
 
 @click.command()
@@ -67,6 +65,9 @@ def report(
     training file are left out. Groups of fewer than ten patients have no figures. The page has figures of this site's
     patients without noise: it stays at the site.
     """
+    from client.commands.mapped_data import open_mapped
+    from client.prediction.release_contract import read_contract
+
     if path is not None and mapping is not None:
         raise click.UsageError("--mapping names the data; leave out DATA")
     from client.release_report.make_report import find_test_patients, read_labelled, read_mapped
@@ -91,6 +92,8 @@ def _read_own_groups(contract: ReleaseContract, path: Path) -> OwnGroups:
     Raises:
         DataUnavailableError, DataError, SiteConfigError, StorageError: it cannot be used, or its source.
     """
+    from client.commands.mapped_data import open_mapped
+    from client.commands.release_data import refuse_mistakes
     from client.data.site_data import read_contents
     from client.release_report.own_groups import OwnGroups, make_group_contract, read_group_rules
 
@@ -113,6 +116,7 @@ def _write(
     out: Path,
 ) -> None:
     """Write the page on ``patients``, if their file can be used."""
+    from client.commands.release_data import report_counts, require_usable, write_new
     from client.release_report.make_report import make_report
 
     require_usable(patients.contract, patients.path, patients.mistakes)

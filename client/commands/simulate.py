@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from models.tasks.registry import find_threshold, list_figures
 from privacy.canonical import Json
 from privacy.command_line import print_json, print_table
 from privacy.errors import TermsError
-from privacy.study import read_terms
-from privacy.study.cost import compute_study_noise
 
 if TYPE_CHECKING:
     from client.training.simulate import SimulatedRun
@@ -41,6 +38,9 @@ def simulate(
 ) -> None:
     """Train on public CSV files in one place, for comparison: nothing is charged and nothing sealed."""
     from client.training.simulate import simulate as simulated
+    from models.tasks.registry import find_threshold, list_figures
+    from privacy.study import read_terms
+    from privacy.study.cost import compute_study_noise
 
     terms = read_terms(study)
     if terms.counts_only:

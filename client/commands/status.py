@@ -1,19 +1,18 @@
 """``consilium-site status``: who a site is, and where its studies stand."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from client.site.folder import SiteFolder
-from client.site.running import read_connection
 from client.study.release_folder import find_withheld
-from client.study.statistics_file import STATISTICS_FILE
-from client.study.store import StudyStore
-from client.study.waiting_studies import WaitingStudies
 from privacy.command_line import print_json, print_table
 from privacy.errors import SiteConfigError
-from privacy.keys import PublicKey
-from privacy.ledger.ledger import read_utc_time
+
+if TYPE_CHECKING:
+    from client.site.folder import SiteFolder
+    from client.study.store import StudyStore
 
 
 @click.command()
@@ -74,6 +73,12 @@ def _describe_standing(study: dict[str, Any]) -> str:
 
 def list_site_facts(home: SiteFolder) -> dict[str, Any]:
     """List public facts of a site: names, public keys, rounds, the ledger's head."""
+    from client.site.running import read_connection
+    from client.study.store import StudyStore
+    from client.study.waiting_studies import WaitingStudies
+    from privacy.keys import PublicKey
+    from privacy.ledger.ledger import read_utc_time
+
     try:
         coordinator: str | None = PublicKey.from_text(home.load_admission().coordinator).typed
     except SiteConfigError:
@@ -109,6 +114,8 @@ def list_site_facts(home: SiteFolder) -> dict[str, Any]:
 
 def _list_study_facts(store: StudyStore, closed: set[str]) -> dict[str, Any]:
     """List how far a study is: finished with its model, ended in the ledger (withdrawn, recovered), or open."""
+    from client.study.statistics_file import STATISTICS_FILE
+
     state = "finished" if store.state.closed else "ended" if store.launch.study in closed else "open"
     if state == "finished" and find_withheld(store.folder) is not None:
         state = "withheld"

@@ -1,13 +1,18 @@
 """``consilium-site weights``: public weights that studies begin with, added by this site's own people."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from client.site.folder import SiteFolder
 from privacy.command_line import Commands, print_json, print_table, say
 from privacy.errors import SiteConfigError
-from privacy.study import Terms, read_terms
+
+if TYPE_CHECKING:
+    from client.site.folder import SiteFolder
+    from privacy.study import Terms
 
 
 @click.group(cls=Commands)
@@ -21,6 +26,8 @@ def weights() -> None:
 @click.pass_obj
 def weights_add(home: SiteFolder, file: Path, study: Path | None) -> None:
     """Copy the safetensors file FILE into the site's folder, under its SHA-256."""
+    from privacy.study import read_terms
+
     shelf = home.open_public_weights()
     if study is not None:
         _require_fitting(file, read_terms(study))

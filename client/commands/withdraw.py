@@ -1,11 +1,16 @@
 """``consilium-site withdraw``: leave a study for good, whatever its state."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import click
 
 from client.commands.confirm import ask_at_terminal
-from client.site.folder import SiteFolder
 from privacy.command_line import say
-from privacy.ledger.entries import Ending
+
+if TYPE_CHECKING:
+    from client.site.folder import SiteFolder
 
 
 @click.command()
@@ -20,6 +25,7 @@ def withdraw(home: SiteFolder, study: str, yes: bool) -> None:
     """
     # imported late: it loads tenseal, without which every other command starts in half the time
     from client.study.kept_secrets import forget_kept_secrets
+    from privacy.ledger.entries import Ending
 
     with home.open_ledger() as ledger:
         left = ledger.read_state().find_account_of_study(study).budget.epsilon_left

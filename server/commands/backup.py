@@ -3,6 +3,8 @@
 What an archive does not hold: Flower's own state in ``superlink/``, which the coordinator makes anew, and logs.
 """
 
+from __future__ import annotations
+
 import importlib.metadata
 import sys
 from datetime import UTC, datetime
@@ -11,18 +13,14 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from privacy.backup import BackupRules, write_backup
+from privacy.backup_rules import BackupRules
 from privacy.command_line import print_table, say
 from privacy.errors import FederationError
-from privacy.keys import PublicKey
 from privacy.passphrase import passphrase_option, take_new_passphrase, take_passphrase
-from privacy.restore import restore_backup
-from server.commands.connect import require_federation
-from server.commands.members import record_locally
-from server.federation.config import EnrolledMember
-from server.federation.folder import Federation
 
 if TYPE_CHECKING:
+    from server.federation.config import EnrolledMember
+    from server.federation.folder import Federation
     from server.federation.profile import Profile
 
 COORDINATOR_BACKUP: Final = BackupRules(
@@ -35,12 +33,15 @@ COORDINATOR_BACKUP: Final = BackupRules(
 @click.option("--encrypt", is_flag=True, help="Encrypt FILE under a passphrase.")
 @passphrase_option
 @click.pass_obj
-def backup(place: "Federation | Profile", file: Path, encrypt: bool, passphrase_file: Path | None) -> None:
+def backup(place: Federation | Profile, file: Path, encrypt: bool, passphrase_file: Path | None) -> None:
     """Write the whole federation into FILE, also while it runs: identity, authority, members, studies, log.
 
     FILE holds the coordinator's keys: keep it as safe as the folder, or encrypt it (--encrypt, --passphrase-file) and
     keep the passphrase elsewhere. Without the passphrase nobody can restore it.
     """
+    from privacy.backup import write_backup
+    from server.commands.connect import require_federation
+
     federation = require_federation(place, "a backup")
     name, program = federation.config.federation, importlib.metadata.version("consilium")
     passphrase = take_new_passphrase(encrypt, passphrase_file, FederationError)
@@ -66,6 +67,9 @@ def restore(file: Path, folder: Path, passphrase_file: Path | None) -> None:
 
     Never run two copies of one coordinator.
     """
+    from privacy.restore import restore_backup
+    from server.federation.folder import Federation
+
     manifest = restore_backup(
         file, folder, "coordinator", FederationError, lambda: take_passphrase(passphrase_file, FederationError)
     )
@@ -91,8 +95,12 @@ def restore(file: Path, folder: Path, passphrase_file: Path | None) -> None:
 @click.command("confirm-members")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def confirm_members(place: "Federation | Profile", yes: bool) -> None:
+def confirm_members(place: Federation | Profile, yes: bool) -> None:
     """After a restore: show who is a member, and confirm that all of them are, so that the coordinator runs again."""
+    from privacy.keys import PublicKey
+    from server.commands.connect import require_federation
+    from server.commands.members import record_locally
+
     federation = require_federation(place, "to confirm the members")
     enrolment = federation.read_enrolment()
     members: list[tuple[str, str, EnrolledMember]] = [

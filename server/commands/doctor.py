@@ -8,9 +8,7 @@ import click
 
 from privacy.command_line import say
 from privacy.errors import FederationError
-from privacy.machine_checks import list_versions, read_free_memory
 from privacy.support_file import read_log_lines, remove_secrets, write_support_file
-from server.commands.connect import require_federation
 
 if TYPE_CHECKING:
     from server.federation.folder import Federation
@@ -30,6 +28,8 @@ def doctor(place: "Federation | Profile", file: Path) -> None:
 
     No secret goes in. What goes in is listed: look at it before you send it.
     """
+    from privacy.machine_checks import list_versions, read_free_memory
+    from server.commands.connect import require_federation
     from server.health.coordinator import examine
 
     federation = require_federation(place, "the support file")

@@ -4,12 +4,9 @@ from pathlib import Path
 
 import click
 
-from privacy.address import is_loopback
 from privacy.command_line import say
-from privacy.document import parse
 from privacy.errors import FederationError
-from server.federation.config import CONTROL_PORT, LOOPBACK, SUPERLINK_PORT, CoordinatorConfig
-from server.federation.folder import Federation
+from server.federation.ports import CONTROL_PORT, LOOPBACK, SUPERLINK_PORT
 
 
 @click.command()
@@ -38,6 +35,11 @@ def init(
     contact: str,
 ) -> None:
     """Make a federation in DIR: its identity, its certificate authority, its configuration."""
+    from privacy.address import is_loopback
+    from privacy.document import parse
+    from server.federation.config import CoordinatorConfig
+    from server.federation.folder import Federation
+
     behind = gateway or not is_loopback(host)
     if port is None:
         port = 443 if behind else SUPERLINK_PORT

@@ -1,15 +1,16 @@
 """``consilium log``: who changed what at the coordinator."""
 
+from __future__ import annotations
+
 import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from privacy.command_line import print_json, print_table, say
-from server.commands.connect import connect_to_coordinator
-from server.federation.folder import Federation
 
 if TYPE_CHECKING:
+    from server.federation.folder import Federation
     from server.federation.profile import Profile
 
 
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
 @click.option("--after", type=click.IntRange(0), default=0, help="Only the entries after this number.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
 @click.pass_obj
-def log(place: "Federation | Profile", after: int, as_json: bool) -> None:
+def log(place: Federation | Profile, after: int, as_json: bool) -> None:
     """Who changed what, when: verify the log's chain and print it. Keep the last hash elsewhere."""
+    from server.commands.connect import connect_to_coordinator
+    from server.federation.folder import Federation
+
     entries: list[dict[str, Any]] = []
     if isinstance(place, Federation):
         _ = place.config

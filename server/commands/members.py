@@ -4,6 +4,8 @@ At the coordinator's own machine they work in the federation's folder, whether t
 one follows within a second. With a profile they call the coordinator.
 """
 
+from __future__ import annotations
+
 import getpass
 import hashlib
 import sys
@@ -11,35 +13,41 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from privacy.client_certificate import Role
 from privacy.command_line import print_json, print_table, say
 from privacy.errors import Error, FederationError
-from privacy.keys import PublicKey
-from server.commands.connect import connect_to_coordinator, require_federation
-from server.federation.folder import Federation
 
 if TYPE_CHECKING:
+    from privacy.client_certificate import Role
+    from server.federation.folder import Federation
     from server.federation.invitations import WaitingRequest
     from server.federation.profile import Profile
 
-_ROLES = click.Choice([Role.SITE.value, Role.OPERATOR.value, Role.AUDITOR.value])
+_ROLES: Final = (
+    "site",
+    "operator",
+    "auditor",
+)  # words of privacy.client_certificate.Role, which help need not import
 _READ_IT_OUT = "read it to the other person on the telephone, or let them read it to you; it must be the same"
 
 
 @click.command()
 @click.argument("name")
 @click.option("--contact", required=True, help="Whom to call about it: a name, a number.")
-@click.option("--role", type=_ROLES, default=Role.SITE.value, show_default=True)
+@click.option("--role", type=click.Choice(_ROLES), default=_ROLES[0], show_default=True)
 @click.option(
     "--hours", type=click.IntRange(1, 720), default=168, show_default=True, help="How long it can be used."
 )
 @click.pass_obj
-def invite(place: "Federation | Profile", name: str, contact: str, role: str, hours: int) -> None:
+def invite(place: Federation | Profile, name: str, contact: str, role: str, hours: int) -> None:
     """Print an invitation for NAME, to be used once: a site, an operator or an auditor."""
+    from privacy.client_certificate import Role
+    from server.commands.connect import connect_to_coordinator
+    from server.federation.folder import Federation
+
     if isinstance(place, Federation):
         from server.federation.members import Members
 
@@ -60,7 +68,7 @@ def invite(place: "Federation | Profile", name: str, contact: str, role: str, ho
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def requests(place: "Federation | Profile", as_json: bool) -> None:
+def requests(place: Federation | Profile, as_json: bool) -> None:
     """Who is invited, and whose request waits for you."""
     found = [(each, _find_refusal(place, each)) for each in _list_requests(place)]
     if as_json:
@@ -78,18 +86,26 @@ def requests(place: "Federation | Profile", as_json: bool) -> None:
 @click.option("--fingerprint", help="What the other person reads out; without it you are shown it and asked.")
 @click.option("--out", type=click.Path(path_type=Path), help="For a request in a file: write the admission here.")
 @click.option(
-    "--role", type=_ROLES, default=Role.SITE.value, show_default=True, help="What a request in a file must be for."
+    "--role",
+    type=click.Choice(_ROLES),
+    default=_ROLES[0],
+    show_default=True,
+    help="What a request in a file must be for.",
 )
 @click.option("--yes", is_flag=True, help="For a request in a file: its key was compared; do not ask.")
 @click.pass_obj
 def admit(
-    place: "Federation | Profile", who: str, fingerprint: str | None, out: Path | None, role: str, yes: bool
+    place: Federation | Profile, who: str, fingerprint: str | None, out: Path | None, role: str, yes: bool
 ) -> None:
     """Admit NAME, whose request came with an invitation, or the party whose request is in the file REQUEST.
 
     For a request in a file you are shown its role, name, contact and key; compare the key with the one that its people
     see (consilium-site status).
     """
+    from privacy.client_certificate import Role
+    from server.commands.connect import connect_to_coordinator, require_federation
+    from server.federation.folder import Federation
+
     if out is not None:
         _admit_file(require_federation(place, "to admit a request in a file"), Path(who), out, Role(role), yes)
         return
@@ -122,11 +138,14 @@ def admit(
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def remove(place: "Federation | Profile", name: str, yes: bool) -> None:
+def remove(place: Federation | Profile, name: str, yes: bool) -> None:
     """Remove NAME at once: its certificates are revoked, its connection ends, studies go on without it.
 
     Also ends an invitation. To enrol it again it needs new keys: for a site, after 'consilium-site key change'.
     """
+    from server.commands.connect import connect_to_coordinator
+    from server.federation.folder import Federation
+
     if not yes and sys.stdin.isatty():
         click.confirm(
             f"'{name}' is shut out at once, and its studies go on without it. Remove it?", abort=True, err=True
@@ -151,7 +170,9 @@ def join(context: click.Context, invitation: str | None, contact: str, wait_s: i
 
     Interrupted, run it again without INVITATION.
     """
+    from privacy.client_certificate import Role
     from privacy.protocol.invitation import read_invitation
+    from server.federation.folder import Federation
     from server.federation.profile import Profile
 
     place = context.obj
@@ -180,6 +201,8 @@ def join(context: click.Context, invitation: str | None, contact: str, wait_s: i
 @contextmanager
 def record_locally(federation: Federation, call: str, about: str) -> Iterator[None]:
     """Write a change that the block makes in the folder into the audit log, before and after it."""
+    from privacy.client_certificate import Role
+
     log = federation.open_audit_log()
 
     def record(outcome: str) -> None:
@@ -206,6 +229,7 @@ def record_locally(federation: Federation, call: str, about: str) -> Iterator[No
 
 
 def _admit_file(federation: Federation, request: Path, out: Path, role: Role, yes: bool) -> None:
+    from privacy.keys import PublicKey
     from privacy.protocol.enrolment import SignedJoinRequest, read_enrolment
     from server.federation.members import Members
 
@@ -232,7 +256,10 @@ def _admit_file(federation: Federation, request: Path, out: Path, role: Role, ye
     click.echo(PublicKey.from_text(admission.statement.identity).typed)
 
 
-def _list_requests(place: "Federation | Profile") -> "list[WaitingRequest]":
+def _list_requests(place: Federation | Profile) -> list[WaitingRequest]:
+    from server.commands.connect import connect_to_coordinator
+    from server.federation.folder import Federation
+
     if isinstance(place, Federation):
         from server.federation.members import Members
 
@@ -247,8 +274,10 @@ def _list_requests(place: "Federation | Profile") -> "list[WaitingRequest]":
     return [parse(each, WaitingRequest, FederationError, "a request that came") for each in answered]
 
 
-def _find_refusal(place: "Federation | Profile", waiting: "WaitingRequest") -> str | None:
+def _find_refusal(place: Federation | Profile, waiting: WaitingRequest) -> str | None:
     """Say why a request that came through the gateway cannot be admitted; None if it can, or none has come."""
+    from server.federation.folder import Federation
+
     if isinstance(place, Federation) or waiting.request is None:
         return None
     from server.federation.relayed_answers import require_own_request
@@ -260,7 +289,7 @@ def _find_refusal(place: "Federation | Profile", waiting: "WaitingRequest") -> s
     return None
 
 
-def _to_document(waiting: "WaitingRequest", refusal: str | None) -> dict[str, Any]:
+def _to_document(waiting: WaitingRequest, refusal: str | None) -> dict[str, Any]:
     request = None if waiting.request is None else waiting.request.statement
     return {
         **waiting.model_dump(mode="json", exclude={"request"}),
@@ -270,7 +299,7 @@ def _to_document(waiting: "WaitingRequest", refusal: str | None) -> dict[str, An
     }
 
 
-def _describe(waiting: "WaitingRequest", refusal: str | None) -> str:
+def _describe(waiting: WaitingRequest, refusal: str | None) -> str:
     if refusal is not None:
         return "NOT of this coordinator: do not admit"
     if waiting.others:
@@ -280,7 +309,7 @@ def _describe(waiting: "WaitingRequest", refusal: str | None) -> str:
     return "ran out" if waiting.expired else "invited"
 
 
-def _compare_aloud(waiting: "WaitingRequest") -> str:
+def _compare_aloud(waiting: WaitingRequest) -> str:
     assert waiting.request is not None
     assert waiting.fingerprint is not None
     say(f"'{waiting.name}' ({waiting.role}); you invited: {waiting.contact}")

@@ -1,22 +1,22 @@
 """``consilium sites``: list the enrolled sites, and who is online."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from privacy.command_line import print_json, print_table, say
-from privacy.keys import PublicKey
-from server.commands.connect import connect_to_coordinator
-from server.federation.folder import Federation
 
 if TYPE_CHECKING:
+    from server.federation.folder import Federation
     from server.federation.profile import Profile
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def sites(place: "Federation | Profile", as_json: bool) -> None:
+def sites(place: Federation | Profile, as_json: bool) -> None:
     """List the enrolled sites: who is online, identity keys, and the program that each said to run."""
     found = _list_sites(place)
     if as_json:
@@ -39,9 +39,12 @@ def sites(place: "Federation | Profile", as_json: bool) -> None:
         say("who is online is not known: the coordinator does not run; start it with: consilium up")
 
 
-def _list_sites(place: "Federation | Profile") -> list[dict[str, Any]]:
+def _list_sites(place: Federation | Profile) -> list[dict[str, Any]]:
     """List the sites; who is online is None if the coordinator does not run."""
     from privacy.control.channel import NotRunningError
+    from privacy.keys import PublicKey
+    from server.commands.connect import connect_to_coordinator
+    from server.federation.folder import Federation
 
     try:
         found: list[dict[str, Any]] = connect_to_coordinator(place).call("ListSites")["items"]

@@ -1,5 +1,7 @@
 """``consilium study check``: what a study file would cost and transfer, before any site is asked."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,13 +9,10 @@ import click
 
 from privacy.command_line import print_json, print_table
 from privacy.errors import TermsError
-from privacy.study import Terms, read_terms
-from privacy.study.statistics_study import NO_MODEL
-from server.commands.connect import connect_to_coordinator
-from server.federation.config import CONFIG_FILE
-from server.federation.folder import Federation
 
 if TYPE_CHECKING:
+    from privacy.study import Terms
+    from server.federation.folder import Federation
     from server.federation.profile import Profile
     from server.study.check_result import (
         PrivacyCheck,
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def check(
-    place: "Federation | Profile",
+    place: Federation | Profile,
     file: Path,
     weights: Path | None,
     runs: int | None,
@@ -45,6 +44,7 @@ def check(
     as_json: bool,
 ) -> None:
     """Explain what STUDY.yaml would cost and move; nothing is launched. A PROBLEM ends it with 11."""
+    from privacy.study import read_terms
     from server.study.check import check_study, require_weights
 
     terms = read_terms(file)
@@ -58,8 +58,12 @@ def check(
     require_no_problem(found, "nothing can be launched like this")
 
 
-def count_known_patients(place: "Federation | Profile", terms: Terms, names: tuple[str, ...]) -> int | None:
+def count_known_patients(place: Federation | Profile, terms: Terms, names: tuple[str, ...]) -> int | None:
     """Sum the known patients of the named sites (of all enrolled ones if none is named); None if none are known."""
+    from server.commands.connect import connect_to_coordinator
+    from server.federation.config import CONFIG_FILE
+    from server.federation.folder import Federation
+
     if isinstance(place, Federation):
         if not (place.folder / CONFIG_FILE).exists():
             return None
@@ -69,7 +73,7 @@ def count_known_patients(place: "Federation | Profile", terms: Terms, names: tup
     return answer["patients"] or None
 
 
-def require_no_problem(found: "StudyCheck", otherwise: str) -> None:
+def require_no_problem(found: StudyCheck, otherwise: str) -> None:
     """Refuse a study that cannot work.
 
     Raises:
@@ -79,7 +83,9 @@ def require_no_problem(found: "StudyCheck", otherwise: str) -> None:
         raise TermsError(f"{found.study}: {'; '.join(found.problems)} ({otherwise})")
 
 
-def _print_findings(found: "StudyCheck", weights: Path | None) -> None:
+def _print_findings(found: StudyCheck, weights: Path | None) -> None:
+    from privacy.study.statistics_study import NO_MODEL
+
     privacy = found.privacy
     if privacy.private:
         promise = [
@@ -136,7 +142,7 @@ def _print_findings(found: "StudyCheck", weights: Path | None) -> None:
     print_table(("", ""), rows, () if privacy.private else {len(rows) - 1})
 
 
-def _make_noise_row(privacy: "PrivacyCheck", *, counts_only: bool) -> tuple[str, str]:
+def _make_noise_row(privacy: PrivacyCheck, *, counts_only: bool) -> tuple[str, str]:
     if counts_only:
         return "noise", f"multiplier {privacy.noise_multiplier:.3f}, added by all sites together"
     return "noise", f"{privacy.noise_multiplier:.3f} times the clipping norm, {privacy.steps} steps"
@@ -152,14 +158,14 @@ def _format_shape(shape: tuple[int, ...]) -> str:
     return f"{'x'.join(map(str, shape))} outputs" if shape else "one output"
 
 
-def _format_stage(stage: "StageCheck") -> str:
+def _format_stage(stage: StageCheck) -> str:
     return (
         f"{stage.name}: {stage.rounds} rounds for '{stage.objective}' at rate {stage.learning_rate:g}, "
         f"{stage.parameters:,} parameters"
     )
 
 
-def _list_layer_rows(found: "StudyCheck", weights: Path | None) -> list[tuple[str, str]]:
+def _list_layer_rows(found: StudyCheck, weights: Path | None) -> list[tuple[str, str]]:
     """List the rows on personal and frozen parameters and on public weights; none for a model trained whole."""
     rows = []
     if found.personal:
@@ -172,8 +178,10 @@ def _list_layer_rows(found: "StudyCheck", weights: Path | None) -> list[tuple[st
     return rows
 
 
-def _list_test_rows(model: str, privacy: "PrivacyCheck") -> list[tuple[str, str]]:
+def _list_test_rows(model: str, privacy: PrivacyCheck) -> list[tuple[str, str]]:
     """List the rows on test patients, and on what sites must allow."""
+    from privacy.study.statistics_study import NO_MODEL
+
     allowance = _format_allowance(privacy.epsilon_in_all, privacy.test_patients_protected)
     if model == NO_MODEL:
         return [("sites must allow", f"statistics, and {allowance}")]
@@ -181,7 +189,7 @@ def _list_test_rows(model: str, privacy: "PrivacyCheck") -> list[tuple[str, str]
     return [("test patients", protected), ("sites must allow", allowance)]
 
 
-def _list_runs_rows(together: "RunsCost | None", *, counts_only: bool) -> list[tuple[str, str]]:
+def _list_runs_rows(together: RunsCost | None, *, counts_only: bool) -> list[tuple[str, str]]:
     """List the rows on the cost of several runs together; none without ``--runs``."""
     if together is None:
         return []
@@ -209,7 +217,7 @@ def _list_unit_rows(unit: str) -> list[tuple[str, str]]:
     return [("", f"clipped is {clipped[unit]}")] if unit in clipped else []
 
 
-def _list_noise_rows(shares: "SharedNoiseCheck | None") -> list[tuple[str, str]]:
+def _list_noise_rows(shares: SharedNoiseCheck | None) -> list[tuple[str, str]]:
     """List the rows on distributed noise; none with local noise."""
     if shares is None:
         return []
@@ -224,8 +232,10 @@ def _list_noise_rows(shares: "SharedNoiseCheck | None") -> list[tuple[str, str]]
     ]
 
 
-def _list_range_rows(found: "StudyCheck") -> list[tuple[str, str]]:
+def _list_range_rows(found: StudyCheck) -> list[tuple[str, str]]:
     """List the rows on the range of values, and on every problem."""
+    from privacy.study.statistics_study import NO_MODEL
+
     shares, written = found.shares, found.value_range
     problems = [("PROBLEM", problem) for problem in found.problems]
     if found.model == NO_MODEL:
@@ -248,7 +258,7 @@ def _list_range_rows(found: "StudyCheck") -> list[tuple[str, str]]:
     return [("range", said), *problems]
 
 
-def _list_site_rows(sites: "SiteUnitCheck | None") -> list[tuple[str, str]]:
+def _list_site_rows(sites: SiteUnitCheck | None) -> list[tuple[str, str]]:
     """List the rows on noise over whole updates; none where patients or records are clipped."""
     if sites is None:
         return []

@@ -1,20 +1,18 @@
 """``consilium study feasibility`` and ``statistics``: ask what patients sites have, and show what they answered."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import yaml
 
 from privacy.command_line import print_json, say
 from privacy.errors import FederationError, TermsError
-from privacy.study import Terms, read_terms
-from server.commands.connect import read_study_results
-from server.commands.launching import launch
-from server.commands.study_results import follow
 
 if TYPE_CHECKING:
     from models.tasks.statistics_document import Statistics
+    from privacy.study import Terms
     from server.federation.folder import Federation
     from server.federation.profile import Profile
 
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, too.")
 @click.pass_obj
 def feasibility(
-    place: "Federation | Profile",
+    place: Federation | Profile,
     file: Path,
     epsilon: float | None,
     delta: float | None,
@@ -55,6 +53,10 @@ def feasibility(
     sites must agree first, this may be left waiting, or ended with Ctrl-C: the study goes on, and 'study statistics'
     writes the page later.
     """
+    from privacy.study import read_terms
+    from server.commands.launching import launch
+    from server.commands.study_results import follow
+
     terms = read_terms(file)
     asked = (epsilon, delta, bins, columns, pairs, differences)
     if not terms.counts_only:
@@ -76,7 +78,7 @@ def feasibility(
 @click.option("--out", type=click.Path(path_type=Path), help="The page.  [default: STUDY.html]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, too.")
 @click.pass_obj
-def statistics(place: "Federation | Profile", name: str, out: Path | None, as_json: bool) -> None:
+def statistics(place: Federation | Profile, name: str, out: Path | None, as_json: bool) -> None:
     """Write the page of STUDY, a finished study of statistics."""
     _show(place, name, out, as_json=as_json)
 
@@ -103,12 +105,14 @@ def _derive(
 
 
 def _write_terms(file: Path, terms: Terms) -> None:
+    import yaml
+
     fields = terms.model_dump(mode="json", exclude={"model", "training", "evaluation", "release"})
     fields["privacy"] = {name: fields["privacy"][name] for name in ("epsilon", "delta")}
     _write_file(file, yaml.safe_dump(fields, sort_keys=False, allow_unicode=True).encode("utf-8"), new=True)
 
 
-def _show(place: "Federation | Profile", study: str, out: Path | None, *, as_json: bool) -> None:
+def _show(place: Federation | Profile, study: str, out: Path | None, *, as_json: bool) -> None:
     from server.feasibility.page import render_page
 
     found = _read_statistics(place, study)
@@ -119,12 +123,14 @@ def _show(place: "Federation | Profile", study: str, out: Path | None, *, as_jso
         print_json(found.model_dump(mode="json"))
 
 
-def _read_statistics(place: "Federation | Profile", study: str) -> "Statistics":
+def _read_statistics(place: Federation | Profile, study: str) -> Statistics:
     """Read what a study of statistics has found.
 
     Raises:
         FederationError: it trains, or has found nothing yet.
     """
+    from server.commands.connect import read_study_results
+
     results = read_study_results(place, study)
     if results.terms.task != "statistics":
         raise FederationError(f"the study '{study}' trains a model; look at it with: consilium study show {study}")

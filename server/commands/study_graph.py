@@ -1,15 +1,18 @@
 """``consilium study graph``: read a public graph for a model, and write it as the model's option."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from pydantic import ValidationError
 
 from privacy.command_line import say
 from privacy.errors import TermsError
-from privacy.study import Terms, read_terms
-from privacy.study.data.expression import ExpressionContract
+
+if TYPE_CHECKING:
+    from privacy.study import Terms
 
 
 @click.command()
@@ -46,6 +49,10 @@ def graph(
     GRAPH is a list of edges (.tsv, .csv, .txt), GraphML or a Matrix Market file. Only edges between two inputs of the
     study are taken. It must be public: it goes into the terms, which everybody reads.
     """
+    from pydantic import ValidationError
+
+    from privacy.study import read_terms
+
     if (source is None) != check:
         raise click.UsageError("say where the graph is from with --source, or compare it with --check")
     from server.study.graph_file import format_graph, read_graph_file
@@ -73,6 +80,8 @@ def _list_names(terms: Terms, listed: Path | None) -> Sequence[str]:
     Raises:
         TermsError: nothing names them, or they cannot be read.
     """
+    from privacy.study.data.expression import ExpressionContract
+
     if listed is None:
         if isinstance(terms.data, ExpressionContract):
             return terms.data.genes

@@ -6,13 +6,6 @@ import click
 
 from privacy.command_line import say
 from privacy.errors import TermsError
-from server.study.draft_file import (
-    make_study_name,
-    read_columns,
-    read_contract,
-    write_from_contract,
-    write_from_table,
-)
 
 
 @click.command()
@@ -32,6 +25,14 @@ def new(
 
     Of a table come names and kinds of columns, never a value, unless you say that it is public.
     """
+    from server.study.draft_file import (
+        make_study_name,
+        read_columns,
+        read_contract,
+        write_from_contract,
+        write_from_table,
+    )
+
     named = name or make_study_name(source)
     if source.suffix in (".json", ".yaml", ".yml"):
         if patient is not None or label is not None or public:

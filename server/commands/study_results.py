@@ -1,15 +1,16 @@
 """``consilium study list``, ``show``, ``compare`` and ``watch``: progress and results of studies."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from privacy.command_line import print_json, print_table, print_text, say
 from privacy.errors import FederationError, StoppedError
-from server.commands.connect import connect_to_coordinator, read_study_results
-from server.federation.folder import Federation
 
 if TYPE_CHECKING:
+    from server.federation.folder import Federation
     from server.federation.profile import Profile
     from server.results.documents import StudyResults
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def list_studies(place: "Federation | Profile", as_json: bool) -> None:
+def list_studies(place: Federation | Profile, as_json: bool) -> None:
     """Every study of this federation, with the figure of its newest evaluation."""
     from server.results.documents import StudySummary
     from server.results.text import LIST_HEADINGS, format_list_row
@@ -33,12 +34,13 @@ def list_studies(place: "Federation | Profile", as_json: bool) -> None:
 @click.argument("name", metavar="STUDY")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def show(place: "Federation | Profile", name: str, as_json: bool) -> None:
+def show(place: Federation | Profile, name: str, as_json: bool) -> None:
     """Show what STUDY is, how its model does on the sites' test patients, and what it costs.
 
     Figures come from opened totals only; whatever noise they carry is named beside them. Works while the
     coordinator is stopped, too.
     """
+    from server.commands.connect import read_study_results
     from server.results.text import SITE_HEADINGS, list_facts, list_site_rows, list_statistics_rows
 
     found = read_study_results(place, name)
@@ -58,7 +60,7 @@ def show(place: "Federation | Profile", name: str, as_json: bool) -> None:
     print_table(SITE_HEADINGS, list_site_rows(found))
 
 
-def _print_evaluations(found: "StudyResults") -> None:
+def _print_evaluations(found: StudyResults) -> None:
     from server.results.text import explain_evaluations, format_evaluation_row, list_evaluation_headings
 
     print_text("\non all sites' test patients")
@@ -74,11 +76,12 @@ def _print_evaluations(found: "StudyResults") -> None:
 @click.argument("names", metavar="STUDY...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def compare(place: "Federation | Profile", names: tuple[str, ...], as_json: bool) -> None:
+def compare(place: Federation | Profile, names: tuple[str, ...], as_json: bool) -> None:
     """Studies side by side: results of the newest evaluation, promises and costs.
 
     The best of several studies costs what all of them cost; each site's ledger charges every one.
     """
+    from server.commands.connect import read_study_results
     from server.results.text import compare_studies, explain_evaluations
 
     several = [read_study_results(place, name) for name in names]
@@ -95,20 +98,21 @@ def compare(place: "Federation | Profile", names: tuple[str, ...], as_json: bool
 @click.argument("name", metavar="STUDY")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
 @click.pass_obj
-def watch(place: "Federation | Profile", name: str, as_json: bool) -> None:
+def watch(place: Federation | Profile, name: str, as_json: bool) -> None:
     """Follow STUDY until it is finished or stopped: rounds, figures as they open, and the time left."""
     follow(place, name, as_json=as_json)
     if not as_json:
         say(f"results: consilium study show {name}")
 
 
-def follow(place: "Federation | Profile", name: str, *, as_json: bool = False, quiet: bool = False) -> None:
+def follow(place: Federation | Profile, name: str, *, as_json: bool = False, quiet: bool = False) -> None:
     """Show the progress of a study until it is finished.
 
     Raises:
         StoppedError: it has stopped.
         FederationError: there is no such study, or the coordinator does not answer.
     """
+    from server.commands.connect import connect_to_coordinator
     from server.study.events import StudyStatus
     from server.study.notes import Heartbeat, WatchEnded, read_watched_note
     from server.watch.progress import Progress
@@ -123,8 +127,10 @@ def follow(place: "Federation | Profile", name: str, *, as_json: bool = False, q
                 raise StoppedError(f"the study '{name}' is stopped: {note.why}")
 
 
-def _read_summaries(place: "Federation | Profile") -> list[dict[str, Any]]:
+def _read_summaries(place: Federation | Profile) -> list[dict[str, Any]]:
     """Read all summaries from the coordinator's process, which knows why a run failed; else from the disk."""
+    from server.commands.connect import connect_to_coordinator
+    from server.federation.folder import Federation
     from server.results.read import read_summary
 
     try:

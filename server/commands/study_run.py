@@ -11,9 +11,6 @@ import click
 
 from privacy.command_line import print_json, say
 from privacy.errors import FederationError
-from privacy.study import read_terms
-from server.commands.connect import connect_to_coordinator
-from server.commands.launching import launch
 
 if TYPE_CHECKING:
     from server.federation.folder import Federation
@@ -30,6 +27,9 @@ def study_launch(
     place: "Federation | Profile", file: Path, names: tuple[str, ...], despite: bool, as_json: bool
 ) -> None:
     """Sign STUDY.yaml and invite sites; they admit or refuse it."""
+    from privacy.study import read_terms
+    from server.commands.launching import launch
+
     launched = launch(place, read_terms(file), names, despite=despite)
     if as_json:
         print_json({"study": launched})
@@ -42,6 +42,8 @@ def study_launch(
 @click.pass_obj
 def study_stop(place: "Federation | Profile", name: str) -> None:
     """Stop STUDY after what it is doing now; nothing is lost, and 'resume' continues it."""
+    from server.commands.connect import connect_to_coordinator
+
     standing = connect_to_coordinator(place).call("StopStudy", study=name)["standing"]
     if standing == "open":
         say(f"'{name}' stops after what it is doing now; continue with: consilium study resume {name}")
@@ -57,6 +59,8 @@ def study_stop(place: "Federation | Profile", name: str) -> None:
 @click.pass_obj
 def study_resume(place: "Federation | Profile", name: str, readmit: tuple[str, ...]) -> None:
     """Resume a stopped STUDY."""
+    from server.commands.connect import connect_to_coordinator
+
     connect_to_coordinator(place).call("ResumeStudy", study=name, readmit=list(readmit))
     say(f"'{name}' continues")
 
@@ -71,6 +75,8 @@ def study_give_up(place: "Federation | Profile", name: str, yes: bool) -> None:
     For a study that could not begin, or will not continue. No model is released, and it cannot be resumed. A site that
     cannot be reached now frees its account by itself, after the terms' cohort.abandon_after_days.
     """
+    from server.commands.connect import connect_to_coordinator
+
     if not yes and sys.stdin.isatty():
         click.confirm(f"'{name}' ends for good, at every site, without a model. Give it up?", abort=True, err=True)
     connect_to_coordinator(place).call("GiveUpStudy", study=name)

@@ -4,8 +4,6 @@ import json
 
 import click
 
-from privacy.study.schema import build_study_schema
-
 
 @click.command()
 def schema() -> None:
@@ -13,4 +11,6 @@ def schema() -> None:
 
     Save it, and begin the study file with: # yaml-language-server: $schema=study.schema.json
     """
+    from privacy.study.schema import build_study_schema
+
     click.echo(json.dumps(build_study_schema(), indent=2, ensure_ascii=False))

@@ -1,19 +1,19 @@
 """``consilium testimony``: export what the coordinator has seen of the sites' ledgers."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from privacy.command_line import Commands, say
-from privacy.document import parse
 from privacy.errors import FederationError
 from privacy.files import replace_file
-from privacy.ledger.signed_head import Countersigned
-from server.commands.connect import connect_to_coordinator
-from server.federation.folder import Federation
 
 if TYPE_CHECKING:
+    from privacy.ledger.signed_head import Countersigned
+    from server.federation.folder import Federation
     from server.federation.profile import Profile
 
 
@@ -25,8 +25,11 @@ def testimony() -> None:
 @testimony.command("export")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.pass_obj
-def testimony_export(place: "Federation | Profile", file: Path) -> None:
+def testimony_export(place: Federation | Profile, file: Path) -> None:
     """Write every round and every countersigned head to FILE, signed; see 'consilium-audit reconcile'."""
+    from server.commands.connect import connect_to_coordinator
+    from server.federation.folder import Federation
+
     if isinstance(place, Federation):
         from server.federation.testimony import write_testimony
 
@@ -43,7 +46,7 @@ def testimony_export(place: "Federation | Profile", file: Path) -> None:
 @click.argument("site")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.pass_obj
-def testimony_head(place: "Federation | Profile", site: str, file: Path) -> None:
+def testimony_head(place: Federation | Profile, site: str, file: Path) -> None:
     """Write the newest countersigned head of SITE's ledger to FILE, with which SITE recovers from a backup."""
     newest = _read_newest_head(place, site)
     replace_file(file, newest.to_bytes() + b"\n", FederationError)
@@ -52,7 +55,12 @@ def testimony_head(place: "Federation | Profile", site: str, file: Path) -> None
     )
 
 
-def _read_newest_head(place: "Federation | Profile", site: str) -> Countersigned:
+def _read_newest_head(place: Federation | Profile, site: str) -> Countersigned:
+    from privacy.document import parse
+    from privacy.ledger.signed_head import Countersigned
+    from server.commands.connect import connect_to_coordinator
+    from server.federation.folder import Federation
+
     if not isinstance(place, Federation):
         document = connect_to_coordinator(place).call("ExportHead", site=site)["document"]
         return parse(document, Countersigned, FederationError, "head")

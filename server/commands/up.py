@@ -9,7 +9,6 @@ import click
 from privacy.command_line import say
 from privacy.logs import log_to
 from privacy.process_lifetime import stop_on_signals
-from server.commands.connect import require_federation
 
 if TYPE_CHECKING:
     from server.federation.folder import Federation
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def up(place: "Federation | Profile", log_json: bool) -> None:
     """Run the coordinator until stopped (Ctrl-C); studies continue where they were."""
+    from server.commands.connect import require_federation
     from server.control.coordinator import Coordinator
 
     federation = require_federation(place, "the coordinator")

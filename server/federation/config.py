@@ -20,13 +20,11 @@ from privacy.document import Document
 from privacy.fields import Contact, KeyText
 from privacy.study import Name
 from server.federation.client_certificates import RevokedCertificate
+from server.federation.ports import CONTROL_PORT, LOOPBACK, SUPERLINK_PORT
 from server.study.aggregates import MOST_BYTES
 from server.study.timeouts import Timeouts
 
-LOOPBACK: Final = "127.0.0.1"
 CONFIG_FILE: Final = "coordinator.yaml"
-SUPERLINK_PORT: Final = 9092
-CONTROL_PORT: Final = 9093
 
 
 class TimeoutsConfig(Document):

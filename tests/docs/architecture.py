@@ -64,8 +64,8 @@ ROOMS: Final = {
     "server/health": "coordinator network records",
     "server/control": "coordinator runs server caller rate_limit refused_calls membership study_calls "
     "message_calls transfers metrics",
-    "server/federation": "folder config members invitations certificates client_certificates gateway_files "
-    "audit_log profile relayed_answers testimony",
+    "server/federation": "folder config members invitations certificates client_certificates gateway_files audit_log "
+    "profile relayed_answers testimony ports",
     "server/superlink": "process program gate direct_calls fleet_callers database control_api process_tags output_log bundle "
     "server_app run grid message_marks",
     "server/study": "runner machine transitions state sites timeouts key_epochs rounds evaluation closing actions "
@@ -103,7 +103,7 @@ ROOMS: Final = {
     "chunks",
     "privacy/ledger": "ledger transaction replay check_ahead state rules entries signing approvals decisions "
     "cohorts evidence totals signed_head recovery launches papers verified_mark database export testimony",
-    "privacy/audit": "cli read_ledger site_ledger site_witnesses evidence_changes",
+    "privacy/audit": "cli read_ledger check_ledger site_ledger site_witnesses check_evidence evidence_changes what_if",
     "privacy/audit/empirical": "binomial largest_epsilon one_run trade_off many_runs guesses",
     "privacy/audit/commands": "verify report reconcile whatif verify_evidence",
     "privacy/audit/report": "timeline findings page population_section study_section study_facts charts "
@@ -111,9 +111,9 @@ ROOMS: Final = {
     "privacy": "errors refusal_codes labels canonical document fields sentence invisible base64url keys "
     "typed_keys signed signature_checkers signature_worker signed_lines client_certificate consortium "
     "key_derivation randomness files spool sqlite_file exchanged_files encrypted_file passphrase "
-    "backup restore address proxy reachability health machine_checks metrics support_file "
-    "secret_search sbom program logs process_lifetime process_memory garbage_collection step_times "
-    "command_line",
+    "backup_rules backup restore address proxy reachability health machine_checks metrics "
+    "support_file secret_search sbom program logs process_lifetime process_memory garbage_collection "
+    "step_times command_line",
     "models": "catalogue entry fit task outputs describe errors",
     "models/tabular": "logistic mlp projected_mlp autoencoder variational_autoencoder rbm",
     "models/imaging": "chest_xray_cnn pixeldp_cnn lung_pattern_cnn robot_surgery unet unet_3d ternausnet11 "

@@ -10,7 +10,6 @@ import client.cli
 import privacy.audit.cli
 import server.cli
 from privacy.command_line import Commands
-from server.results.documents import StudyResults, StudySummary
 from tests.docs.pages import ROOT
 from tests.docs.schema_rows import Schema, parts, rows
 
@@ -59,6 +58,8 @@ def page() -> str:
 
 def _results() -> Iterator[str]:
     """What ``study show``, ``compare`` and ``list`` print with ``--json``: their documents, key by key."""
+    from server.results.documents import StudyResults, StudySummary
+
     yield _RESULTS
     documents: dict[str, Schema] = {}
     for document in (StudyResults, StudySummary):

@@ -7,7 +7,9 @@ import sys
 import click
 import pytest
 
+from privacy.client_certificate import Role
 from privacy.command_line import Commands
+from privacy.ledger.entries import BODIES, Admits
 from privacy.study import Terms
 from tests.docs.commands import PAGE, PROGRAMS, leaves, page, parts_of
 from tests.docs.pages import PAGES, ROOT, Typed, prose, rows, typed
@@ -95,12 +97,41 @@ def test_list_of_commands_is_shown_without_what_they_need(program: str, words: t
     assert not found & {"pydantic", "yaml", "cryptography", "sqlite3", "privacy.document", "client.site.folder"}
 
 
+SHOW_EVERY_HELP = """
+from tests.docs.commands import PROGRAMS, parts_of
+
+def show(group, words):
+    for word, part in parts_of(group):
+        assert program.main([*words, word, "--help"], prog_name=name, standalone_mode=False) == 0
+        if hasattr(part, "commands"):
+            show(part, (*words, word))
+
+program = PROGRAMS[name]
+show(program, ())
+"""
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help_of_no_command_imports_a_heavy_library(program: str) -> None:
     """Each command alone imports less; what none of them imports is looked for after all of them."""
-    lines = ["from tests.docs.commands import leaves", f"for each in leaves({program!r}): each.get_help()"]
-    heavy = {"torch", "flwr", "opacus", "tenseal", "pandas", "sklearn", "scipy", "dp_accounting", "grpc", "httpx"}
-    assert not imported_after("\n".join(lines)) & heavy
+    found = imported_after(f"name = {program!r}{SHOW_EVERY_HELP}")
+    assert {each.command.callback.__module__ for each in leaves(program) if each.command.callback} <= found
+    roots = {each.partition(".")[0] for each in found - imported_after("import click")}
+    light = {"click", "rfc8785", "client", "models", "privacy", "server", "tests"}
+    foreign = roots - light - sys.stdlib_module_names
+    assert not foreign | roots & {"asyncio", "multiprocessing", "sqlite3", "ssl"}
+
+
+def test_choices_that_help_shows_without_importing_them_are_those_there_are() -> None:
+    def choices(program: str, path: str, option: str) -> set[str]:
+        (found,) = (each for each in leaves(program) if each.command_path == f"{program} {path}")
+        (asked,) = (each for each in found.command.params if option in each.opts)
+        assert isinstance(asked.type, click.Choice)
+        return set(asked.type.choices)
+
+    assert choices("consilium-site", "ledger list", "--kind") == set(BODIES)
+    assert choices("consilium-site", "approve", "--for") == set(Admits)
+    assert choices("consilium", "invite", "--role") == set(Role) - {Role.GATEWAY}
 
 
 def test_commands_page_is_what_the_programs_say() -> None:

@@ -6,7 +6,7 @@ from typing import get_args
 
 from privacy.accounting.events import AnyEvent
 from privacy.accounting.renyi import AT_LEAST, STORED_ORDERS
-from privacy.audit.commands.verify import check_ledger
+from privacy.audit.check_ledger import check_ledger
 from privacy.document import Document
 from privacy.keys import PublicKey
 from privacy.ledger import database

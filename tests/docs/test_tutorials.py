@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from privacy.audit.commands.verify import check_ledger
+from privacy.audit.check_ledger import check_ledger
 from server.demo.hospitals import make_breast_cancer_hospitals
 from tests.docs.commands import PROGRAMS
 from tests.docs.pages import ROOT, lines_below, typed

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from privacy.backup import MANIFEST, NOTE, BackupRules, read_last_backup, write_backup
+from privacy.backup import MANIFEST, NOTE, read_last_backup, write_backup
+from privacy.backup_rules import BackupRules
 from privacy.errors import SiteConfigError
 from privacy.restore import restore_backup
 

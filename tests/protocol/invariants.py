@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.figures import Budget
-from privacy.audit.commands.verify import check_ledger
+from privacy.audit.check_ledger import check_ledger
 from privacy.ledger.entries import Entry
 from privacy.protocol.key_messages import Wrappings
 from privacy.protocol.messages import Released, Sealed

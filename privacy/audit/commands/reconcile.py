@@ -12,21 +12,22 @@ A *contradiction* cannot come from honest parties. A *remark* can, and says how.
   one counts. Two copies that differ in an entry are two ledgers.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from privacy.audit.read_ledger import read_ledger
-from privacy.audit.site_ledger import Discrepancy, SiteLedger, Weight, make_contradiction, make_remark
-from privacy.audit.site_witnesses import compare_site_testimony, compare_witnesses, find_newest_seen
 from privacy.command_line import print_json, print_text
 from privacy.errors import ContradictionError
-from privacy.keys import PublicKey
-from privacy.ledger.state import LedgerState
-from privacy.ledger.testimony import Testimony, read_testimony
-from privacy.protocol.site_testimony import SiteTestimony, read_site_testimony
+
+if TYPE_CHECKING:
+    from privacy.audit.site_ledger import Discrepancy, SiteLedger
+    from privacy.ledger.testimony import Testimony
+    from privacy.protocol.site_testimony import SiteTestimony
 
 
 @click.command()
@@ -39,6 +40,9 @@ def reconcile(files: tuple[Path, ...], as_json: bool) -> None:
     testimony'. Give the files in any order, all that there are: at least one testimony and one ledger, or two
     testimonies.
     """
+    from privacy.audit.site_ledger import Weight
+    from privacy.audit.site_witnesses import find_newest_seen
+
     testimonies, sites, ledgers = _read_files(files)
     found = compare(testimonies, ledgers, sites)
     newest = {each.name: find_newest_seen(each, sites) for each in ledgers}
@@ -83,6 +87,9 @@ def compare(
     testimonies: Sequence[Testimony], ledgers: Sequence[SiteLedger], sites: Sequence[SiteTestimony] = ()
 ) -> list[Discrepancy]:
     """List every point on which witnesses and ledgers do not agree, contradictions first."""
+    from privacy.audit.site_ledger import Weight
+    from privacy.audit.site_witnesses import compare_site_testimony, compare_witnesses
+
     findings = [*_find_conflicting_entries(testimonies), *_find_conflicting_copies(ledgers)]
     by_sites = [*compare_witnesses(testimonies, sites)]
     for ledger_state in ledgers:
@@ -97,6 +104,9 @@ def compare(
 
 
 def _compare_terms(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Discrepancy]:
+    from privacy.audit.site_ledger import make_contradiction
+    from privacy.keys import PublicKey
+
     for study, seen in testimony.studies.items():
         allowed = ledger_state.ledger.find_allowance(study)
         if allowed is not None and allowed.terms != seen.terms:
@@ -114,6 +124,8 @@ def _compare_terms(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[D
 
 
 def _compare_rounds(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Discrepancy]:
+    from privacy.audit.site_ledger import make_contradiction, make_remark
+
     for (study, number), seen in testimony.rounds.items():
         # an exchange that only evaluates is paid as the evaluation of the model after round `base`
         paid = (
@@ -151,6 +163,8 @@ def _compare_rounds(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[
 
 
 def _compare_heads(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[Discrepancy]:
+    from privacy.audit.site_ledger import make_contradiction, make_remark
+
     shown = set()
     for countersigned in testimony.heads:
         head = countersigned.head.statement
@@ -178,6 +192,8 @@ def _compare_heads(testimony: Testimony, ledger_state: SiteLedger) -> Iterator[D
 
 
 def _find_conflicting_entries(testimonies: Sequence[Testimony]) -> Iterator[Discrepancy]:
+    from privacy.audit.site_ledger import Discrepancy, Weight
+
     seen: dict[tuple[str, str, int], set[str]] = defaultdict(set)
     for testimony in testimonies:
         for countersigned in testimony.heads:
@@ -194,6 +210,8 @@ def _find_conflicting_entries(testimonies: Sequence[Testimony]) -> Iterator[Disc
 
 def _find_conflicting_copies(ledgers: Sequence[SiteLedger]) -> Iterator[Discrepancy]:
     """Find ledgers of one site that differ in an entry; copies that continue each other are merged before."""
+    from privacy.audit.site_ledger import make_contradiction, make_remark
+
     for number, ledger_state in enumerate(ledgers):
         for other in ledgers[number + 1 :]:
             if ledger_state.name == other.name:
@@ -206,6 +224,12 @@ def _find_conflicting_copies(ledgers: Sequence[SiteLedger]) -> Iterator[Discrepa
 
 
 def _read_files(files: Sequence[Path]) -> tuple[list[Testimony], list[SiteTestimony], list[SiteLedger]]:
+    from privacy.audit.read_ledger import read_ledger
+    from privacy.audit.site_ledger import SiteLedger
+    from privacy.ledger.state import LedgerState
+    from privacy.ledger.testimony import Testimony, read_testimony
+    from privacy.protocol.site_testimony import SiteTestimony, read_site_testimony
+
     testimonies, sites, ledgers = list[Testimony](), list[SiteTestimony](), list[SiteLedger]()
     for path in files:
         match _find_kind(path):

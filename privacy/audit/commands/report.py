@@ -1,23 +1,23 @@
 """``consilium-audit report``: a verified ledger as one page that a person can read and print."""
 
+from __future__ import annotations
+
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from privacy.accounting.events import AnyEvent
-from privacy.accounting.pld import compute_pld_epsilon
-from privacy.audit.read_ledger import parse_key, read_ledger
-from privacy.audit.report.findings import Reading
-from privacy.audit.report.page import render_page
-from privacy.audit.report.study_section import SecondFigure
-from privacy.audit.report.timeline import Timeline
 from privacy.command_line import say
 from privacy.errors import LedgerError
 from privacy.files import replace_file
-from privacy.keys import PublicKey
-from privacy.ledger.papers import Paper
+
+if TYPE_CHECKING:
+    from privacy.accounting.events import AnyEvent
+    from privacy.audit.report.findings import Reading
+    from privacy.audit.report.study_section import SecondFigure
+    from privacy.keys import PublicKey
 
 
 @click.command()
@@ -33,6 +33,9 @@ def report(ledger: Path, output: Path, key: str | None, pld: bool, force: bool) 
     export has them, a copy of ledger.sqlite has not), epsilon over time against the grants, models released,
     incidents, and grants enlarged after results were seen.
     """
+    from privacy.audit.read_ledger import parse_key
+    from privacy.audit.report.page import render_page
+
     if output.exists():
         _refuse_to_destroy(output, ledger, force)
     second = _make_pld_figure() if pld else None
@@ -47,6 +50,11 @@ def read_timeline(ledger: Path, key: PublicKey | None) -> Reading:
     Raises:
         LedgerError: it cannot be read, or an entry is wrong (named).
     """
+    from privacy.audit.read_ledger import read_ledger
+    from privacy.audit.report.findings import Reading
+    from privacy.audit.report.timeline import Timeline
+    from privacy.ledger.papers import Paper
+
     timeline, papers = Timeline(), dict[str, Paper]()
     form, state = read_ledger(ledger, key, timeline.apply, papers)
     return Reading(state, timeline, form, key is not None, papers)
@@ -60,6 +68,8 @@ def _refuse_to_destroy(output: Path, ledger: Path, force: bool) -> None:
 
 
 def _make_pld_figure() -> SecondFigure:
+    from privacy.accounting.pld import compute_pld_epsilon
+
     if find_spec("dp_accounting") is None:
         raise click.UsageError("--pld needs dp-accounting, which is not installed: pip install dp-accounting")
 

@@ -1,50 +1,24 @@
 """``consilium-audit verify``: check a ledger, and print what is granted, spent and left for every population.
 
-* Everything is computed again from the bytes: hashes, signatures, what each event costs, what that leaves of each
-  grant.
-* The file is only read.
-* A head that the site gave over another channel must be among the entries: a ledger without it was cut, rewritten,
-  or is another one. For the entries after this head there is no proof outside the file.
+The file is only read. ``privacy/audit/check_ledger.py`` says what is checked.
 """
+
+from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from privacy.accounting.figures import Budget
-from privacy.audit.read_ledger import parse_key, read_ledger
-from privacy.audit.report.findings import list_findings_in_entries
-from privacy.audit.report.timeline import Timeline
 from privacy.command_line import print_json, print_text
-from privacy.document import Document
-from privacy.errors import LedgerError
-from privacy.keys import PublicKey
-from privacy.ledger import LedgerState
+
+if TYPE_CHECKING:
+    from privacy.accounting.figures import Budget
+    from privacy.audit.check_ledger import Verified
+    from privacy.keys import PublicKey
 
 _UNCOMPARED: Final = "key from the ledger itself: compare it with what the site gave you"
-
-
-class Verified(Document):
-    """The result of ``verify``. ``key_given`` says whether the key came from another source than the ledger."""
-
-    file: str
-    form: str
-    site: str
-    key: str
-    key_given: bool
-    entries: int
-    head: str
-    head_given: int | None
-    """The number of the entry whose hash was given; None if no hash was given."""
-    last_entry: str
-    witnessed: int | None
-    recovered: int | None
-    unsettled_rounds: int
-    populations: tuple[Budget, ...]
-    attention: tuple[str, ...]
-    """What a reader must not overlook, the most serious first."""
 
 
 @click.command()
@@ -66,6 +40,9 @@ def verify(ledgers: tuple[Path, ...], keys: tuple[str, ...], heads: tuple[str, .
     Recomputes every hash, signature, countersignature, charge and budget, and names the first entry that is wrong.
     With several ledgers, give one --key for each, in the same order, or none; and the same for --head.
     """
+    from privacy.audit.check_ledger import check_ledger
+    from privacy.audit.read_ledger import parse_key
+
     for option, given in (("key", keys), ("head", heads)):
         if given and len(given) != len(ledgers):
             raise click.UsageError(
@@ -81,24 +58,6 @@ def verify(ledgers: tuple[Path, ...], keys: tuple[str, ...], heads: tuple[str, .
     print_text("\n\n".join("\n".join(_format_report(each)) for each in found))
 
 
-def check_ledger(path: Path, key: PublicKey | None, head: str | None = None) -> Verified:
-    """Verify the ledger in ``path``, whichever form it has; ``head`` must be the hash of one of its entries.
-
-    Raises:
-        LedgerError: it cannot be read, an entry is wrong (named), or the head is not in it.
-    """
-    timeline = Timeline()
-    form, state = read_ledger(path, key, timeline.apply)
-    number = None if head is None else state.find_entry_number(head)
-    if head is not None and number is None:
-        raise LedgerError(
-            f"{path}: no entry has the hash {head} that was given; its newest, entry {state.head.number}, has "
-            f"{state.head.hash}: its tail was cut off, it was rewritten, or it is another ledger; ask the site for a "
-            "new export and the head printed with it"
-        )
-    return _build_result(path, form, state, key is not None, number, list_findings_in_entries(state, timeline))
-
-
 def _parse_head(text: str) -> str:
     """Parse a hash from the command line."""
     if not re.fullmatch("[0-9a-f]{64}", text.strip().lower()):
@@ -106,27 +65,6 @@ def _parse_head(text: str) -> str:
             f"expected the 64 hexadecimal digits of a SHA-256, got {len(text)} characters", param_hint="--head"
         )
     return text.strip().lower()
-
-
-def _build_result(
-    path: Path, form: str, state: LedgerState, key_given: bool, head_given: int | None, attention: list[str]
-) -> Verified:
-    return Verified(
-        file=str(path),
-        form=form,
-        site=state.site,
-        key=state.key.typed,
-        key_given=key_given,
-        entries=state.head.number,
-        head=state.head.hash,
-        head_given=head_given,
-        last_entry=state.time,
-        witnessed=None if state.witnessed is None else state.witnessed.number,
-        recovered=None if state.recovered is None else state.recovered.number,
-        unsettled_rounds=len(state.unsettled),
-        populations=tuple(state.list_budgets()),
-        attention=tuple(attention),
-    )
 
 
 def _format_report(found: Verified) -> list[str]:

@@ -5,53 +5,25 @@
 * The pack is the site's word. ``--key`` says whose; a digest shows what is installed only beside one of your own.
 """
 
+from __future__ import annotations
+
 import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from privacy.audit.evidence_changes import list_changes
-from privacy.audit.read_ledger import parse_key, read_ledger
 from privacy.command_line import print_json, print_text, say
-from privacy.document import Document
-from privacy.errors import ContradictionError, WireError
+from privacy.errors import WireError
 from privacy.files import replace_file
-from privacy.health import Light
-from privacy.keys import PublicKey
-from privacy.ledger import LedgerState
-from privacy.ledger.entries import Entry, Require
-from privacy.ledger.evidence import Evidence, EvidencePack, read_evidence
-from privacy.ledger.ledger import read_utc_time
+
+if TYPE_CHECKING:
+    from privacy.audit.check_evidence import VerifiedEvidence
+    from privacy.ledger.evidence import Evidence, EvidencePack
 
 _DAY_S: Final = 86400.0
 _CLOCKS_S: Final = 300.0
 """As much as clocks may differ before a time counts as in the future."""
-
-
-class InLedger(Document):
-    """How a pack stands to the ledger that was laid beside it."""
-
-    entries: int
-    later: int
-    launches: int
-    """Launches of studies for which the ledger says what the policy asked."""
-    under_this_policy: int
-
-
-class VerifiedEvidence(Document):
-    """The result of ``verify-evidence``, as ``--json`` prints it."""
-
-    file: str
-    key_given: bool
-    age_days: float
-    evidence: Evidence
-    policy_digest: str
-    packages: int
-    ledger: InLedger | None
-    changes: tuple[str, ...] | None
-    """What is otherwise than in the earlier pack; None if there is none."""
-    attention: tuple[str, ...]
 
 
 @click.command("verify-evidence")
@@ -78,6 +50,12 @@ def verify_evidence(
     A pack that was changed, is another site's, or too old ends the command with 61; one that the ledger or an
     earlier pack contradicts, with 29.
     """
+    from privacy.audit.check_evidence import VerifiedEvidence, compare_with_ledger
+    from privacy.audit.evidence_changes import list_changes
+    from privacy.audit.read_ledger import parse_key
+    from privacy.ledger.evidence import read_evidence
+    from privacy.ledger.ledger import read_utc_time
+
     key = None if typed_key is None else parse_key(typed_key)
     if sbom is not None and sbom.exists():
         raise click.UsageError(f"{sbom} is there already: name another file")
@@ -112,48 +90,9 @@ def verify_evidence(
         print_text("\n".join(_format_report(found)))
 
 
-def compare_with_ledger(path: Path, packs: list[EvidencePack]) -> InLedger:
-    """Compare the heads of packs of one site, oldest first, with its ledger; describe how the last one stands to it.
-
-    Raises:
-        LedgerError: the ledger does not verify, or is that of another key.
-        ContradictionError: a head, or its totals, is not in the ledger.
-    """
-    said = packs[-1].evidence.statement
-    heads = {each.evidence.statement.ledger.statement.number: each.evidence.statement for each in packs}
-    digest, launches, same = said.policy_digest, 0, 0
-    others: set[int] = set()
-
-    def watch(state: LedgerState, entry: Entry) -> None:
-        nonlocal launches, same
-        if isinstance(entry.body, Require):
-            launches += 1
-            same += entry.body.policy == digest
-        shown = heads.get(entry.number)
-        if shown is not None and state.make_head_statement() != shown.ledger.statement:
-            others.add(entry.number)
-
-    _, state = read_ledger(path, PublicKey.from_text(said.key), watch)
-    for pack in packs:
-        each = pack.evidence.statement
-        head = each.ledger.statement
-        if PublicKey.from_text(each.key) not in state.keys:
-            raise ContradictionError(f"{path}: the key of the pack of {each.time} has never signed this ledger")
-        if state.site != each.site or not state.contains(head.number, head.hash) or head.number in others:
-            raise ContradictionError(
-                f"{path}: the pack of {each.time} shows entry {head.number} with the hash {head.hash[:16]} and its "
-                f"totals, which this ledger of '{state.site}' with {state.head.number} entries does not hold: it is an "
-                "older copy, was rewritten, or was restored from a backup since; ask the site for a new export"
-            )
-    return InLedger(
-        entries=state.head.number,
-        later=max(0, state.head.number - said.ledger.statement.number),
-        launches=launches,
-        under_this_policy=same,
-    )
-
-
 def _list_attention(said: Evidence) -> list[str]:
+    from privacy.health import Light
+
     lines = [f"{each.check}: {each.found}" for each in said.checks if each.light is Light.RED]
     if said.witnessed is None:
         lines.append("ledger: no coordinator has countersigned any entry")
@@ -176,6 +115,9 @@ def _doubt_changed_key(earlier: EvidencePack | None, said: Evidence, *, ledger_g
 
 
 def _format_report(found: VerifiedEvidence) -> list[str]:
+    from privacy.health import Light
+    from privacy.keys import PublicKey
+
     said = found.evidence
     head, pins, joined = said.ledger.statement, said.pins, said.coordinator
     lights = [each.light for each in said.checks]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from privacy.audit.commands.verify import check_ledger
+from privacy.audit.check_ledger import check_ledger
 from privacy.errors import LedgerError
 from privacy.ledger import Ledger, verify_file
 from privacy.ledger.replay import replay

@@ -9,7 +9,7 @@ import pytest
 
 from privacy.accounting.epsilon import compute_charge
 from privacy.accounting.events import AnyEvent
-from privacy.audit.commands.verify import check_ledger
+from privacy.audit.check_ledger import check_ledger
 from privacy.errors import BudgetError, LedgerError
 from privacy.ledger import Ledger, verify_file
 from privacy.ledger.signed_head import Countersigned, LedgerHead

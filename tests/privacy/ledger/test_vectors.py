@@ -9,7 +9,7 @@ import pytest
 from privacy.accounting.epsilon import compute_stored_curve
 from privacy.accounting.events import AnyEvent, DistributedGaussian, SiteUpdates
 from privacy.accounting.renyi import STORED_ORDERS
-from privacy.audit.commands.verify import check_ledger
+from privacy.audit.check_ledger import check_ledger
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
 from privacy.ledger import Ledger

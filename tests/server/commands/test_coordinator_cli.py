@@ -447,6 +447,16 @@ def test_command_line_starts_without_the_heavy_libraries() -> None:
     assert subprocess.check_output([sys.executable, "-c", check], text=True).strip() == "[]"
 
 
+def test_help_of_the_audit_is_that_of_the_sites_program_and_opens_no_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [SCRIPTS / "consilium", "--dir", tmp_path / "nowhere", "audit-run", "--help"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: consilium-site audit-run")
+    assert "--canaries" in done.stdout
+
+
 def test_mistake_is_a_sentence_on_stderr_with_its_exit_code(tmp_path: Path) -> None:
     done = subprocess.run(
         [SCRIPTS / "consilium", "up"],

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from privacy.accounting.epsilon import compute_renyi_limit
+from privacy.audit.check_ledger import check_ledger
 from privacy.audit.cli import cli
-from privacy.audit.commands.verify import check_ledger
 from privacy.audit.report.findings import list_findings_in_entries
 from privacy.audit.report.timeline import Timeline
 from privacy.errors import LedgerError
