@@ -56,16 +56,26 @@ def _compute_log_moment(noise: float, rate: float, order: int) -> Decimal:
     All terms of A are positive, and 50 digits keep A - 1 exact enough down to q^2 = 1e-18.
     """
     with localcontext(DIGITS):
+        term = total = (1 - Decimal(rate)) ** order
+        weights = _list_weights(noise, rate, max(STORED_ORDERS[-1], 1 << (order - 1).bit_length()))
+        for k, weight in enumerate(weights[:order], start=1):
+            # C(order, k) / C(order, k - 1) = (order - k + 1) / k, and (k^2-k) / 2 grows by k - 1
+            term *= weight * (order - k + 1) / k
+            total += term
+        return total.ln()
+
+
+@lru_cache(maxsize=4)
+def _list_weights(noise: float, rate: float, count: int) -> tuple[Decimal, ...]:
+    """Return q / (1-q) exp((k-1) / noise^2) for k = 1 to ``count``, which the terms at all orders share."""
+    with localcontext(DIGITS):
         q = Decimal(rate)
         growth = (1 / Decimal(noise) ** 2).exp()
-        odds, power = q / (1 - q), Decimal(1)
-        term = total = (1 - q) ** order
-        for k in range(1, order + 1):
-            # C(order, k) / C(order, k - 1) = (order - k + 1) / k, and (k^2-k) / 2 grows by k - 1
-            term *= odds * power * (order - k + 1) / k
-            total += term
+        odds, power, weights = q / (1 - q), Decimal(1), list[Decimal]()
+        for _ in range(count):
+            weights.append(odds * power)
             power *= growth
-        return total.ln()
+        return tuple(weights)
 
 
 @lru_cache(maxsize=4096)

@@ -537,11 +537,14 @@ class Entry(Document):
     @model_validator(mode="before")
     @classmethod
     def _body_of_its_kind(cls, value: Any) -> Any:
-        if not isinstance(value, dict) or isinstance(value.get("body"), Body):
+        if not isinstance(value, dict):
             return value
-        if value.get("kind") not in BODIES:
+        body, kind = value.get("body"), value.get("kind")
+        if type(body) is not dict and isinstance(body, Body):  # the latter alone takes pydantic long
+            return value
+        if kind not in BODIES:
             raise ValueError(f"unknown kind; known kinds: {', '.join(BODIES)}")
-        return {**value, "body": BODIES[value["kind"]].model_validate(value.get("body"))}
+        return {**value, "body": BODIES[kind].model_validate(body)}
 
 
 def read_entry(data: bytes, *, verified: bool = False) -> Entry:

@@ -8,11 +8,12 @@
 """
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
 from privacy import labels
+from privacy.base64url import decode_signature
 from privacy.canonical import compute_sha256
 from privacy.document import Document
 from privacy.errors import LedgerError, WireError
@@ -24,6 +25,12 @@ from privacy.study import Name
 Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 Number = Annotated[int, Field(ge=1, le=2**53 - 1)]
 Amount = Annotated[int, Field(ge=0)]
+
+_HEAD_LABEL: Final = labels.make_prefix(labels.LEDGER_HEAD)
+_SEEN_LABEL: Final = labels.make_prefix(labels.COUNTERSIGNATURE)
+_BEFORE_HEAD: Final = b'"countersigned":{"head":{"signature":"'
+_BETWEEN: Final = b'},"seen":{"signature":"'
+_SIGNED: Final = 86 + len('","statement":')
 
 
 class GrantTotals(Document):
@@ -126,19 +133,40 @@ class Countersigned(Document):
         self._require_same_head(self.head.statement.digest)
         return self.head.statement
 
-    def list_signed_bytes(self, site: PublicKey, witness: PublicKey) -> list[SignedBytes]:
+    def list_signed_bytes(self, site: PublicKey, witness: PublicKey, written: bytes) -> list[SignedBytes]:
         """List the two signatures that remain to be verified; everything else that :meth:`verify` verifies, is.
+
+        Args:
+            site: the key that must have signed the head.
+            witness: the key that must have countersigned it.
+            written: canonical JSON in which this document is the value of ``countersigned``, a key that it has once.
 
         Raises:
             WireError: a signature is written in another way than it is made.
             LedgerError: the countersignature is over another head.
         """
-        head, seen = self.head.make_signed_bytes(site), self.seen.make_signed_bytes(witness)
-        self._require_same_head(compute_sha256(head.message.removeprefix(labels.make_prefix(LedgerHead.label))))
-        return [head, seen]
+        head, seen = _cut_statements(written)
+        self._require_same_head(compute_sha256(head))
+        return [
+            SignedBytes(site, decode_signature(self.head.signature, WireError), _HEAD_LABEL + head),
+            SignedBytes(witness, decode_signature(self.seen.signature, WireError), _SEEN_LABEL + seen),
+        ]
 
     def _require_same_head(self, digest: str) -> None:
         """Require that the witness has seen the head whose bytes have this digest."""
         head, seen = self.head.statement, self.seen.statement
         if (seen.site, seen.number, seen.hash, seen.head) != (head.site, head.number, head.hash, digest):
             raise LedgerError("the countersignature is over another head")
+
+
+def _cut_statements(written: bytes) -> tuple[bytes, bytes]:
+    """Cut the bytes of both statements out of canonical JSON with a :class:`Countersigned`.
+
+    A canonical document holds the canonical bytes of each value in it, with its keys in their one order. What is
+    looked for has quotation marks within, which no text in JSON has, and the statements have no key ``seen``; the
+    second one has no braces within. So each is found where it is, and nowhere else.
+    """
+    before_head = written.index(_BEFORE_HEAD) + len(_BEFORE_HEAD) + _SIGNED
+    after_head = written.index(_BETWEEN, before_head)
+    before_seen = after_head + len(_BETWEEN) + _SIGNED
+    return written[before_head:after_head], written[before_seen : written.index(b"}", before_seen) + 1]

@@ -13,6 +13,7 @@ from typing import Final
 
 from privacy.accounting.account import Account
 from privacy.accounting.epsilon import compute_renyi_limit, compute_stored_curve
+from privacy.accounting.events import AnyEvent
 from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Purpose, compute_plan_curve
 from privacy.errors import BudgetError, Error, LedgerError, RefusedError, StorageError
@@ -64,7 +65,9 @@ from privacy.ledger.signing import (
 from privacy.ledger.totals import AccountHistory
 from privacy.refusal_codes import RefusalCode
 
-_PROGRESS: Final = (Reserve, Settle, Evaluate, Allow)
+_PROGRESS: Final = {Reserve, Settle, Evaluate, Allow}
+_FREE: Final = {Settle, Checkpoint}
+"""What changes no account; most entries are of these."""
 ROLLBACK: Final = "rollback"
 """The code of an incident: what a witness has seen of this ledger is not in it."""
 _NEVER: Final = "0000-00-00T00:00:00Z"
@@ -87,6 +90,8 @@ class LedgerState:
         """The last incident of a rollback from which the ledger was not recovered."""
         self._taken_over: set[Head] = set()
         self._hashes: list[str] = []
+        self._events: dict[AnyEvent, AnyEvent] = {}
+        """The events of all plans, each by itself."""
         self._history = AccountHistory()
         self._population_of_data: dict[str, str] = {}
         self._registered: set[tuple[str, str, str]] = set()
@@ -456,6 +461,7 @@ class LedgerState:
         self._approvals.require(body, launched=self._decisions.find_required(body.study) is not None)
         self._decisions.require_admitted(body, self._approvals.find_approver(body.approval))
         account.allow(body.study, body.plan, body.grant)
+        self._events.update((part.event, part.event) for part in body.plan)
         self._population_of_study[body.study] = body.population
         self._approvals.use(body.approval)
 
@@ -491,7 +497,7 @@ class LedgerState:
             self._approvals.restore(said.approval)
 
     def _require_turned_back(self, body: Body, time: str) -> None:
-        if isinstance(body, Clock) and time >= self.time:
+        if type(body) is Clock and time >= self.time:
             raise BrokenRuleError(
                 Rule.CHAIN,
                 f"the clock ({time}) is not behind the last entry ({self.time}): there is nothing to say of it",
@@ -499,9 +505,10 @@ class LedgerState:
 
     def _pay(self, body: Reserve | Evaluate, purpose: Purpose) -> None:
         account = self.find_account_of_study(body.study)
-        require_equal("charge", body.charge, account.compute_price(body.study, body.event))
-        require_equal("curve", body.curve, compute_stored_curve(body.event))
-        account.pay(body.study, purpose, body.event)
+        event = self._events.get(body.event, body.event)  # the object of the plan, which is found without comparing
+        require_equal("charge", body.charge, account.compute_price(body.study, event))
+        require_equal("curve", body.curve, compute_stored_curve(event))
+        account.pay(body.study, purpose, event)
         self._working.add(body.study)
 
     def _apply_checkpoint(self, body: Checkpoint, verified: bool) -> None:
@@ -510,7 +517,7 @@ class LedgerState:
             raise BrokenRuleError(
                 Rule.WITNESS, f"the entry {head.number} that a witness has seen is not the one in this ledger"
             )
-        if head.accounts != self._history.compute_totals(self.accounts, head.number):
+        if not self._history.equals(head.accounts, self.accounts, head.number):
             raise BrokenRuleError(
                 Rule.WITNESS,
                 f"the totals that a witness has seen are not those of this ledger at entry {head.number}",
@@ -545,11 +552,14 @@ class LedgerState:
         hash = signed.hash
         self.head = Head(entry.number, hash)
         self.time = entry.time
-        if isinstance(entry.body, _PROGRESS):
-            first, _ = self._heard.get(entry.body.study, (entry, entry))
-            self._heard[entry.body.study] = first, entry
+        kind = type(entry.body)  # to ask for an instance takes pydantic long, and nothing is derived from these
+        if kind in _PROGRESS:
+            study = entry.body.study  # type: ignore[attr-defined]
+            first, _ = self._heard.get(study, (entry, entry))
+            self._heard[study] = first, entry
         self._hashes.append(hash)
-        self._history.record(entry.number, self.accounts)
+        if kind not in _FREE:
+            self._history.record(entry.number, self.accounts)
 
     def _require_opened(self) -> Open:
         if self.opened is None:

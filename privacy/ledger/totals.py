@@ -1,7 +1,7 @@
 """Compute the totals of every population's account after any entry, as signed heads state them."""
 
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from privacy.accounting.account import Account
@@ -44,6 +44,20 @@ class AccountHistory:
             make_account_totals(accounts[population], state)
             for population in self._states
             if (state := self.find(population, number)) is not None
+        )
+
+    def equals(self, totals: Sequence[AccountTotals], accounts: Mapping[str, Account], number: int) -> bool:
+        """Return whether ``totals`` are those of :meth:`compute_totals`, without making documents of these."""
+        states = [(each, state) for each in self._states if (state := self.find(each, number)) is not None]
+        return len(totals) == len(states) and all(
+            (said.population, said.protected, said.held_out_protected)
+            == (population, state.protected, state.held_out_protected)
+            and [(each.epsilon, each.delta, each.order, each.spent, each.set_aside) for each in said.grants]
+            == [
+                (filter_.granted.epsilon, filter_.granted.delta, filter_.granted.order, *amounts)
+                for filter_, amounts in zip(accounts[population].filters, state.amounts, strict=False)
+            ]
+            for said, (population, state) in zip(totals, states, strict=True)
         )
 
 

@@ -13,14 +13,17 @@ Rules:
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from typing import NamedTuple
 
 from privacy.accounting.account import Account
 from privacy.accounting.events import AnyEvent
 from privacy.accounting.plan import Purpose
 from privacy.accounting.renyi_filter import BudgetGrant as RenyiGrant
+from privacy.accounting.renyi_filter import RenyiFilter
 from privacy.keys import PublicKey
 from privacy.ledger.entries import (
     About,
@@ -80,6 +83,14 @@ class Point(NamedTuple):
     spent: float | None
     committed: float
     """Spent and set aside together."""
+
+
+class Amounts(NamedTuple):
+    """What each grant of a population has spent, and spent and set aside together, after an entry; in nano units."""
+
+    at: Moment
+    unbounded: bool
+    grants: tuple[tuple[int, int], ...]
 
 
 class LedgerNote(NamedTuple):
@@ -202,9 +213,24 @@ class PopulationTimeline:
     registered: list[tuple[Moment, Population]] = field(default_factory=list)
     grants: list[Given] = field(default_factory=list)
     studies: list[Study] = field(default_factory=list)
-    points: list[Point] = field(default_factory=list)
+    amounts: list[Amounts] = field(default_factory=list)
+    filters: Sequence[RenyiFilter] = ()
+    """Those of the population's account, of all its grants."""
     first_result: Moment | None = None
     unbounded_since: Moment | None = None
+
+    @cached_property
+    def points(self) -> list[Point]:
+        """The figures after each entry that changed them; to be asked for when all entries are recorded."""
+        return [self._compute_point(each) for each in self.amounts]
+
+    def _compute_point(self, amounts: Amounts) -> Point:
+        filters = self.filters[: len(amounts.grants)]
+        known = list(zip(filters, amounts.grants, strict=True))
+        spent = sum((filter_.epsilon_of(spent) for filter_, (spent, _) in known), Decimal(0))
+        committed = sum((filter_.epsilon_of(committed) for filter_, (_, committed) in known), Decimal(0))
+        granted = sum(filter_.granted.epsilon for filter_ in filters)
+        return Point(amounts.at, granted, None if amounts.unbounded else float(spent), float(committed))
 
     def compute_unattributed_spending(self, account: Account) -> list[int]:
         """Compute what each grant has spent that no study in this ledger explains, in nano units."""
@@ -346,13 +372,6 @@ class Timeline:
         account, history = ledger_state.accounts[population], self.histories[population]
         if account.unprotected_by and history.unbounded_since is None:
             history.unbounded_since = at
-        spent = sum((each.epsilon_of(each.spent) for each in account.filters), Decimal(0))
-        committed = sum((each.epsilon_of(each.spent + each.set_aside) for each in account.filters), Decimal(0))
-        history.points.append(
-            Point(
-                at,
-                sum(each.granted.epsilon for each in account.filters),
-                None if account.unprotected_by else float(spent),
-                float(committed),
-            )
-        )
+        history.filters = account.filters
+        grants = tuple([(each.spent, each.spent + each.set_aside) for each in account.filters])
+        history.amounts.append(Amounts(at, account.unprotected_by is not None, grants))

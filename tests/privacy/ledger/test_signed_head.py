@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from privacy.base64url import encode_signature
+from privacy.canonical import to_canonical
 from privacy.errors import LedgerError
 from privacy.keys import SigningKey
 from privacy.ledger import Ledger, verify_file
@@ -159,3 +161,29 @@ def test_checkpoint_and_recovery_of_the_story_are_read_back(path: Path) -> None:
     assert all(body.witness == WITNESS.public.text for body in checkpoints)
     assert any(isinstance(body, Recover) for body in bodies)
     assert number_of(values_of(path, OTHER_KEY), "recover") == 10
+
+
+# The signed bytes in an entry's -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "recover"])
+@pytest.mark.parametrize(
+    "sentence",
+    ["lost", '"countersigned":{"head":{"signature":"', '},"seen":{"signature":"', '\\"},"seen":{"', "}{é"],
+)
+def test_signed_bytes_that_are_cut_out_of_an_entry_are_those_of_its_statements(
+    tmp_path: Path, kind: str, sentence: str
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    write_every_kind(path)
+    values = values_of(path, OTHER_KEY)
+    body = values[number_of(values, kind) - 1]["body"] | ({"sentence": sentence} if kind == "recover" else {})
+    seen = Countersigned.model_validate(body["countersigned"])
+    written = to_canonical({"body": body, "kind": kind, "time": '"countersigned":{"head":{"signature":"'})
+    listed = seen.list_signed_bytes(KEY.public, WITNESS.public, written)
+    assert [each.message for each in listed] == [
+        seen.head.statement.make_signing_bytes(),
+        seen.seen.statement.make_signing_bytes(),
+    ]
+    assert [each.key for each in listed] == [KEY.public, WITNESS.public]
+    assert [encode_signature(each.signature) for each in listed] == [seen.head.signature, seen.seen.signature]
