@@ -18,6 +18,7 @@ Rules:
   see it.
 * Noise is drawn by other threads while the gradients are computed, and added in float64. Of a large model only the
   first 64 MiB are drawn ahead, the rest block by block; so it needs one vector of its size and little more.
+* The sum takes its memory at the end of the first batch's backward pass, when most of the activations are free.
 """
 
 import contextlib
@@ -39,7 +40,7 @@ from privacy.dpsgd.named_tensors import Inputs, Targets, find_device, select_row
 from privacy.dpsgd.norms import add_scaled, compute_l2_norm
 from privacy.dpsgd.records import Records
 from privacy.dpsgd.torch_randomness import draw_seed, is_random, make_generator, seed_torch
-from privacy.dpsgd.trainable import Trainable
+from privacy.dpsgd.trainable import FlatSum, Trainable
 from privacy.errors import TermsError, TrainingError
 from privacy.randomness import KeyStream
 
@@ -65,8 +66,8 @@ class Clipper(Protocol):
         """Estimate how much memory one record takes."""
         ...
 
-    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: torch.Tensor) -> None:
-        """Add each patient's gradient, clipped to ``norm``, to ``into`` (P,)."""
+    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: FlatSum) -> None:
+        """Add each patient's gradient, clipped to ``norm``, to ``into``."""
         ...
 
 
@@ -151,24 +152,24 @@ class DpSgd:
 
     def _sum_checked(self, records: Records, chosen: NDArray[np.int64], seed: int | None) -> torch.Tensor:
         """Sum the lot as :meth:`sum_lot` does, and again if the sum is longer than its patients allow."""
-        total = self._trainable.make_zeros()
+        total = FlatSum(self._trainable)
         self._sum_in_memory(records, chosen, total, seed)
         norm = self._mechanism.clipping_norm
         # written with not, so that a sum that is not a number is caught as well
-        if norm is not None and not float(compute_l2_norm(total)) <= len(chosen) * norm * (1 + _ROUNDING):
+        if norm is not None and not float(compute_l2_norm(total.vector)) <= len(chosen) * norm * (1 + _ROUNDING):
             _log.warning(
                 "a sum of clipped gradients was longer than its patients allow, which is a defect of this program: "
                 "please report it; it is summed again, patient by patient"
             )
-            total.zero_()
+            total.clear()
             self._sum_in_memory(records, chosen, total, seed, apart=True)
-        return total
+        return total.vector
 
     def _sum_in_memory(
         self,
         records: Records,
         chosen: NDArray[np.int64],
-        total: torch.Tensor,
+        total: FlatSum,
         seed: int | None,
         apart: bool = False,
     ) -> None:
@@ -177,19 +178,19 @@ class DpSgd:
                 raise TrainingError("there is not enough memory for the gradient of a single record")
             self._limit //= 2  # for all later lots too
             _log.info("not enough memory; from now on %d records at a time", self._limit)
-            total.zero_()
+            total.clear()
 
     def _sum_from_seed(
-        self, records: Records, chosen: NDArray[np.int64], total: torch.Tensor, seed: int | None, apart: bool
+        self, records: Records, chosen: NDArray[np.int64], total: FlatSum, seed: int | None, apart: bool
     ) -> None:
         """Sum the lot once, from the beginning of what ``seed`` makes the module and the augmentation draw."""
-        with contextlib.nullcontext() if seed is None else seed_torch(seed, total.device):
+        with contextlib.nullcontext() if seed is None else seed_torch(seed, self._trainable.device):
             if self._augment is not None:
                 # torch's generator, which the seed filled, gives this one a seed of its own
-                self._draws = make_generator(int(torch.randint(2**63 - 1, ())), total.device)
+                self._draws = make_generator(int(torch.randint(2**63 - 1, ())), self._trainable.device)
             self._sum_batches(records, chosen, total, apart)
 
-    def _sum_batches(self, records: Records, chosen: NDArray[np.int64], total: torch.Tensor, apart: bool) -> None:
+    def _sum_batches(self, records: Records, chosen: NDArray[np.int64], total: FlatSum, apart: bool) -> None:
         for batch in self._make_batches(records, chosen, apart):
             self._add_batch(records, batch, total, apart)
 
@@ -207,14 +208,14 @@ class DpSgd:
             inputs, _ = self._augment(inputs, targets, make_generator(0, find_device(inputs)))
         return self._clipper.estimate_record_bytes(inputs)
 
-    def _add_batch(self, records: Records, batch: Batch, total: torch.Tensor, apart: bool) -> None:
+    def _add_batch(self, records: Records, batch: Batch, total: FlatSum, apart: bool) -> None:
         """Add a batch's gradients; ``apart``: it is one patient, who is summed in a vector of its own."""
         norm, limit = self._mechanism.clipping_norm, self._limit
         assert limit is not None
         if norm is not None and batch.records <= limit and not apart:
             self._clipper.add_clipped(*self._select_records(records, batch), batch, norm, total)
             return
-        into = total if norm is None else torch.zeros_like(total)
+        into = total.vector if norm is None else self._trainable.make_zeros()
         parts = [batch] if batch.records <= limit else batch.split_records(limit)
         for part in parts:
             # a part weighs its records one over its own number; they must weigh one over the patient's number
@@ -222,7 +223,7 @@ class DpSgd:
             add_unclipped(self._lens, self._trainable, *self._select_records(records, part), weights, into)
         # a gradient that is not finite counts as zero
         if norm is not None and torch.isfinite(length := compute_l2_norm(into)):
-            add_scaled(total, into, float(compute_clip_factors(length, norm)))
+            add_scaled(total.vector, into, float(compute_clip_factors(length, norm)))
 
     def _select_records(self, records: Records, batch: Batch) -> tuple[Inputs, Targets]:
         if self._views == 1:

@@ -34,6 +34,7 @@ from torch import nn
 from privacy.dpsgd.activations import Call, Capture, may_pack
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.grad_sample.fallback import compute_vmap_gradients
+from privacy.dpsgd.grad_sample.outer_products import OuterProducts
 from privacy.dpsgd.grad_sample.patient_gradients import Factors, GradSampler, Joined, Materialised, PatientGradients
 from privacy.dpsgd.grad_sample.registry import grad_sampler_of
 from privacy.dpsgd.loss import BatchLoss
@@ -41,11 +42,13 @@ from privacy.dpsgd.named_tensors import Inputs, Shapes, Targets, describe_shapes
 from privacy.dpsgd.norms import use_exact_float32
 from privacy.dpsgd.record_axes import RecordAxes, find_record_axes
 from privacy.dpsgd.torch_randomness import seed_torch
-from privacy.dpsgd.trainable import Trainable, find_owners
+from privacy.dpsgd.trainable import FlatSum, Trainable, find_owners
 
 CLIP_MARGIN: Final = 1.0 - 1e-4
 """Clipping aims at this part of C."""
 _SMALL: Final = 1 << 9  # numbers of a parameter whose gradients are joined with others
+_LONG: Final = 1 << 18  # numbers of all parameters: a vector that is worth waiting for
+_WORTH_FREEING: Final = 1 << 15  # numbers beyond those of their sum that are worth two operations more
 _BUILT_COPIES: Final = 3  # of a gradient that is built for each patient: as it is computed, joined, and kept
 
 
@@ -81,32 +84,33 @@ class GhostClipping:
         """Estimate how much memory one record takes: both passes, and gradients that are built for a patient."""
         return self._find_record_axes(inputs).record_bytes + self._built_bytes
 
-    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: torch.Tensor) -> None:
-        """Add the patients' gradients, each clipped to ``norm``, to ``into`` (P,).
+    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: FlatSum) -> None:
+        """Add the patients' gradients, each clipped to ``norm``, to ``into``.
 
         Args:
             inputs: of the records, in the batch's order.
             targets: of the records.
             batch: the patients of the records.
             norm: C.
-            into: the flat sum.
+            into: the sum.
 
         Raises:
             TermsError: a layer is used in a way that hides patients' gradients.
         """
-        found = _BatchGradients(self._layers, self._find_training_names(), batch, into.dtype, into.device)
+        dtype, device = self._trainable.dtype, self._trainable.device
+        found = _BatchGradients(self._layers, self._find_training_names(), batch, dtype, device)
         seen = self._find_record_axes(inputs)
         capture = Capture(self._packable, self._parameters, self._layers, seen, found.take)
         capture.run(lambda: self._lens.compute_total_loss(inputs, targets, batch.weights))
-        with use_exact_float32(into.device), torch.no_grad():
+        with use_exact_float32(device), torch.no_grad():
             found.take_postponed()
             norms = found.combine_norms()
             unusable = ~torch.isfinite(norms)
             if unusable.any():
                 found.leave_out(unusable)
                 norms = norms.masked_fill(unusable, 0.0)
-            factors = Factors.make(compute_clip_factors(norms, norm), norms, into.dtype)
-            found.add(factors, self._trainable.make_views(into))
+            factors = Factors.make(compute_clip_factors(norms, norm), norms, dtype)
+            found.add(factors, self._trainable, into)
 
     def _find_training_names(self) -> dict[str, dict[str, str]]:
         """Return the parameters that train at present, as :func:`privacy.dpsgd.trainable.find_owners` does."""
@@ -191,13 +195,41 @@ class _BatchGradients:
         if self._joined is not None:
             self._joined.leave_out(patients)
 
-    def add(self, factors: Factors, into: Mapping[str, torch.Tensor]) -> None:
-        """Add the gradients, each times its factor, to what is ``into`` by the name of the parameter."""
+    def add(self, factors: Factors, trainable: Trainable, into: FlatSum) -> None:
+        """Add the gradients, each times its factor, to ``into``."""
+        if trainable.count >= _LONG and not into.takes_memory:
+            self._begin_long(factors, trainable, into)
+        views = trainable.make_views(into.vector)
         while self._shares:  # popitem, so that the memory of each share is free once it is added
             name, share = self._shares.popitem()
-            share.add(factors, into[name])
+            share.add(factors, views[name])
         if self._joined is not None:
-            self._joined.add(factors, into)
+            self._joined.add(factors, views)
+
+    def _begin_long(self, factors: Factors, trainable: Trainable, into: FlatSum) -> None:
+        """Begin a long vector with the sums of outer products.
+
+        What takes much more memory than its sum is summed before, so that it is free when the vector takes its own.
+        The others are written where nothing was: a vector of zeros would be filled, and read, for nothing.
+        """
+        early, others = dict[str, torch.Tensor](), dict[str, OuterProducts]()
+        for name, share in list(self._shares.items()):
+            if isinstance(share, OuterProducts):
+                del self._shares[name]
+                own = trainable.parameters[name]
+                if share.numbers - own.numel() < _WORTH_FREEING:
+                    others[name] = share
+                    continue
+                early[name] = torch.empty(own.shape, dtype=self._dtype, device=self._device)
+                share.add(factors, early[name], fresh=True)
+                del share
+        for name, view in trainable.make_views(into.take_memory()).items():
+            if name in early:
+                view.copy_(early[name])
+            elif name not in others:
+                view.zero_()
+            else:
+                others.pop(name).add(factors, view, fresh=True)
 
     def _compute(self, name: str, sampler: GradSampler, calls: list[Call]) -> None:
         names = self._names[name]

@@ -19,7 +19,7 @@ from privacy.dpsgd.loss import BatchLoss
 from privacy.dpsgd.named_tensors import Inputs, Targets, map_tensors
 from privacy.dpsgd.norms import compute_row_norms
 from privacy.dpsgd.record_axes import describe_layer
-from privacy.dpsgd.trainable import Trainable, find_owners
+from privacy.dpsgd.trainable import FlatSum, Trainable, find_owners
 from privacy.errors import TermsError
 
 _COPIES = 4  # a record's gradient as Opacus holds it, in one row, summed, and clipped
@@ -44,13 +44,13 @@ class OpacusHooks:
         """Estimate how much memory one record takes."""
         return self._trainable.count * self._trainable.dtype.itemsize * _COPIES
 
-    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: torch.Tensor) -> None:
+    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: FlatSum) -> None:
         """Add the patients' gradients, as :meth:`privacy.dpsgd.ghost_clipping.GhostClipping.add_clipped` does."""
         patients = sum_by_patient(self._compute_record_gradients(inputs, targets, batch), batch)  # (patients, P)
         usable = torch.isfinite(compute_row_norms(patients))
         kept = Materialised(torch.where(usable[:, None], patients, 0.0))
         norms = kept.compute_norms()
-        kept.add(Factors.make(compute_clip_factors(norms, norm), norms, into.dtype), into)
+        kept.add(Factors.make(compute_clip_factors(norms, norm), norms, self._trainable.dtype), into.vector)
 
     def _compute_record_gradients(self, inputs: Inputs, targets: Targets, batch: Batch) -> torch.Tensor:
         """Compute the gradient of each record, times its weight; (records, P)."""

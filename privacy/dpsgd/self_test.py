@@ -40,7 +40,7 @@ from privacy.dpsgd.named_tensors import Inputs, Targets, list_tensors, select_ro
 from privacy.dpsgd.norms import compute_l2_norm
 from privacy.dpsgd.records import TensorRecords
 from privacy.dpsgd.torch_randomness import make_generator, seed_torch
-from privacy.dpsgd.trainable import Trainable
+from privacy.dpsgd.trainable import FlatSum, Trainable
 from privacy.errors import TermsError
 from privacy.randomness import KeyStream
 
@@ -101,11 +101,11 @@ def _compute_sums(
     """Yield clipped sums, (P,) each, beside the patients whose sum it is."""
     clipper = choose_clipper(lens, trainable, method)
     for chosen in ([0], [1], [0, 1]):
-        total = trainable.make_zeros()
+        total = FlatSum(trainable)
         for batch in make_batches(_COUNTS, np.array(chosen), _RECORDS):
             rows = torch.from_numpy(batch.rows)
             clipper.add_clipped(select_rows(inputs, rows), select_rows(targets, rows), batch, norm, total)
-        yield chosen, total
+        yield chosen, total.vector
     records = TensorRecords(inputs, targets, np.repeat(np.arange(len(_COUNTS)), _COUNTS))
     mechanism, record_bytes = Mechanism(1.0, len(_COUNTS), norm, 0.0), clipper.estimate_record_bytes(inputs)
     for loss, limit in ((lens.loss, _RECORDS), (lens.loss, _FEW), (_RunOutOfMemoryOnce(lens.loss), _SOME)):

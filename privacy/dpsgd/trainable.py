@@ -41,6 +41,41 @@ class Trainable:
         return {name: part.view(parameter.shape) for (name, parameter), part in parts}
 
 
+class FlatSum:
+    """A sum over all parameters that train, (P,): zeros, which take memory from when the vector is first asked for.
+
+    A batch asks for it at the end of its backward pass, so that the vector and the activations of the first batch are
+    not held at once.
+    """
+
+    def __init__(self, trainable: Trainable) -> None:
+        self._trainable = trainable
+        self._vector: torch.Tensor | None = None
+
+    @property
+    def vector(self) -> torch.Tensor:
+        """The sum; (P,), to be changed in place."""
+        if self._vector is None:
+            self._vector = self._trainable.make_zeros()
+        return self._vector
+
+    def take_memory(self) -> torch.Tensor:
+        """Return a vector (P,) that becomes the sum; whoever asks writes all of it, since it may hold anything."""
+        self._vector = torch.empty(
+            self._trainable.count, dtype=self._trainable.dtype, device=self._trainable.device
+        )
+        return self._vector
+
+    @property
+    def takes_memory(self) -> bool:
+        """Whether the vector was asked for."""
+        return self._vector is not None
+
+    def clear(self) -> None:
+        """Let the sum be zero, and its memory be free."""
+        self._vector = None
+
+
 def find_owners(
     module: nn.Module, parameters: Mapping[str, nn.Parameter], shared: bool = False
 ) -> dict[str, dict[str, str]]:

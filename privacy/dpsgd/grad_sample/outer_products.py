@@ -69,6 +69,11 @@ class OuterProducts:
         self._apart: dict[int, torch.Tensor] = {}  # (patients of the run,) whose gradients are added in float64
         self._versions = read_versions(left, right)
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers the rows have that are held until they are added."""
+        return 0 if self._sides is None else sum(side.numel() for side in self._sides)
+
     def compute_norms(self) -> torch.Tensor:
         """Compute norms as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
         assert self._sides is not None, "norms are computed once"
@@ -95,9 +100,18 @@ class OuterProducts:
             else:
                 self._apart[place] &= ~patients[run.patients]
 
-    def add(self, factors: Factors, into: torch.Tensor) -> None:
-        """Add as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`."""
+    def add(self, factors: Factors, into: torch.Tensor, fresh: bool = False) -> None:
+        """Add as in :class:`privacy.dpsgd.grad_sample.patient_gradients.PatientGradients`.
+
+        Args:
+            factors: of the patients' gradients.
+            into: the sum.
+            fresh: whether ``into`` counts as zero, whatever it holds.
+        """
         matrix = into.view(self._shape)  # (outputs, inputs)
+        if fresh and (self._built or len(self._batch.runs) > 1):
+            matrix.zero_()
+            fresh = False
         if self._sides is not None:
             require_unchanged(self._versions, *self._sides)
         for place, run in enumerate(self._batch.runs):
@@ -112,7 +126,10 @@ class OuterProducts:
             # the sum over patients and rows of factor * left^T right is one product of matrices
             flat, weights = right.flatten(0, 1), own.plain[:, None, None]
             for some in _slice_columns(left):
-                matrix[some].addmm_((left[:, :, some] * weights).flatten(0, 1).T, flat)
+                # with beta 0 what was there is not even read
+                weighted = (left[:, :, some] * weights).flatten(0, 1)
+                matrix[some].addmm_(weighted.T, flat, beta=0 if fresh else 1)
+                del weighted
             if own.apart is not None:
                 add_outer_products(left[own.apart], right[own.apart], own.exact[own.apart], matrix)
 
@@ -134,8 +151,11 @@ class OuterProducts:
 
 
 def _slice_columns(rows: torch.Tensor) -> Iterator[slice]:
-    """Divide the columns of ``rows`` (n, positions, width) so that few numbers are weighted at a time."""
-    at_once = max(_COLUMNS, count_rows_at_once(rows[0, 0]) // max(1, rows.shape[0] * rows.shape[1]))
+    """Divide the columns of ``rows`` (n, positions, width) so that few numbers are weighted at a time.
+
+    Half of what is worked on at once elsewhere: beside a long vector that is summed, the rest would be noticed.
+    """
+    at_once = max(_COLUMNS, count_rows_at_once(rows[0, 0]) // (2 * max(1, rows.shape[0] * rows.shape[1])))
     return (slice(first, first + at_once) for first in range(0, rows.shape[2], at_once))
 
 

@@ -21,6 +21,7 @@ from privacy.dpsgd import DpSgd, Inputs, Mechanism, Targets
 from privacy.dpsgd.batching import Batch
 from privacy.dpsgd.grad_sample.outer_products import compute_gram_norms
 from privacy.dpsgd.norms import add_scaled, compute_row_norms, use_exact_float32
+from privacy.dpsgd.trainable import FlatSum
 from privacy.randomness import KeyStream
 from tests.privacy.dpsgd.models import MODELS, Scale, Words, built
 from tests.privacy.dpsgd.oracle import KEY, MARGIN, Table, everybody, loop_sum, loss, network, of_sizes, table
@@ -239,8 +240,8 @@ class Unclipped:
     def estimate_record_bytes(self, inputs: Inputs) -> int:
         return 100
 
-    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: torch.Tensor) -> None:
-        into += self._value
+    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: FlatSum) -> None:
+        into.vector.add_(self._value)
 
 
 @pytest.mark.parametrize("value", [3.0, math.inf, math.nan])

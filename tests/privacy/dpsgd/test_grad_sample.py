@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from privacy.dpsgd import DpSgd, Mechanism
+from privacy.dpsgd import DpSgd, Mechanism, ghost_clipping
 from privacy.dpsgd.grad_sample.outer_products import compute_gram_norms
 from privacy.dpsgd.grad_sample.registry import list_layers_by_vmap
 from privacy.dpsgd.norms import compute_row_norms
@@ -43,6 +43,27 @@ def test_lot_sum_equals_the_loop(name: str, sizes: str) -> None:
     norm = median_norm(module, records)
     got = step_of(module, norm).sum_lot(records, everybody(records))
     assert_as_the_loop(module, got, loop_sum(module, records, everybody(records), norm))
+
+
+@pytest.mark.parametrize("worth_freeing", [-(10**9), 10**9])
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("name", MODELS)
+def test_lot_sum_of_a_long_vector_equals_the_loop(
+    name: str, sizes: str, worth_freeing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memory is written and not added to, so what was there must not matter: here it is NaN."""
+    monkeypatch.setattr(ghost_clipping, "_LONG", 1)
+    monkeypatch.setattr(ghost_clipping, "_WORTH_FREEING", worth_freeing)
+    module, records = built(name), of_sizes(torch.tensor(SIZES[sizes]), MODELS[name][1])
+    norm = median_norm(module, records)
+    wanted = loop_sum(module, records, everybody(records), norm)
+    torch.use_deterministic_algorithms(True)  # fills what is empty with NaN
+    try:
+        assert torch.empty(2).isnan().all()
+        got = step_of(module, norm).sum_lot(records, everybody(records))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert_as_the_loop(module, got, wanted)
 
 
 @pytest.mark.parametrize("name", MODELS)

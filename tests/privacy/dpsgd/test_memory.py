@@ -27,6 +27,11 @@ def _make_narrowing_network() -> nn.Module:
     return nn.Sequential(*wide, *small, nn.Flatten(), nn.Linear(4096, 2))
 
 
+def _make_linear_network() -> nn.Module:
+    """Build a network whose parameters take most of the memory."""
+    return nn.Sequential(nn.Linear(512, 1024), nn.ReLU(), nn.Linear(1024, 512), nn.ReLU(), nn.Linear(512, 2))
+
+
 class _Recurrent(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +43,12 @@ class _Recurrent(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("make", "shape", "most"), [(_make_narrowing_network, (3, 32, 32), 1.3), (_Recurrent, (24, 32), 1.2)]
+    ("make", "shape", "most"),
+    [
+        (_make_narrowing_network, (3, 32, 32), 1.3),
+        (_make_linear_network, (512,), 1.2),
+        (_Recurrent, (24, 32), 1.2),
+    ],
 )
 def test_step_holds_little_more_than_a_plain_one(
     make: Callable[[], nn.Module], shape: tuple[int, ...], most: float, tmp_path: Path
