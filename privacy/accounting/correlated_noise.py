@@ -1,10 +1,11 @@
 """Compute the price of noise that is correlated over steps: DP-FTRL's tree, and banded matrix factorisation.
 
-*Labelled as of its own*: no study's terms ask for such noise, and nothing is charged by this module. It says what it
-would cost (the mechanisms are in ``privacy/mechanisms/correlated_noise.py``).
+A ledger charges it as events (:class:`privacy.accounting.events.BandedGaussian`, ``TreeGaussian``). The mechanisms
+are in ``privacy/mechanisms/correlated_noise.py``.
 
 Neither needs sampling or shuffling: the order of the records may be known. Neighbours differ in one record, which is
-replaced by zeros wherever it takes part.
+replaced by zeros wherever it takes part. That is the same as leaving it out where the lot of a record depends on
+nothing but the record's own name, and sums are divided by public numbers.
 
 **Tree** (Kairouz et al. 2021, arXiv 2103.00039). All T sums of the first t gradients are read off a binary
 tree whose nodes have noise s C each. A record that is used once is in floor(log2 T) + 1 nodes, so the tree is one
@@ -17,19 +18,24 @@ gradients are. C is here the Toeplitz matrix of the coefficients of (1 - x)^(-1/
 (Fichtenberger, Henzinger and Upadhyay 2023): not the optimum, but within a few per cent of it, and the same on every
 machine. b = 1 is independent noise.
 
+**Round by round.** A round takes every lot m times, in the same order. Let g = x + y be the sums of this round and of
+the rounds whose noise y it carries on. Then C g = C x + z, and the round's own z is independent of all that anybody
+has seen before. So given the past a round is one Gaussian release of C x over its steps. A patient's uses leave
+traces there that do not overlap, and add up to m columns at most: sqrt(m) times the longest one. This holds whichever
+round is carried on, also if its sum was lost, was never opened, or is carried on twice, and although gradients depend
+on earlier sums (Denisov et al. 2022, arXiv 2202.08312, theorem 2.1). What k uses are charged in rounds is the price
+of the whole matrix.
+
 >>> round(epsilon_of_tree(noise=1.13, steps=1600, delta=1e-6), 2)
 18.71
 """
 
 import math
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privacy.accounting.adaptive_filters import convert_zcdp
-
-MOST_STEPS: Final = 1 << 40
 
 
 def count_tree_levels(steps: int) -> int:
@@ -76,17 +82,29 @@ def epsilon_of_banded(noise: float, bands: int, steps: int, delta: float) -> flo
 
 
 def compute_prefix_error(bands: int, steps: int) -> float:
-    """Return the root mean square of the noise in the prefix sums, over the noise of one step.
+    """Return the root mean square of the noise in the prefix sums, over the noise of one step."""
+    squares = np.cumsum(_sum_inverse(bands, steps) ** 2)  # of each row
+    return float(np.sqrt(squares.mean()))
 
-    The rows of B = A C^-1, with A the matrix of prefix sums: cumulative sums of the inverse series of the band.
+
+def compute_window_error(bands: int, window: int) -> float:
+    """Return the most standard deviation of the noise in the sum of ``window`` steps in a row, over that of one step.
+
+    Looked at are windows that begin after none to 4 times their length.
     """
+    sums = _sum_inverse(bands, 5 * window)
+    ends = [sums[:end] - np.concatenate([np.zeros(window), sums])[:end] for end in range(window, 5 * window + 1)]
+    return max(float(np.linalg.norm(each)) for each in ends)
+
+
+def _sum_inverse(bands: int, steps: int) -> NDArray[np.float64]:
+    """Return the cumulative sums of the inverse series of the band; (steps,), the last row of B = A C^-1 reversed."""
     inverse = np.zeros(steps)
     band = make_band(min(bands, steps))
     for t in range(steps):
         past = inverse[max(0, t - len(band) + 1) : t][::-1]
         inverse[t] = (t == 0) - float(band[1 : 1 + len(past)] @ past)
-    squares = np.cumsum(np.cumsum(inverse) ** 2)  # of each row
-    return float(np.sqrt(squares.mean()))
+    return np.cumsum(inverse)
 
 
 def compute_tree_error(steps: int) -> float:

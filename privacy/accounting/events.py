@@ -17,29 +17,36 @@ Gaussian             Mironov 2017 (arXiv 1702.07476, proposition 7); it also bou
                      same variance (Canonne, Kamath and Steinke 2020, arXiv 2004.00010, theorem 4)
 Laplace              Mironov 2017 (proposition 6)
 BoundedContribution  ``privacy/accounting/records_per_patient.py``
+BandedGaussian       Choquette-Choo et al. 2023 (arXiv 2306.08153, theorem 2); ``docs/privacy.md`` round by round
+TreeGaussian         Kairouz et al. 2021 (arXiv 2103.00039, appendix B)
 ===================  ===========================================================================================
 """
 
 from collections.abc import Iterable
 from decimal import Decimal, localcontext
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from privacy.accounting.records_per_patient import MOST_RECORDS, compute_several_records_divergence
 from privacy.accounting.renyi import (
     DIGITS,
     STORED_ORDERS,
     UNBOUNDED,
+    compute_banded_divergence,
     compute_gaussian_divergence,
     compute_laplace_divergence,
     compute_replacement_divergence,
     compute_sampled_gaussian_divergence,
+    compute_tree_divergence,
 )
 from privacy.document import Document
 
 NoiseMultiplier = Annotated[float, Field(ge=0.01, le=1e6)]
 """Standard deviation of the noise over the most one patient can change."""
+MOST_LOTS: Final = 10_000
+MOST_BANDS: Final = 64
+"""A site keeps one vector fewer than that between rounds, each as long as the model."""
 _SUM_OF_SHARES: Final = Decimal("1e-24")
 """Bound of what sums of discrete Gaussians, of at least 3 units each in 10^9 coordinates, add to the divergence."""
 
@@ -182,6 +189,61 @@ class BoundedContribution(Document):
             )
 
 
+class FixedOrder(Document):
+    """``steps`` sums over lots that are taken in turn: whole passes over ``lots``, each patient always in the same one.
+
+    What a patient's lot is depends on nothing but the patient, so nobody else moves when one is added or removed.
+    """
+
+    noise_multiplier: NoiseMultiplier
+    lots: Annotated[int, Field(ge=2, le=MOST_LOTS)]
+    steps: Annotated[int, Field(ge=2, le=10**9)]
+
+    @model_validator(mode="after")
+    def _whole_passes(self) -> Self:
+        if self.steps % self.lots:
+            raise ValueError(f"expected whole passes over {self.lots} lots, got {self.steps} steps")
+        return self
+
+    @property
+    def passes(self) -> int:
+        """How often each patient is used."""
+        return self.steps // self.lots
+
+
+class BandedGaussian(FixedOrder):
+    """Sums over lots in a fixed order, with Gaussian noise of which the next ``bands`` - 1 sums cancel a part.
+
+    The noise multiplier is that of the independent noise before it is correlated. The noise may be correlated with that
+    of earlier events; these have paid for themselves, and this event for what it adds to them.
+    """
+
+    kind: Literal["banded-gaussian"] = "banded-gaussian"
+    bands: Annotated[int, Field(ge=2, le=MOST_BANDS)]
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.bands > self.lots:
+            raise ValueError(
+                f"bands is {self.bands}: a patient is used every {self.lots} steps; write at most that"
+            )
+        return self
+
+    def compute_renyi_divergence(self, order: int) -> Decimal:
+        """Return the Rényi divergence of ``order`` between neighbours, in nats."""
+        return compute_banded_divergence(self.noise_multiplier, self.bands, self.passes, order)
+
+
+class TreeGaussian(FixedOrder):
+    """Sums over lots in a fixed order, with the Gaussian noise of a binary tree, a new one for each pass."""
+
+    kind: Literal["tree-gaussian"] = "tree-gaussian"
+
+    def compute_renyi_divergence(self, order: int) -> Decimal:
+        """Return the Rényi divergence of ``order`` between neighbours, in nats."""
+        return compute_tree_divergence(self.noise_multiplier, self.lots, self.passes, order)
+
+
 class Unprotected(Document):
     """Release without noise: no epsilon bounds it."""
 
@@ -192,7 +254,16 @@ class Unprotected(Document):
         return UNBOUNDED
 
 
-Bounded = SampledGaussian | DistributedGaussian | SiteUpdates | Gaussian | Laplace | BoundedContribution
+Bounded = (
+    SampledGaussian
+    | DistributedGaussian
+    | SiteUpdates
+    | Gaussian
+    | Laplace
+    | BoundedContribution
+    | BandedGaussian
+    | TreeGaussian
+)
 AnyEvent = Bounded | Unprotected
 Event = Annotated[AnyEvent, Field(discriminator="kind")]
 Events = Iterable[AnyEvent]
@@ -201,7 +272,7 @@ Events = Iterable[AnyEvent]
 def repeat_event(event: AnyEvent, times: int) -> AnyEvent:
     """Return ``times`` such events as one event."""
     match event:
-        case SampledGaussian() | DistributedGaussian() | SiteUpdates() | BoundedContribution():
+        case SampledGaussian() | DistributedGaussian() | SiteUpdates() | BoundedContribution() | FixedOrder():
             return event.model_copy(update={"steps": event.steps * times})
         case Gaussian() | Laplace():
             return event.model_copy(update={"count": event.count * times})

@@ -34,11 +34,13 @@ from typing import Any, Final
 from privacy.accounting import epsilon as accountant
 from privacy.accounting.events import (
     AnyEvent,
+    BandedGaussian,
     BoundedContribution,
     Events,
     Gaussian,
     Laplace,
     SampledGaussian,
+    TreeGaussian,
     repeat_event,
 )
 from privacy.document import Document
@@ -116,6 +118,8 @@ def _count_steps(events: Events) -> Counter[AnyEvent]:
                 counted[event.model_copy(update={"steps": 1})] += event.steps
             case Gaussian() | Laplace():
                 counted[event.model_copy(update={"count": 1})] += event.count
+            case BandedGaussian() | TreeGaussian():
+                counted[event.model_copy(update={"steps": event.lots})] += event.passes
             case _:
                 raise _make_refusal(event)
     return counted
@@ -151,6 +155,9 @@ def _compute_loss_distribution(event: AnyEvent, count: int, interval: float) -> 
                 sampling_prob=event.sampling_rate,
                 value_discretization_interval=interval,
             )
+        case BandedGaussian() | TreeGaussian():
+            # a pass is one Gaussian release; that of noise 1 has the divergence order / 2
+            return _compose_real_noise(1 / sqrt(event.compute_renyi_divergence(2)), count, interval)
         case BoundedContribution(sampling_rate=1):
             return _compose_real_noise(event.noise_multiplier / event.records_per_patient, count, interval)
         case BoundedContribution():

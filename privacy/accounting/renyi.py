@@ -5,11 +5,12 @@ nothing depends on a platform's floating point.
 
 Sources: Mironov 2017 (arXiv 1702.07476, propositions 6 and 7) for Laplace and Gaussian; Mironov, Talwar and Zhang
 2019 (arXiv 1908.10530, section 3.3) for the Poisson-sub-sampled Gaussian at integer orders; ``docs/privacy.md`` for
-the replacement of a site's update.
+the replacement of a site's update; ``privacy/accounting/correlated_noise.py`` for noise that is correlated over steps.
 """
 
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, localcontext
 from functools import lru_cache
+from math import comb
 from typing import Final
 
 ORDERS: Final = range(2, 257)
@@ -26,6 +27,25 @@ def compute_gaussian_divergence(noise: float, count: int, order: int) -> Decimal
     """Return the divergence of ``count`` Gaussians: order * count / (2 noise^2) (Mironov 2017, proposition 7)."""
     with localcontext(DIGITS):
         return Decimal(order) * count / (2 * Decimal(noise) ** 2)
+
+
+def compute_banded_divergence(noise: float, bands: int, uses: int, order: int) -> Decimal:
+    """Return the divergence of ``uses`` uses, ``bands`` steps apart or more, under banded noise.
+
+    Each is a Gaussian with the sensitivity of a column: the coefficients C(2k, k) / 4^k of (1 - x)^(-1/2), for k below
+    ``bands``.
+    """
+    with localcontext(DIGITS):
+        column = sum((Decimal(comb(2 * k, k)) ** 2 / Decimal(16) ** k for k in range(bands)), Decimal(0))
+        return column * compute_gaussian_divergence(noise, uses, order)
+
+
+def compute_tree_divergence(noise: float, leaves: int, uses: int, order: int) -> Decimal:
+    """Return the divergence of ``uses`` uses, each of one leaf of a binary tree of its own over ``leaves`` leaves.
+
+    A leaf is in at most as many nodes as ``leaves`` has binary digits; each node is a Gaussian.
+    """
+    return compute_gaussian_divergence(noise, uses * leaves.bit_length(), order)
 
 
 @lru_cache(maxsize=4096)

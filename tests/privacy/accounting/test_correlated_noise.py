@@ -1,19 +1,27 @@
 """The price of correlated noise against known figures, matrices, and dp-accounting's tree."""
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 from dp_accounting import NeighboringRelation, SingleEpochTreeAggregationDpEvent
 from dp_accounting.rdp import RdpAccountant
 
+from privacy.accounting.analytic_gaussian import compute_gaussian_delta
 from privacy.accounting.correlated_noise import (
     compute_banded_sensitivity,
     compute_prefix_error,
     compute_tree_error,
+    compute_window_error,
     count_tree_levels,
     epsilon_of_banded,
     epsilon_of_tree,
     make_band,
 )
+from privacy.accounting.epsilon import epsilon_of
+from privacy.accounting.events import AnyEvent, BandedGaussian, TreeGaussian, repeat_event
+from privacy.accounting.pld import compute_pld_epsilon
 from privacy.mechanisms.correlated_noise import list_nodes
 
 
@@ -109,3 +117,92 @@ def test_round_by_round_banded_noise_costs_no_more_than_gaussian_events(phase: i
     assert (by_round <= charged + 1e-12).all()
     assert by_round[1:] == pytest.approx(charged)  # and no less, once the first trace has run over
     assert (by_round[0] < charged - 1e-6) == (phase > 0)
+
+
+def make_strategy(bands: int, steps: int) -> np.ndarray:
+    strategy = np.zeros((steps, steps))
+    for offset, coefficient in enumerate(make_band(bands)):
+        strategy += coefficient * np.eye(steps, k=-offset)
+    return strategy
+
+
+@pytest.mark.parametrize(("bands", "lots", "passes"), [(2, 2, 3), (2, 4, 3), (3, 3, 3), (4, 4, 2), (3, 5, 2)])
+def test_charge_of_banded_events_is_the_largest_change_over_all_ways_to_take_part(
+    bands: int, lots: int, passes: int
+) -> None:
+    """Every lot, every subset of the passes (a site may be away), every sign of the gradients: nothing moves C x more.
+
+    Signs suffice: the columns do not overlap, so directions do not matter.
+    """
+    steps, most = lots * passes, 0.0
+    strategy = make_strategy(bands, steps)
+    for phase in range(lots):
+        for signs in itertools.product((-1.0, 0.0, 1.0), repeat=passes):
+            moved = np.zeros(steps)
+            moved[phase::lots] = signs
+            most = max(most, float(np.linalg.norm(strategy @ moved)))
+    event = BandedGaussian(noise_multiplier=1.0, bands=bands, lots=lots, steps=steps)
+    # order 2 of a Gaussian with sensitivity m and noise 1: m^2
+    assert float(event.compute_renyi_divergence(2)) == pytest.approx(most**2, rel=1e-12)
+
+
+@pytest.mark.parametrize("lots", [2, 3, 7, 8])
+def test_charge_of_tree_events_is_the_largest_number_of_nodes(lots: int) -> None:
+    nodes = {node for t in range(1, lots + 1) for node in list_nodes(t)}
+    most = max(sum(first <= step <= last for first, last in nodes) for step in range(1, lots + 1))
+    event = TreeGaussian(noise_multiplier=1.0, lots=lots, steps=3 * lots)
+    assert float(event.compute_renyi_divergence(2)) >= 3 * most
+    assert float(event.compute_renyi_divergence(2)) == 3 * count_tree_levels(lots)
+
+
+@pytest.mark.parametrize(("bands", "lots", "rounds"), [(4, 4, 3), (2, 4, 3), (3, 5, 2)])
+def test_rounds_never_cost_less_than_what_was_done_so_far_and_together_as_much_as_the_matrix(
+    bands: int, lots: int, rounds: int
+) -> None:
+    """However early a study ends: the squared sensitivity of the matrix so far, by brute force over lots."""
+    for ended in range(1, rounds + 1):
+        strategy = make_strategy(bands, ended * lots)
+        truth = max(float(np.square(strategy[:, phase::lots].sum(1)).sum()) for phase in range(lots))
+        event = BandedGaussian(noise_multiplier=1.0, bands=bands, lots=lots, steps=lots)
+        assert float(repeat_event(event, ended).compute_renyi_divergence(2)) == pytest.approx(truth, rel=1e-12)
+
+
+EVENTS: list[AnyEvent] = [
+    BandedGaussian(noise_multiplier=8.0, bands=8, lots=16, steps=320),
+    BandedGaussian(noise_multiplier=3.0, bands=16, lots=16, steps=16),
+    TreeGaussian(noise_multiplier=8.0, lots=16, steps=320),
+]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_whole_study_is_one_gaussian_of_the_matrix_s_sensitivity(event: AnyEvent) -> None:
+    """Gaussian differential privacy to (epsilon, delta), exactly, lies a little below both figures that are shown."""
+    assert isinstance(event, BandedGaussian | TreeGaussian)
+    column = (
+        count_tree_levels(16) if isinstance(event, TreeGaussian) else float(np.square(make_band(event.bands)).sum())
+    )
+    noise = event.noise_multiplier / math.sqrt(column * event.steps / 16)
+    loss = compute_pld_epsilon([event], 1e-5)
+    assert compute_gaussian_delta(noise, loss) <= 1e-5
+    assert compute_gaussian_delta(noise, loss - 0.01) > 1e-5
+    assert loss < epsilon_of([event], 1e-5) < 1.1 * loss + 0.05
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"bands": 4, "lots": 8, "steps": 12}, "expected whole passes over 8 lots, got 12 steps"),
+        ({"bands": 9, "lots": 8, "steps": 8}, "a patient is used every 8 steps"),
+        ({"bands": 1, "lots": 8, "steps": 8}, "greater than or equal to 2"),
+    ],
+)
+def test_event_that_is_no_whole_passes_is_refused(fields: dict[str, int], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        BandedGaussian.model_validate({"noise_multiplier": 1.0, **fields})
+
+
+@pytest.mark.parametrize(("bands", "window"), [(2, 4), (4, 4), (8, 24)])
+def test_window_error_is_that_of_the_matrices(bands: int, window: int) -> None:
+    inverse = np.linalg.inv(make_strategy(bands, 5 * window))
+    most = max(float(np.linalg.norm(inverse[first : first + window].sum(0))) for first in range(4 * window + 1))
+    assert compute_window_error(bands, window) == pytest.approx(most)

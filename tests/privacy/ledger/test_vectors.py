@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from privacy.accounting.epsilon import compute_stored_curve
-from privacy.accounting.events import AnyEvent, DistributedGaussian, SiteUpdates
+from privacy.accounting.events import AnyEvent, BandedGaussian, DistributedGaussian, SiteUpdates, TreeGaussian
 from privacy.accounting.renyi import STORED_ORDERS
 from privacy.audit.check_ledger import check_ledger
 from privacy.errors import LedgerError
@@ -85,6 +85,9 @@ def test_golden_ledger_that_breaks_a_rule_is_refused_by_entry_and_rule(name: str
         SiteUpdates(noise_multiplier=6.5, participation=0.3, steps=7, colluders=1),
         SiteUpdates(noise_multiplier=1.3, participation=0.99, steps=7, colluders=1),
         SiteUpdates(noise_multiplier=6.5, participation=1.0, steps=7, colluders=1),
+        BandedGaussian(noise_multiplier=6.5, bands=5, lots=7, steps=21),
+        BandedGaussian(noise_multiplier=20.0, bands=64, lots=100, steps=300),
+        TreeGaussian(noise_multiplier=6.5, lots=7, steps=21),
     ],
     ids=lambda event: event.kind,
 )

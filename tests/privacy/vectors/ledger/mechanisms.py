@@ -49,6 +49,16 @@ def _divergence(event: dict[str, Any], order: int) -> Decimal:
             return times * (_sampled(event, order) + Decimal("1e-24"))
         case "site-updates":
             return times * (_replaced(event, order) + Decimal("1e-24"))
+        case "banded-gaussian":
+            # the coefficients of (1 - x)^(-1/2), one by one
+            column, coefficient = Decimal(0), Decimal(1)
+            for k in range(event["bands"]):
+                column += coefficient**2
+                coefficient *= (k + Decimal("0.5")) / (k + 1)
+            return times / event["lots"] * column * a / (2 * Decimal(event["noise_multiplier"]) ** 2)
+        case "tree-gaussian":
+            levels = len(bin(event["lots"])) - 2
+            return times / event["lots"] * levels * a / (2 * Decimal(event["noise_multiplier"]) ** 2)
         case "bounded-contribution":
             s, q, k = (
                 Decimal(event[name]) for name in ("noise_multiplier", "sampling_rate", "records_per_patient")
