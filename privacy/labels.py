@@ -72,6 +72,9 @@ THRESHOLD_COMMITMENT: Final = "consilium threshold commitment v1"  # 49
 # noise that is the same whenever it is drawn (HKDF-SHA256)
 CORRELATED_NOISE: Final = "consilium correlated noise v1"  # 50, a site
 
+# the lot of a patient where lots are taken in turn (SHA-256)
+FIXED_LOT: Final = "consilium fixed lot v1"  # 51, a site
+
 
 def make_prefix(label: str) -> bytes:
     r"""Return the bytes that go before what is signed or hashed under ``label``.

@@ -53,6 +53,7 @@ rounding inside a float32 module and in   the others in a batch can change the l
 the sum                                   the guarantee does not cover; a float64 module has margin for it
 no privacy (``clipping_norm`` is None)    no clipping and no noise; everything else is the same
 a frozen parameter                        neither computed nor counted
+lots in a fixed order                     no sampling: another guarantee (``fixed_order``)
 ========================================  ==========================================================================
 
 How long a step takes, how large the lot was and in how many batches it was summed depend on secrets and stay at the
@@ -61,11 +62,12 @@ site.
 Read in this order: ``records``, ``named_tensors``, ``engine``, ``mechanism``, ``torch_randomness``, ``batching``,
 ``ghost_clipping``, ``activations``, ``record_axes``, ``grad_sample/registry``, ``grad_sample/patient_gradients``,
 ``grad_sample/outer_products``, ``grad_sample/convolution``, ``grad_sample/fallback``, ``norms``; then
-``layer_checks``, ``example``, ``self_test``, ``opacus_reference``.
+``layer_checks``, ``example``, ``self_test``, ``opacus_reference``, ``fixed_order``.
 """
 
 from privacy.dpsgd.engine import Augment, DpSgd
 from privacy.dpsgd.example import Example, Spec
+from privacy.dpsgd.fixed_order import OrderedSteps, StepNoise, assign_lots
 from privacy.dpsgd.ghost_clipping import CLIP_MARGIN
 from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.loss import Loss
@@ -82,11 +84,14 @@ __all__ = [
     "Inputs",
     "Loss",
     "Mechanism",
+    "OrderedSteps",
     "Records",
     "Spec",
+    "StepNoise",
     "Targets",
     "TensorRecords",
     "add_noise",
+    "assign_lots",
     "check_module",
     "run_self_test",
     "sample_patients",

@@ -17,7 +17,6 @@ Sources: Kairouz et al. 2021 (arXiv 2103.00039, algorithm 1); Choquette-Choo et 
 """
 
 from collections import deque
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,14 +27,6 @@ from privacy.keys import derive_key
 from privacy.randomness import KeyStream
 
 Vector = NDArray[np.float64]
-
-
-class StepNoise(Protocol):
-    """Noise of steps that are drawn in their order."""
-
-    def draw_step(self) -> Vector:
-        """Draw the noise of the next step; (length,)."""
-        ...
 
 
 class TreeNoise:

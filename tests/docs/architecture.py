@@ -90,7 +90,7 @@ ROOMS: Final = {
     "privacy/mechanisms": "value_range discrete_gaussian distributed_noise shared_totals site_clipping "
     "noised_parameters selective_sharing correlated_noise",
     "privacy/dpsgd": "engine records named_tensors mechanism torch_randomness batching loss trainable activations "
-    "record_axes ghost_clipping norms layer_checks self_test example opacus_reference",
+    "record_axes ghost_clipping norms layer_checks self_test example opacus_reference fixed_order",
     "privacy/dpsgd/grad_sample": "registry patient_gradients outer_products linear embedding normalisation "
     "convolution fallback",
     "privacy/secure_aggregation": "round_layout quantise layout check_fields masks seal aggregate opening "
