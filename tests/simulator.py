@@ -38,7 +38,7 @@ from privacy.keys import PublicKey
 from privacy.ledger.entries import Entry
 from privacy.protocol.envelope import Blob, Envelope, make_envelope, read_body
 from privacy.protocol.messages import Reply, Request
-from privacy.study import COORDINATOR, Terms
+from privacy.study import COORDINATOR, Placement, Terms
 from privacy.study.cost import compute_study_noise, make_training_event
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
@@ -251,6 +251,7 @@ class Simulator:
             epsilon_per_study=max(3.0, asked_epsilon(self.terms)),
             automatic=[EVERY_STUDY],
             statistics="anybody",
+            placements=[each.value for each in Placement],
         )
         home.accept_admission(Members(self.federation).enrol(home.make_join_request()))
         register_files(home, self.terms.data, *self.write_files(home.folder, name, number))

@@ -57,6 +57,7 @@ from privacy.study.cost import (
     make_evaluation_event,
     make_training_event,
 )
+from privacy.study.fixed_lots import describe_excess
 from privacy.study.launch import Launch, SignedLaunch, verify_order
 from privacy.study.tasks.task import compute_squared_scales
 
@@ -134,12 +135,14 @@ def admit(
 
 
 def _require_usable_shares(launch: Launch, price: Price, patients: int) -> None:
-    """Check distributed noise: the range must hold what this site knows already, and one share must be noise.
+    """Check noise: what is kept must be little, a sum's range must hold what is known already, a share must be noise.
 
     The patient counts of other sites come with the key epoch, and are judged before the first round is paid
     (``client/study/room_check.py``).
     """
     terms = launch.terms
+    if (excess := describe_excess(terms, launch.parameters)) is not None:
+        raise RefusedError(RefusalCode.NOISE, excess)
     if terms.counts_only:
         _require_whole_shares(terms, price.evaluation_noise_multiplier, patients)
     if terms.privacy.placement is not Placement.DISTRIBUTED or price.noise_multiplier is None:

@@ -38,7 +38,7 @@ from privacy.accounting.account import PUBLIC_COUNT_STEP
 from privacy.audit.empirical.guesses import Bounds, compute_bounds
 from privacy.errors import DataError, TermsError
 from privacy.randomness import KeyStream, from_os
-from privacy.study import Terms, Unit
+from privacy.study import Placement, Terms, Unit
 from privacy.study.cost import compute_study_noise
 
 MOST_CANARIES: Final = 5000
@@ -91,7 +91,7 @@ class StudyAudit:
         present: how many of them took part.
         rounds: how many were trained.
         patients: ordinary patients of all sites.
-        gaussian: whether the claimed mechanism is Gaussian, since every patient is in every lot. Then the bounds that
+        gaussian: whether the claimed mechanism is Gaussian, since nobody is drawn by chance. Then the bounds that
             presume it presume no more than the claim.
         bounds: of epsilon from below.
     """
@@ -193,7 +193,7 @@ def audit_study(
         present=int(np.count_nonzero(made.present)),
         rounds=len(seen),
         patients=sum(each.patients for each in read) + (0 if own is None else own.public_count),
-        gaussian=terms.training.sampling_rate == 1,
+        gaussian=terms.training.sampling_rate == 1 or terms.privacy.placement is Placement.CORRELATED,
         bounds=compute_bounds(attack.scores, made.present, delta, independent=attack.independent),
     )
 

@@ -10,6 +10,7 @@ What is seen is the most that the study's promise allows for:
 placement          what is seen of the audited site
 =================  =====================================================================================================
 ``local``          its own integers: the opened sum less those of all other sites, who conspire
+``correlated``     the same, and so all of its noise before, as far as its gradients are known
 ``distributed``    the opened sum less the shares of as many conspiring sites as the terms name
 =================  =====================================================================================================
 """
@@ -107,6 +108,7 @@ class MemoryRounds:
         self._pairs = _make_pair_secrets(self._names, stream)
         self._residuals: dict[str, Vector | float] = dict.fromkeys(self._names, 0.0)
         self._personal: dict[str, Vector | None] = dict.fromkeys(self._names)
+        self._carried: dict[str, Vector | None] = dict.fromkeys(self._names)
         self._room = count_most_patients(patients.values()) if terms.sums_patients else 0
         self._halvings = 0
         if self._mode is not NoiseMode.LOCAL and (problem := self._noise.describe_problem(len(self._names))):
@@ -143,8 +145,10 @@ class MemoryRounds:
             return session.run(
                 ShareRound(model, number, self._noise, variance, draw, self._personal[name])
             ).integers
-        trained = session.run(TrainRound(model, number, self._sigma, draw, None, self._personal[name]))
-        self._personal[name] = trained.personal
+        trained = session.run(
+            TrainRound(model, number, self._sigma, draw, None, self._personal[name], self._carried[name])
+        )
+        self._personal[name], self._carried[name] = trained.personal, trained.carried
         grid = make_grid(self._terms, self._halvings, self._sigma)
         rounded = round_update(
             trained.update, self._compute_weight(name), self._residuals[name], grid, self._stream

@@ -5,7 +5,8 @@ than what people here have changed since.
 
 What an archive does not hold: the figures in ``log/``; the snapshots in ``data/``, which are large and made again from
 their sources; and the secrets of a round in progress (``attempt.sealed``, ``draw-*.key``, ``totals-*.key``), since two
-machines that use them could reveal together what each keeps. A restored site lets such a round pass.
+machines that use them could reveal together what each keeps. A restored site lets such a round pass. Nor does it hold
+the noise that a later round cancels (``noise-*.npz``): a restored site begins with noise of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +30,16 @@ if TYPE_CHECKING:
 
 SITE_BACKUP: Final = BackupRules(
     kind="site",
-    leave_out=("log", "data", "up.json", "node.json", "attempt.sealed", "draw-*.key", "totals-*.key"),
+    leave_out=(
+        "log",
+        "data",
+        "up.json",
+        "node.json",
+        "attempt.sealed",
+        "draw-*.key",
+        "totals-*.key",
+        "noise-*.npz",
+    ),
     last=("ledger.sqlite",),
 )
 

@@ -122,7 +122,7 @@ class Policy(Document):
 
     models: tuple[ModelName, ...] = Field(default=(ALL,), min_length=1)
     units: tuple[Unit, ...] = Field(default=(Unit.PATIENT, Unit.RECORD, Unit.SITE), min_length=1)
-    placements: tuple[Placement, ...] = Field(default=tuple(Placement), min_length=1)
+    placements: tuple[Placement, ...] = Field(default=(Placement.LOCAL, Placement.DISTRIBUTED), min_length=1)
     epsilon_per_study: float = Field(default=3.0, gt=0)
     epsilon_per_operator: float | None = Field(default=None, gt=0)
     epsilon_per_year: float | None = Field(default=None, gt=0)

@@ -20,7 +20,10 @@ MEANINGS: Final = {
         "'all' stands for every one."
     ),
     "units": "What the privacy of a study may protect: a patient, a record of theirs, or a whole site.",
-    "placements": "Where the noise may be added: at each site (local), or in shares by all of them (distributed).",
+    "placements": (
+        "Where the noise may be added: at each site (local), in shares by all of them (distributed), or at each site "
+        "with lots in a fixed order and noise that later steps cancel a part of (correlated, only where it is named)."
+    ),
     "epsilon_per_study": "The most epsilon that training and evaluation of one study may ask for together.",
     "epsilon_per_operator": (
         "The most epsilon that all studies launched by one operator may ask for together; only with 'operators', since "

@@ -20,6 +20,7 @@ Rules:
 
 import numpy as np
 
+from client.study.carried_noise import forget_carried_noise
 from client.study.context import StudyContext
 from client.study.control_variates import compute_local_work, forget_variates
 from client.study.cut_values import mark_edge
@@ -189,6 +190,7 @@ def _advance(context: StudyContext, committed: Committed, headers: dict[str, Hea
     # only now: until the new state was durable, a crash could still need them
     forget_variates(context)
     forget_personal_layers(context)
+    forget_carried_noise(context)
     context.forget_unneeded_secrets()
 
 

@@ -29,6 +29,7 @@ from typing import Annotated, Final, TypeVar
 from pydantic import Field
 
 from client.study.history import AppliedRound
+from client.study.round_files import CARRIED_NOISE
 from privacy import labels
 from privacy.base64url import decode_wrapped_key, encode_wrapped_key
 from privacy.canonical import from_canonical, to_canonical
@@ -142,6 +143,8 @@ def forget_kept_secrets(folder: Path, *names: str) -> None:
     Called whenever the study has ended here, however it ended.
     """
     paths = [folder / name for name in names or (ATTEMPT_FILE, KEYS_FILE)]
+    if not names:
+        paths += folder.glob(CARRIED_NOISE)
     kept = [path for path in paths if path.exists()]
     for path in kept:
         path.unlink(missing_ok=True)

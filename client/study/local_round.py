@@ -5,7 +5,8 @@ step                  what is durable when it ends
 ====================  ===========================================================================================
 draw                  32 secret bytes that decide sampling and noise, kept until the result is stored. Work that a
                       crash interrupted is repeated, not drawn a second time: what leaves is one draw of the
-                      mechanism that was paid
+                      mechanism that was paid. Where noise is correlated, sampling is by order, and noise is of this
+                      draw and of what earlier rounds left (``carried_noise.py``)
 reserve               the round is paid, before the first gradient; a power cut afterwards leaves it paid
 train, or score       nothing: it is repeated from the same draw
 round                 nothing: local noise only; the residual is stored with the result
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from client.study.carried_noise import keep_carried_noise, load_carried_noise
 from client.study.context import StudyContext
 from client.study.control_variates import compute_control_correction, keep_variate
 from client.study.cut_values import report_cut_values
@@ -85,11 +87,20 @@ def _train_with_own_noise(context: StudyContext, request: Train, model: Vector) 
         correction = compute_control_correction(context)
         with measure_step("train"):
             trained = context.training.run(
-                TrainRound(model, number, noise, draw, correction, load_personal_layers(context))
+                TrainRound(
+                    model,
+                    number,
+                    noise,
+                    draw,
+                    correction,
+                    load_personal_layers(context),
+                    load_carried_noise(context),
+                )
             )
         if correction is not None:
             keep_variate(context, number, correction, trained.update)
         keep_personal_layers(context, number, trained.personal)
+        keep_carried_noise(context, number, trained.carried)
         weight = compute_weight(context.terms, context.patients, request.reference)
         grid, residual = context.make_update_grid(context.state.halvings), store.read_rounding_residual(number)
         with measure_step("quantise"):

@@ -5,7 +5,7 @@
 mode              terms                        what a site seals                     mean update from the opened sum
 ================  ===========================  ====================================
 ================================
-``LOCAL``         placement ``local``, or      weight * update + residual, rounded   sum / weight of the cohort
+``LOCAL``         ``local``, ``correlated`` or weight * update + residual, rounded   sum / weight of the cohort
                   no privacy                   to the grid
 ``GLOBAL_STEP``   placement ``distributed``    clipped gradients of one lot, with    - rate * sum / expected lot
                                                this site's share of the noise

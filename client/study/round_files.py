@@ -3,6 +3,7 @@
 import io
 from collections.abc import Collection
 from pathlib import Path
+from typing import Final, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -12,6 +13,9 @@ from privacy.errors import KeyFileError, SiteConfigError, StorageError
 from privacy.files import map_file, replace_file
 from privacy.keys import generate_secret, read_secret
 from privacy.randomness import KEY_BYTES
+
+CARRIED_NOISE: Final = "noise-*.npz"
+"""The files of the noise that a round leaves for a later one to cancel: secrets, of which no backup is made."""
 
 
 def read_or_make_secret(path: Path) -> bytes:
@@ -45,10 +49,10 @@ def make_unreadable_error(path: Path, number: int, what: str) -> SiteConfigError
     return SiteConfigError(f"{path}: the {what} of round {number} cannot be read; restore it from backup")
 
 
-def keep_own_vector(path: Path, values: Vector) -> None:
-    """Store a vector that stays at this site; durable when this returns."""
+def keep_own_vector(path: Path, values: Vector, kind: Literal["<f4", "<f8"] = "<f4") -> None:
+    """Store a vector, or several, that stay at this site, as numbers of ``kind``; durable when this returns."""
     buffer = io.BytesIO()
-    np.savez(buffer, own_vector=values.astype("<f4"))
+    np.savez(buffer, own_vector=values.astype(kind))
     replace_file(path, buffer.getvalue(), StorageError)
 
 

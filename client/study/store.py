@@ -15,6 +15,8 @@
   says which holds.
 * ``personal-NNNNN.npz``: this site's personal layers after it trained a round, float32;
   ``client/study/personal_layers.py`` says which hold.
+* ``noise-NNNNN.npz``: the noise that a round leaves for a later one to cancel, float64;
+  ``client/study/carried_noise.py`` says which is carried on.
 * ``draw-NNNNN.key``: the randomness of a round in progress, so that work that a crash interrupted is repeated, not
   drawn anew; written before the round is paid, deleted when the round's update is stored.
 * ``totals-NNNNN.key``: the same for the noise on the totals of the model after round NNNNN.
@@ -38,6 +40,7 @@ from numpy.typing import NDArray
 
 from client.study.history import Line, StudyHistory, take_out_of_state
 from client.study.round_files import (
+    CARRIED_NOISE,
     SharedVectors,
     build_best_path,
     build_model_path,
@@ -314,6 +317,22 @@ class StudyStore:
         """Remove the personal layers of rounds up to ``upto``, except for those of rounds in ``but``."""
         forget_own_vectors(self._folder, "personal-*.npz", upto, but)
 
+    def read_carried_noise(self, number: int) -> Vector:
+        """Read the noise of the last steps of round ``number``; (bands - 1, P).
+
+        Raises:
+            SiteConfigError: it is damaged, or missing.
+        """
+        return read_own_vector(self._build_carried_noise_path(number), number, "noise")
+
+    def keep_carried_noise(self, number: int, noise: Vector) -> None:
+        """Store the noise of the last steps of round ``number``, to the bit."""
+        keep_own_vector(self._build_carried_noise_path(number), noise, "<f8")
+
+    def forget_carried_noise(self, upto: int, but: int | None) -> None:
+        """Remove the noise of rounds up to ``upto``, except for that of round ``but``."""
+        forget_own_vectors(self._folder, CARRIED_NOISE, upto, {but})
+
     def has_draw(self, number: int) -> bool:
         """Return whether the randomness of round ``number`` was drawn, and its update is not stored yet."""
         return self._build_draw_path(number).exists()
@@ -354,6 +373,9 @@ class StudyStore:
 
     def _build_personal_layers_path(self, number: int) -> Path:
         return self._folder / f"personal-{number:05d}.npz"
+
+    def _build_carried_noise_path(self, number: int) -> Path:
+        return self._folder / f"noise-{number:05d}.npz"
 
     def _build_draw_path(self, number: int) -> Path:
         return self._folder / f"draw-{number:05d}.key"

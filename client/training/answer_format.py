@@ -7,7 +7,8 @@ job                   arrays of its answer
 ====================  =========================================================================================
 first-model           ``vector`` (P,) float64
 export-model, -personal  tensors by name, float32
-train                 ``update`` (P,) float64, ``personal`` (Q,) float64
+train                 ``update`` (P,) float64, ``personal`` (Q,) float64; ``carried`` (bands - 1, P) float64 where the
+                      study carries noise from round to round
 share                 ``integers`` (d,) uint32, ``personal`` (Q,) float64
 score                 ``counts`` (cells,) int64
 list-trained          ``ranges`` (n, 2) int64, or nothing for all
@@ -37,6 +38,7 @@ from privacy.errors import DataError, DataUnavailableError, Error, RefusedError,
 from privacy.refusal_codes import RefusalCode
 from privacy.sentence import Sentence, fit_sentence
 from privacy.study import Sha256, Terms
+from privacy.study.fixed_lots import count_bands
 from privacy.study.tasks.task import count_cells
 
 _log = logging.getLogger(__name__)
@@ -80,7 +82,7 @@ def pack_answer(request: Request, answer: Any) -> tuple[bytes, *tuple[memoryview
         case "export-model" | "export-personal":
             arrays = answer
         case "train" | "share":
-            arrays = answer._asdict()
+            arrays = {name: array for name, array in answer._asdict().items() if array is not None}
         case "score":
             arrays = {"counts": np.array(answer, dtype=np.int64)}
         case "list-trained":
@@ -103,8 +105,14 @@ def compute_most_bytes(request: Request, arrays: Arrays, terms: Terms) -> int:
     """Return the most bytes that an answer to ``request`` may have."""
     most = _HEAD_BYTES + sum(array.nbytes for array in arrays.values())
     if request.job in ("train", "share"):
+        most += _count_carried(request, terms) * arrays["model"].nbytes
         return most if _find_personal_length(arrays, terms) is not None else most + _FREE_BYTES
     return most + (_HEAD_BYTES if request.job in ("score", "list-trained") else _FREE_BYTES)
+
+
+def _count_carried(request: Request, terms: Terms) -> int:
+    """Count the vectors of noise, (P,) each, that come back from a round for a later one to cancel."""
+    return count_bands(terms) - 1 if request.job == "train" and request.noise_multiplier is not None else 0
 
 
 def _find_personal_length(sent: Arrays, terms: Terms) -> int | None:
@@ -152,10 +160,12 @@ def read_answer(
             first = "update" if request.job == "train" else "integers"
             if request.noise is not None:
                 length = request.noise.parameters
-            _require_names(arrays, what, first, "personal")
+            carried = _count_carried(request, terms)
+            _require_names(arrays, what, first, "personal", *(["carried"] if carried else []))
             personal = _require_vector(arrays, "personal", np.float64, _find_personal_length(sent, terms), what)
             if request.job == "train":
-                return TrainedRound(_require_vector(arrays, first, np.float64, length, what), personal)
+                update = _require_vector(arrays, first, np.float64, length, what)
+                return TrainedRound(update, personal, _require_carried(arrays, (carried, length), what))
             return SharedRound(_require_vector(arrays, first, np.uint32, length, what), personal)
         case "score":
             _require_names(arrays, what, "counts")
@@ -193,6 +203,16 @@ def _require_vector(arrays: Arrays, name: str, kind: Any, length: int | None, wh
             f"{what}: expected '{name}' as {shape} {np.dtype(kind)}, got {array.shape} {array.dtype}"
         )
     return array
+
+
+def _require_carried(arrays: Arrays, shape: tuple[int, int], what: str) -> NDArray[np.float64] | None:
+    """Return the noise that a later round cancels, (vectors, P); None where there are no vectors."""
+    if not shape[0]:
+        return None
+    carried = arrays["carried"]
+    if carried.dtype != np.float64 or carried.shape != shape:
+        raise TrainingError(f"{what}: expected 'carried' as {shape} float64, got {carried.shape} {carried.dtype}")
+    return carried
 
 
 def _require_tensors(arrays: Arrays, what: str) -> dict[str, NDArray[np.float32]]:

@@ -48,7 +48,7 @@ from privacy.study import AnyContract, Sha256, Terms
 DRAW_BYTES: Final = 32
 _LENGTH_BYTES: Final = 4
 _MOST_DOCUMENT: Final = 1 << 30  # objections are listed in it
-_VECTORS: Final = ("model", "correction", "personal")
+_VECTORS: Final = ("model", "correction", "personal", "carried")
 
 
 class Excluded(Document):
@@ -230,7 +230,7 @@ def join_job(request: Request, arrays: Arrays, draw: bytes) -> Job[Any]:
                 return ListTrained(_require(request.number))
             case "train":
                 number, sigma = _require(request.number), request.noise_multiplier
-                return TrainRound(arrays["model"], number, sigma, draw, correction, personal)
+                return TrainRound(arrays["model"], number, sigma, draw, correction, personal, arrays.get("carried"))
             case "share":
                 noise, variance = SharedNoise(**dict(_require(request.noise))), int(_require(request.variance))
                 return ShareRound(arrays["model"], _require(request.number), noise, variance, draw, personal)

@@ -31,10 +31,14 @@ R = TypeVar("R", covariant=True)
 
 
 class TrainedRound(NamedTuple):
-    """The update of one round's local training, (P,), and the site's personal layers afterwards, (Q,)."""
+    """The update of one round's local training, (P,), and the site's personal layers afterwards, (Q,).
+
+    ``carried``: the noise of the last steps, (bands - 1, P), that a later round cancels; None where none does.
+    """
 
     update: Vector
     personal: Vector
+    carried: Vector | None = None
 
 
 class SharedRound(NamedTuple):
@@ -86,6 +90,7 @@ class TrainRound(Job[TrainedRound]):
         key: 32 secret bytes that decide sampling and noise: the same key repeats the same draw.
         correction: (P,) added to every gradient; None adds nothing.
         personal: (Q,) the personal layers now; None for their first values.
+        carried: (bands - 1, P) the noise that is carried on, where noise is correlated; None if there is none yet.
     """
 
     model: Vector
@@ -94,6 +99,7 @@ class TrainRound(Job[TrainedRound]):
     key: bytes = field(repr=False)
     correction: Vector | None = None
     personal: Vector | None = None
+    carried: Vector | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Rules:
 
-* sampling and noise use fresh randomness of the operating system, never a seed from the terms;
+* sampling and noise use fresh randomness of the operating system, never a seed from the terms. Where lots are taken in
+  turn instead, the order of lots brings their noise (``client/training/lots_in_turn.py``);
 * the update divides by public numbers only; what the site alone may know (the loss) goes to the log;
 * training that fails is not drawn anew. Asked again, it repeats the same draw: what leaves is one draw of the
   mechanism that was paid, whether or not a draw failed;
@@ -32,6 +33,7 @@ from torch.nn.utils import parameters_to_vector
 
 from client.training.device import Device
 from client.training.device_records import DeviceRecords, Tensors
+from client.training.lots_in_turn import LotsInTurn
 from client.training.step_rules import make_directions
 from client.training.study_model import build_model, find_layers, make_model_to_train
 from models.augment.augmentation import make_augmentation
@@ -48,10 +50,11 @@ from models.parameters.flatten import (
 from models.parameters.trainable import train_only
 from models.parameters.vector import Vector
 from models.tasks.registry import make_task
-from privacy.dpsgd import Augment, DpSgd, Example, Loss, Mechanism, Spec, run_self_test
+from privacy.dpsgd import Augment, DpSgd, Example, Loss, Mechanism, OrderedSteps, Spec, run_self_test
 from privacy.errors import TrainingError
+from privacy.mechanisms.correlated_noise import BandedNoise
 from privacy.randomness import KeyStream, from_os
-from privacy.study import Terms, Unit
+from privacy.study import Placement, Terms, Unit
 from privacy.study.data.tensors import Flags, Ids, Numbers
 from privacy.study.stage import TASK_OBJECTIVE
 
@@ -85,11 +88,13 @@ class Trained:
         update: (P,) float64, the model after minus the model before; may be sealed.
         personal: (Q,) the personal layers afterwards; they stay here.
         log: figures for the site's own log.
+        carried: (bands - 1, P) the noise of the last steps, which a later round cancels; None where none does.
     """
 
     update: Vector
     personal: Vector
     log: dict[str, float]
+    carried: Vector | None = None
 
 
 def train(
@@ -104,6 +109,7 @@ def train(
     correction: Vector | None = None,
     model: nn.Module | None = None,
     personal: Vector | None = None,
+    in_turn: LotsInTurn | None = None,
 ) -> Trained:
     """Train ``local_steps`` steps from ``start``.
 
@@ -122,11 +128,15 @@ def train(
         model: the study's model as it begins (:func:`client.training.study_model.begin_model`), of which a copy is
             trained; without it, one that needs no public weights is built.
         personal: (Q,) the site's personal layers; without it, their first values.
+        in_turn: the order of lots and their noise; None draws lots by chance, with independent noise.
 
     Raises:
         TermsError: the model cannot be built, or a patient's gradient would not be the one that is clipped.
+        ValueError: the terms' noise is correlated, and no order of lots is given.
         DivergedError: the parameters left the numbers that a model can compute with.
     """
+    if noise_multiplier is not None and (terms.privacy.placement is Placement.CORRELATED) != (in_turn is not None):
+        raise ValueError("expected an order of lots exactly where the terms' noise is correlated")
     module = make_model_to_train(terms, model).to(device.device)
     run_self_test_once(terms, device.device)
     set_shared_parameters(module, start)
@@ -141,8 +151,8 @@ def train(
     )
     began = time.perf_counter()
     with _limit_threads(_count_parameters(module)), begin_stage(module, terms, number):
-        _run_local_steps(
-            module, records, mechanism, terms, device.precision, stream or from_os(), number, correction
+        carried = _run_local_steps(
+            module, records, mechanism, terms, device.precision, stream or from_os(), number, correction, in_turn
         )
         loss = _compute_loss(module, records, make_loss(terms))
     update, own = read_shared_parameters(module), read_personal_parameters(module)
@@ -154,7 +164,7 @@ def train(
             "round %d: the loss over this site's records is not a finite number; the study's learning_rate (%g) may be "
             "too large. Training continues: only this log may say so", number, terms.training.learning_rate,
         )  # fmt: skip
-    return Trained(update, own, {"loss": loss, "seconds": time.perf_counter() - began})
+    return Trained(update, own, {"loss": loss, "seconds": time.perf_counter() - began}, carried)
 
 
 def require_usable(parameters: Vector, terms: Terms) -> None:
@@ -208,13 +218,19 @@ def _run_local_steps(
     stream: KeyStream,
     number: int,
     correction: Vector | None,
-) -> None:
+    in_turn: LotsInTurn | None,
+) -> Vector | None:
     """Run the local steps; neither ``proximal`` nor ``correction`` costs privacy, since they see no patient.
 
-    ``proximal`` pulls every step back to where the steps began; ``correction`` is the same in each.
+    ``proximal`` pulls every step back to where the steps began; ``correction`` is the same in each. Return the noise
+    that a later round cancels, (bands - 1, P); None where none does.
     """
-    private = make_engine(module, terms, mechanism, stream, precision)
-    parameters = list(list_trained_parameters(module).values())
+    engine = make_engine(module, terms, mechanism, stream, precision)
+    private: DpSgd | OrderedSteps = engine
+    parameters, noise = list(list_trained_parameters(module).values()), None
+    if in_turn is not None:
+        noise = in_turn.make_noise(mechanism, sum(each.numel() for each in parameters))
+        private = in_turn.order(engine, mechanism, noise)
     rate, proximal = terms.training.compute_learning_rate(number), terms.training.proximal
     decay = terms.training.weight_decay
     with torch.no_grad():
@@ -232,6 +248,7 @@ def _run_local_steps(
                 moved = here.double()
                 moved -= rate * (pull.double() + proximal * (moved - origin.double()) + decay * moved)
                 here.copy_(moved)
+    return noise.stack_past() if isinstance(noise, BandedNoise) else None
 
 
 def make_engine(
@@ -263,8 +280,8 @@ def make_augment(terms: Terms) -> Augment | None:
     return augment
 
 
-def _compute_mean_gradient(private: DpSgd, records: DeviceRecords, lots: int) -> torch.Tensor:
-    """Compute the mean of the noised gradients of several lots, each drawn and paid for itself; (P,)."""
+def _compute_mean_gradient(private: DpSgd | OrderedSteps, records: DeviceRecords, lots: int) -> torch.Tensor:
+    """Compute the mean of the noised gradients of several lots, each taken and paid for itself; (P,)."""
     total = private.compute_gradient(records)
     for _ in range(lots - 1):
         total.add_(private.compute_gradient(records))

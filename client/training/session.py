@@ -22,10 +22,11 @@ from client.training.jobs import (
 )
 from models.parameters.vector import Vector
 from privacy.mechanisms.distributed_noise import make_noised_share
-from privacy.study import Terms, Unit
+from privacy.study import Placement, Terms, Unit
 
 if TYPE_CHECKING:
     from client.training.device_records import DeviceRecords
+    from client.training.lots_in_turn import LotsInTurn
 
 _log = logging.getLogger(__name__)
 
@@ -58,8 +59,8 @@ class TrainingSession:
         self._first_personal = read_personal_parameters(self._module)
 
     @cached_property
-    def _tables(self) -> "tuple[DeviceRecords, Patients]":
-        """The training patients on the device, and the test patients.
+    def _tables(self) -> "tuple[DeviceRecords, Patients, tuple[str, ...]]":
+        """The training patients on the device, the test patients, and the identifiers of those who train.
 
         Read at first use, since admission must not depend on a record; kept on the device from then on.
         """
@@ -71,7 +72,7 @@ class TrainingSession:
         patients = training.patients
         if self._terms.privacy.unit is Unit.RECORD:
             patients = treat_records_as_patients(patients)
-        return DeviceRecords(patients, self._terms, self._device.device), testing.patients
+        return DeviceRecords(patients, self._terms, self._device.device), testing.patients, training.ids
 
     @property
     def _training(self) -> "DeviceRecords":
@@ -139,10 +140,19 @@ class TrainingSession:
             job.correction,
             self._module,
             self._choose_personal_layers(job.personal),
+            self._order_lots(job),
         )
         figures = ", ".join(f"{name} {value:.4g}" for name, value in trained.log.items())
         _log.info("round %d: %s", job.number, figures)
-        return TrainedRound(trained.update, trained.personal)
+        return TrainedRound(trained.update, trained.personal, trained.carried)
+
+    def _order_lots(self, job: TrainRound) -> "LotsInTurn | None":
+        """Return the order of lots and the noise of ``job``; None where lots are drawn by chance."""
+        from client.training.lots_in_turn import order_lots
+
+        if job.noise_multiplier is None or self._terms.privacy.placement is not Placement.CORRELATED:
+            return None
+        return order_lots(self._terms, self._tables[2], job.key, job.carried)
 
     def _share_round(self, job: ShareRound) -> SharedRound:
         from client.training.global_step import compute_global_step

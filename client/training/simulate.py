@@ -18,6 +18,7 @@ from client.data.site_data import read_data
 from client.training.device import CPU
 from client.training.device_records import DeviceRecords
 from client.training.local_steps import require_usable, train
+from client.training.lots_in_turn import order_lots
 from client.training.scoring import count_scores
 from client.training.study_model import begin_model, list_trained_ranges, make_first_model
 from models.federated.server_optimiser import make_optimiser
@@ -25,7 +26,8 @@ from models.parameters.flatten import read_personal_parameters, set_personal_par
 from models.task import Values
 from models.tasks.registry import make_task
 from privacy.errors import TermsError
-from privacy.study import Choice, Terms, Unit
+from privacy.randomness import KEY_BYTES, from_os
+from privacy.study import Choice, Placement, Terms, Unit
 
 
 class SimulatedRun(NamedTuple):
@@ -100,7 +102,8 @@ def train_in_one_place(
 ) -> nn.Module:
     """Train all rounds of ``terms`` on ``training``; return the model that would be released, on the CPU.
 
-    Without a noise multiplier, ``terms`` must be without privacy (:func:`remove_privacy`).
+    Without a noise multiplier, ``terms`` must be without privacy (:func:`remove_privacy`). Where lots are in a fixed
+    order, a patient's lot follows from their place among the patients.
 
     Raises:
         TermsError, RefusedError, DivergedError: as :func:`simulate`.
@@ -110,12 +113,16 @@ def train_in_one_place(
     shared = optimiser.make_initial_state(make_first_model(terms, weights))
     module, _ = begin_model(terms, weights)
     personal, records = read_personal_parameters(module), DeviceRecords(training, terms, CPU.device)
+    correlated = noise_multiplier is not None and terms.privacy.placement is Placement.CORRELATED
+    names, carried = [str(patient) for patient in range(training.patients)], None
     for number in range(1, terms.training.rounds + 1):
         model = optimiser.model_of(shared)
         trained = train(
             model, terms, records, public_patients, noise_multiplier, CPU,
             number=number, model=module, personal=personal,
+            in_turn=order_lots(terms, names, from_os().draw_bytes(KEY_BYTES), carried) if correlated else None,
         )  # fmt: skip
+        carried = trained.carried
         ranges = list_trained_ranges(module, terms, number)
         shared, personal = optimiser.advance(shared, trained.update, ranges=ranges), trained.personal
     require_usable(optimiser.model_of(shared), terms)

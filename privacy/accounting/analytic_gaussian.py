@@ -42,6 +42,24 @@ def compute_gaussian_delta(noise: float, epsilon: float) -> float:
     return max(0.0, -math.exp(first) * math.expm1(second - first)) if second < first else 0.0
 
 
+def compute_gaussian_epsilon(noise: float, delta: float) -> float:
+    """Return the least epsilon at which one Gaussian release is (epsilon, ``delta``)-DP, up to 1e-9.
+
+    It is the epsilon of Gaussian differential privacy with mu = 1 / ``noise`` (Dong, Roth and Su 2022, corollary 1).
+
+    Args:
+        noise: standard deviation over the sensitivity.
+        delta: between 0 and 1.
+    """
+    low, high = 0.0, 1.0
+    while compute_gaussian_delta(noise, high) > delta:
+        high *= 2
+    while high - low > 1e-9 * max(1.0, high):
+        middle = (low + high) / 2
+        low, high = (middle, high) if compute_gaussian_delta(noise, middle) > delta else (low, middle)
+    return high
+
+
 def compute_analytic_noise(epsilon: float, delta: float, count: int = 1) -> float:
     """Return the least noise, over the sensitivity, with which ``count`` releases are (epsilon, delta)-DP.
 

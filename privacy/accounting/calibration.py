@@ -1,4 +1,4 @@
-"""Find the least noise with which a plan keeps within (epsilon, delta), for patients' steps and for sites' updates.
+"""Find the least noise with which a plan keeps within (epsilon, delta), for steps of every kind and for sites' updates.
 
 >>> from privacy.accounting.calibration import compute_noise_multiplier
 >>> compute_noise_multiplier(epsilon=3.0, delta=1e-5, sampling_rate=0.1, steps=100)
@@ -18,7 +18,14 @@ from math import isqrt
 from typing import Final
 
 from privacy.accounting.epsilon import ALL, OF_SEVERAL, compute_renyi_limit, compute_stored_charge
-from privacy.accounting.events import Bounded, BoundedContribution, SampledGaussian, SiteUpdates
+from privacy.accounting.events import (
+    BandedGaussian,
+    Bounded,
+    BoundedContribution,
+    SampledGaussian,
+    SiteUpdates,
+    TreeGaussian,
+)
 from privacy.accounting.renyi import ORDERS
 from privacy.errors import BudgetError
 
@@ -91,6 +98,29 @@ def compute_site_noise_multiplier(epsilon: float, delta: float, participation: f
         return SiteUpdates(noise_multiplier=noise, participation=participation, steps=1, colluders=0)
 
     what = f"{rounds} rounds of whole sites' updates: ask for a larger epsilon, a larger delta or fewer rounds"
+    return _find_least_noise(with_noise, epsilon, delta, rounds, ALL, what)
+
+
+@lru_cache(maxsize=64)
+def compute_ordered_noise_multiplier(
+    epsilon: float, delta: float, one: BandedGaussian | TreeGaussian, rounds: int
+) -> float:
+    """Return the least noise multiplier with which ``rounds`` rounds over lots in a fixed order fit a budget.
+
+    Args:
+        epsilon: to stay within.
+        delta: to stay within.
+        one: the event of a round, whatever its noise.
+        rounds: how often it is charged.
+
+    Raises:
+        BudgetError: no noise multiplier up to a million is enough.
+    """
+
+    def with_noise(noise: float) -> Bounded:
+        return one.model_copy(update={"noise_multiplier": noise})
+
+    what = f"{rounds * one.passes} passes: ask for a larger epsilon, a larger delta or fewer passes"
     return _find_least_noise(with_noise, epsilon, delta, rounds, ALL, what)
 
 

@@ -4,6 +4,9 @@ The layout follows from the launch alone, so the coordinator knows it too. The r
 on the noise, and on ``room``: how many patients the round's sum must hold. Every view names ``room``.
 """
 
+import math
+
+from privacy.accounting.correlated_noise import compute_window_error
 from privacy.canonical import compute_digest
 from privacy.mechanisms.distributed_noise import SharedNoise
 from privacy.mechanisms.site_clipping import compute_joint_norm
@@ -11,6 +14,7 @@ from privacy.mechanisms.value_range import compute_most_drawn, compute_range_of_
 from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.quantise import Grid
 from privacy.study import Placement, Terms, Unit, Weights
+from privacy.study.fixed_lots import carries_noise, count_bands, count_lots
 from privacy.study.launch import Launch
 from privacy.study.tasks.task import count_cells
 
@@ -78,6 +82,8 @@ def compute_update_range(terms: Terms, noise_multiplier: float | None) -> float:
     training, privacy = terms.training, terms.privacy
     noisy = noise_multiplier is not None and privacy.unit is not Unit.SITE
     each = terms.data.records_per_patient if privacy.unit is Unit.RECORD else 1
+    if noise_multiplier is not None and privacy.placement is Placement.CORRELATED:
+        noise_multiplier *= _compute_spread(terms)
     return compute_range_of_updates(
         learning_rate=training.largest_learning_rate,
         steps=training.local_steps,
@@ -88,6 +94,14 @@ def compute_update_range(terms: Terms, noise_multiplier: float | None) -> float:
         corrected=training.control_variates,
         direction=training.step.bound_direction(noisy),
     )
+
+
+def _compute_spread(terms: Terms) -> float:
+    """Return the noise in the sum of a round's correlated steps over that of as many independent ones."""
+    lots, steps = count_lots(terms), terms.training.lots
+    if carries_noise(terms):
+        return compute_window_error(count_bands(terms), steps) / math.sqrt(steps)
+    return math.sqrt(lots.bit_count() / lots)  # of each pass the nodes of the whole tree are left
 
 
 def compute_shape_digest(

@@ -19,7 +19,7 @@ from privacy.study.data.pairs import PairsContract
 from privacy.study.data.sequences import SequencesContract
 from privacy.study.data.table import TableContract
 from privacy.study.evaluation import Choice, Evaluation, ReleaseChoice
-from privacy.study.guarantee import AdaptiveClipping, Neighbouring, Placement, Privacy, Unit
+from privacy.study.guarantee import AdaptiveClipping, Correlation, Matrix, Neighbouring, Placement, Privacy, Unit
 from privacy.study.model import Adapters, Model
 from privacy.study.terms import Terms, parse_terms, read_terms
 from privacy.study.training import Schedule, Server, ServerRule, Step, StepRule, Training, Weights
@@ -36,6 +36,7 @@ __all__ = [
     "Choice",
     "Cohort",
     "Column",
+    "Correlation",
     "DataContract",
     "Date",
     "Epsilon",
@@ -45,6 +46,7 @@ __all__ = [
     "Feature",
     "ImagesContract",
     "LayerName",
+    "Matrix",
     "Model",
     "Name",
     "Neighbouring",

@@ -6,21 +6,30 @@ best Renyi order for the study may be chosen.
 
 from typing import NamedTuple
 
-from privacy.accounting.calibration import compute_noise_multiplier, compute_site_noise_multiplier
+from privacy.accounting.calibration import (
+    compute_noise_multiplier,
+    compute_ordered_noise_multiplier,
+    compute_site_noise_multiplier,
+)
 from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.events import (
+    BandedGaussian,
     BoundedContribution,
     DistributedGaussian,
     Gaussian,
     SampledGaussian,
     SiteUpdates,
+    TreeGaussian,
     Unprotected,
     repeat_event,
 )
 from privacy.errors import TermsError
 from privacy.study import Placement, Terms, Unit
+from privacy.study.fixed_lots import carries_noise, count_bands, count_lots
 
-TrainingEvent = SampledGaussian | DistributedGaussian | SiteUpdates | BoundedContribution
+TrainingEvent = (
+    SampledGaussian | DistributedGaussian | SiteUpdates | BoundedContribution | BandedGaussian | TreeGaussian
+)
 """The events that a round of private training may be charged as."""
 
 
@@ -39,6 +48,10 @@ def compute_study_noise(terms: Terms) -> float:
     if privacy.unit is Unit.SITE:
         return compute_site_noise_multiplier(
             privacy.epsilon, privacy.delta, terms.cohort.participation, rounds=training.rounds
+        )
+    if privacy.placement is Placement.CORRELATED:
+        return compute_ordered_noise_multiplier(
+            privacy.epsilon, privacy.delta, _make_ordered_event(terms, 1.0), training.rounds
         )
     return compute_noise_multiplier(
         privacy.epsilon,
@@ -81,6 +94,8 @@ def make_private_event(terms: Terms, noise: float) -> TrainingEvent:
             steps=training.lots,
             colluders=terms.cohort.colluders,
         )
+    if privacy.placement is Placement.CORRELATED:
+        return _make_ordered_event(terms, noise)
     if privacy.unit is Unit.RECORD:
         return BoundedContribution(
             noise_multiplier=noise,
@@ -89,6 +104,14 @@ def make_private_event(terms: Terms, noise: float) -> TrainingEvent:
             steps=training.lots,
         )
     return SampledGaussian(noise_multiplier=noise, sampling_rate=training.sampling_rate, steps=training.lots)
+
+
+def _make_ordered_event(terms: Terms, noise: float) -> BandedGaussian | TreeGaussian:
+    """Return the event of one round over lots in a fixed order."""
+    lots, steps = count_lots(terms), terms.training.lots
+    if carries_noise(terms):
+        return BandedGaussian(noise_multiplier=noise, lots=lots, steps=steps, bands=count_bands(terms))
+    return TreeGaussian(noise_multiplier=noise, lots=lots, steps=steps)
 
 
 def make_training_event(terms: Terms, noise: float | None) -> TrainingEvent | Unprotected:

@@ -6,6 +6,7 @@ Rules:
   patient.
 * Privacy is switched off in one way only, ``epsilon: none``. Then ``delta`` and ``clipping_norm`` are absent.
 * Adaptive clipping is for updates of whole sites only.
+* Correlated noise says how it is correlated; other noise is not.
 """
 
 from enum import StrEnum
@@ -13,6 +14,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from privacy.accounting.events import MOST_BANDS
 from privacy.document import Document
 from privacy.fields import ClippingNorm, Epsilon
 
@@ -36,10 +38,40 @@ class Neighbouring(StrEnum):
 
 
 class Placement(StrEnum):
-    """Where noise is added: in full at every site, or together, as shares whose sum is one mechanism's noise."""
+    """Where noise is added: in full at every site, or together, as shares whose sum is one mechanism's noise.
+
+    Correlated noise is local, and lots are taken in a fixed order: later steps cancel a part of it.
+    """
 
     LOCAL = "local"
     DISTRIBUTED = "distributed"
+    CORRELATED = "correlated"
+
+
+class Matrix(StrEnum):
+    """How the noise of a step depends on that of the steps before."""
+
+    BANDED = "banded"
+    TREE = "tree"
+
+
+class Correlation(Document):
+    """How noise is correlated over steps.
+
+    Attributes:
+        matrix: over a number of steps, also of earlier rounds, or by a binary tree for each pass.
+        bands: over how many steps, for ``banded``; without it over all lots of a pass, and at most the most there may
+            be.
+    """
+
+    matrix: Matrix = Matrix.BANDED
+    bands: int | None = Field(default=None, ge=2, le=MOST_BANDS)
+
+    @model_validator(mode="after")
+    def _bands_of_bands(self) -> Self:
+        if self.matrix is Matrix.TREE and self.bands is not None:
+            raise ValueError("bands is for matrix: banded; leave it out, a tree is over a pass")
+        return self
 
 
 class AdaptiveClipping(Document):
@@ -66,6 +98,7 @@ class Privacy(Document):
     unit: Unit = Unit.PATIENT
     neighbouring: Neighbouring = Neighbouring.ADD_OR_REMOVE_ONE
     placement: Placement = Placement.LOCAL
+    correlation: Correlation | None = Field(default=None, exclude_if=lambda correlation: correlation is None)
     epsilon: Epsilon
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None
     clipping_norm: ClippingNorm | None = None
@@ -83,6 +116,12 @@ class Privacy(Document):
             lacking = [name for name, value in given.items() if value is None]
             if lacking:
                 raise ValueError(f"epsilon {self.epsilon:g} needs {' and '.join(lacking)} as well")
+        if (self.placement is Placement.CORRELATED) != (self.correlation is not None):
+            raise ValueError(
+                "placement: correlated and correlation come together; write correlation: {matrix: banded}"
+                if self.correlation is None
+                else f"correlation is for placement: correlated, the placement is {self.placement}"
+            )
         if self.adaptive_clipping is not None and self.unit is not Unit.SITE:
             raise ValueError(
                 f"adaptive_clipping is for updates of whole sites (unit: site), the unit is {self.unit}"

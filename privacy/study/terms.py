@@ -12,6 +12,7 @@ Rules between parts; each error says which rule is broken:
 * distributed noise needs at least one colluder (``colluders``), because every site that opens a sum knows its own
   share of the noise;
 * with the site as unit, noise is always distributed, and all sites have the same weight;
+* a study whose noise is correlated has lots in a fixed order (``fixed_lots.py``);
 * totals that choose a model, or stop a study, are paid for;
 * a study that only counts has parts of its own (``statistics_study.py``).
 
@@ -31,6 +32,7 @@ from privacy.fields import Name
 from privacy.study.aggregation import BITS_OF_SUMS, Cohort, SchemeName, SecureAggregation
 from privacy.study.data.kinds import AnyContract
 from privacy.study.evaluation import Choice, CountedRecords, Evaluation, ReleaseChoice
+from privacy.study.fixed_lots import require_lots_in_turn
 from privacy.study.guarantee import Placement, Privacy, Unit
 from privacy.study.model import Model
 from privacy.study.statistics_study import fill_in_fixed_parts, is_of_statistics, require_statistics_alone
@@ -132,6 +134,7 @@ class Terms(Document):
                 f"data.records_per_patient is {self.data.records_per_patient}: with privacy.unit record a patient is "
                 f"charged for all of them, and at most {MOST_RECORDS} have a known price"
             )
+        require_lots_in_turn(self)
         if self.privacy.placement is Placement.DISTRIBUTED:
             self._require_hidden_shares()
         if self.privacy.unit is Unit.SITE:

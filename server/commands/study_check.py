@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from server.federation.folder import Federation
     from server.federation.profile import Profile
     from server.study.check_result import (
+        CorrelationCheck,
         PrivacyCheck,
         RunsCost,
         SharedNoiseCheck,
@@ -94,6 +95,7 @@ def _print_findings(found: StudyCheck, weights: Path | None) -> None:
             _make_noise_row(privacy, counts_only=found.model == NO_MODEL),
             *_list_order_rows(privacy.orders_end_too_early),
             *_list_noise_rows(privacy.shares),
+            *_list_correlation_rows(privacy.correlation),
             *_list_range_rows(found),
             *(
                 []
@@ -232,7 +234,25 @@ def _list_noise_rows(shares: SharedNoiseCheck | None) -> list[tuple[str, str]]:
     ]
 
 
-def _list_range_rows(found: StudyCheck) -> list[tuple[str, str]]:
+def _list_correlation_rows(correlation: "CorrelationCheck | None") -> list[tuple[str, str]]:
+    """List the rows on lots in a fixed order and their noise; none where lots are drawn."""
+    if correlation is None:
+        return []
+    over = f"over {correlation.bands} steps" if correlation.bands > 1 else "by a tree for each pass"
+    kept = f"; a site keeps {correlation.kept_bytes:,} bytes of noise" if correlation.kept_bytes else ""
+    return [
+        ("placement", f"correlated {over}: {correlation.lots} lots in turn, {correlation.passes} passes{kept}"),
+        ("", f"as one Gaussian release: epsilon {correlation.exact_epsilon:.3f} exactly"),
+        ("", f"leaves {correlation.noise_left:.3g} clipping norms of noise in the sum of all steps"),
+        (
+            "",
+            f"lots drawn in secret would leave {correlation.drawn_noise_left:.3g}, with a multiplier of "
+            f"{correlation.drawn_multiplier:.3f}",
+        ),
+    ]
+
+
+def _list_range_rows(found: "StudyCheck") -> list[tuple[str, str]]:
     """List the rows on the range of values, and on every problem."""
     from privacy.study.statistics_study import NO_MODEL
 

@@ -10,8 +10,11 @@ from models.errors import ModelError
 from models.fit import build_study_module, describe_inputs, find_layers_of_round
 from models.parameters.pretrained import load_public_weights
 from models.parameters.trainable import count_by_kind, list_shared_ranges
+from privacy.accounting.analytic_gaussian import compute_gaussian_epsilon
+from privacy.accounting.calibration import compute_noise_multiplier
+from privacy.accounting.correlated_noise import compute_final_error
 from privacy.accounting.epsilon import epsilon_of, is_cut_short
-from privacy.accounting.events import SiteUpdates, repeat_event
+from privacy.accounting.events import BandedGaussian, SiteUpdates, TreeGaussian, repeat_event
 from privacy.errors import TermsError
 from privacy.mechanisms.distributed_noise import SharedNoise
 from privacy.mechanisms.value_range import COUNT_STEP
@@ -23,10 +26,12 @@ from privacy.secure_aggregation.round_layout import (
 )
 from privacy.study import Placement, Terms
 from privacy.study.cost import compute_price_of_runs, compute_study_noise, make_private_event
+from privacy.study.fixed_lots import count_bands, describe_excess
 from privacy.study.launch import describe_oversize
 from privacy.study.statistics_study import PARAMETERS
 from privacy.study.tasks.task import count_cells
 from server.study.check_result import (
+    CorrelationCheck,
     NoPrivacyCheck,
     PrivacyCheck,
     RunsCost,
@@ -128,7 +133,12 @@ def check_study(
         privacy=privacy,
         problems=tuple(
             problem
-            for problem in (shares and shares.problem, describe_oversize(terms, invited), layout.excess)
+            for problem in (
+                shares and shares.problem,
+                describe_excess(terms, layers.shared),
+                describe_oversize(terms, invited),
+                layout.excess,
+            )
             if problem
         ),
     )
@@ -166,6 +176,9 @@ def _check_privacy(
         shares=_check_shared_noise(terms, promise.delta, parameters, noise, patients, sites)
         if distributed
         else None,
+        correlation=_check_correlation(terms, one, parameters)
+        if isinstance(one, BandedGaussian | TreeGaussian)
+        else None,
         epsilon=promise.epsilon,
         delta=promise.delta,
         unit=promise.unit,
@@ -177,6 +190,31 @@ def _check_privacy(
         runs=None if runs is None else RunsCost(**compute_price_of_runs(terms, runs)._asdict()),
         test_patients_protected=not terms.evaluation.rounds or terms.evaluation.epsilon is not None,
         epsilon_in_all=terms.asked_epsilon or 0.0,
+    )
+
+
+def _check_correlation(terms: Terms, one: BandedGaussian | TreeGaussian, parameters: int) -> CorrelationCheck:
+    training, privacy, bands = terms.training, terms.privacy, count_bands(terms)
+    assert privacy.epsilon is not None, "correlated noise needs an epsilon, which the terms check"
+    assert privacy.delta is not None, "which comes with a delta"
+    assert privacy.correlation is not None, "and says how it is correlated"
+    steps, passes = training.rounds * one.steps, training.rounds * one.passes
+    drawn = compute_noise_multiplier(
+        privacy.epsilon, privacy.delta, training.sampling_rate, one.steps, rounds=training.rounds
+    )
+    # order 2 of a Gaussian with noise 1 over the sensitivity is 1
+    whole = 1 / math.sqrt(repeat_event(one, training.rounds).compute_renyi_divergence(2))
+    tree = math.sqrt(passes * one.lots.bit_count())
+    return CorrelationCheck(
+        matrix=privacy.correlation.matrix,
+        lots=one.lots,
+        passes=passes,
+        bands=bands,
+        exact_epsilon=compute_gaussian_epsilon(whole, privacy.delta),
+        noise_left=one.noise_multiplier * (compute_final_error(bands, steps) if bands > 1 else tree),
+        drawn_multiplier=drawn,
+        drawn_noise_left=drawn * math.sqrt(steps),
+        kept_bytes=8 * (bands - 1) * parameters,
     )
 
 

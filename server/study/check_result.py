@@ -6,7 +6,7 @@ from pydantic import Field
 
 from privacy.document import Shown
 from privacy.fields import Count
-from privacy.study import Placement, Unit
+from privacy.study import Matrix, Placement, Unit
 
 
 class RunsCost(Shown):
@@ -56,13 +56,37 @@ class SharedNoiseCheck(Shown):
     sites: SiteUnitCheck | None
 
 
+class CorrelationCheck(Shown):
+    """The figures of correlated noise, beside those of lots that are drawn in secret at the same rate."""
+
+    matrix: Matrix
+    lots: int
+    """Of a pass."""
+    passes: int
+    """Of the whole study: how often a patient is used."""
+    bands: int
+    """Over how many steps noise is correlated; 1 with a tree for each pass."""
+    exact_epsilon: float
+    """Of the whole study as the one Gaussian release that it is."""
+    noise_left: float
+    """Standard deviation of the noise in the sum of all steps, in clipping norms."""
+    drawn_multiplier: float
+    """Noise multiplier of the same study with lots drawn in secret (placement ``local``)."""
+    drawn_noise_left: float
+    """What it leaves in the sum of all steps, in clipping norms."""
+    kept_bytes: Count
+    """What a site keeps of the noise between two rounds."""
+
+
 class PrivacyCheck(Shown):
     """The promise of a study with differential privacy, and its cost."""
 
     private: Literal[True] = True
     placement: Placement
     shares: SharedNoiseCheck | None
-    """Null with local noise."""
+    """Null unless sites add noise together."""
+    correlation: CorrelationCheck | None
+    """Null unless noise is correlated."""
     epsilon: float
     delta: float
     unit: Unit

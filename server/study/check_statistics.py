@@ -82,6 +82,7 @@ def _check_privacy(terms: Terms, runs: int | None) -> PrivacyCheck:
     event = make_evaluation_event(terms, noise)
     return PrivacyCheck(
         placement=promise.placement,
+        correlation=None,
         shares=None,
         epsilon=promise.epsilon,
         delta=promise.delta,

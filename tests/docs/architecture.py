@@ -41,13 +41,14 @@ ROOMS: Final = {
     "client/ledger": "entry_text summary recovery",
     "client/study": "request_handler policy_in_force waiting_studies used_data context participation problem "
     "key_epochs kept_secrets witness_check peer_heads witness_peers peer_testimony local_round "
-    "room_check noise_modes control_variates personal_layers cut_values noiseless_sums shared_counts "
-    "seal_round outgoing_update apply_aggregate state history store round_files held_models "
-    "released_model release_folder release statistics_file model_card card_document papers "
-    "held_budget activity_log",
-    "client/training": "jobs interface array_format job_format answer_format frames worker child confinement "
-    "restrict system_calls session device device_records study_model step_rules local_steps global_step "
-    "site_update scoring statistics statistics_session simulate confined_conversion conversion_child",
+    "room_check noise_modes control_variates personal_layers carried_noise cut_values noiseless_sums "
+    "shared_counts seal_round outgoing_update apply_aggregate state history store round_files "
+    "held_models released_model release_folder release statistics_file model_card card_document "
+    "papers held_budget activity_log",
+    "client/training": "jobs interface array_format job_format answer_format frames worker child confinement restrict "
+    "system_calls session device device_records study_model step_rules lots_in_turn local_steps "
+    "global_step site_update scoring statistics statistics_session simulate confined_conversion "
+    "conversion_child",
     "client/training/launchers": "choose queue queued job_folder slurm kubernetes manifests batch_job",
     "client/prediction": "release_contract columns predict prediction_file figures calibration certificate certify "
     "level_set refine watch",
@@ -75,9 +76,8 @@ ROOMS: Final = {
     "server/watch": "progress",
     "server/feasibility": "derive page charts",
     "server/demo": "demo sources hospitals local_federation processes result report",
-    "privacy/study": "terms model training stage augmentation guarantee aggregation evaluation "
-    "statistics_study cost launch "
-    "summary schema",
+    "privacy/study": "terms model training stage augmentation guarantee aggregation evaluation fixed_lots "
+    "statistics_study cost launch summary schema",
     "privacy/study/data": "kinds contract tensors table columns labels arrays letters sequences pairs expression "
     "images events event_criteria event_labels code_systems",
     "privacy/study/tasks": "kinds task figures binary classes multiclass ordinal multilabel number_target "

@@ -16,6 +16,7 @@ PARTS: Final[dict[str, str]] = {
     "Privacy": "`privacy`: the promise to a patient of any site, for the whole study. `epsilon: none` stands alone.",
     "AdaptiveClipping": "`privacy.adaptive_clipping`: with `unit: site`, the clipping norm follows a quantile of the "
     "sites' updates.",
+    "Correlation": "`privacy.correlation`: with `placement: correlated`, how the noise of steps hangs together.",
     "Cohort": "`cohort`: how many sites a round needs, and how many of them may conspire.",
     "SecureAggregation": "`secure_aggregation`: how an update becomes integers, and how these are sealed.",
     "Evaluation": "`evaluation`: when the shared model is scored on the sites' test patients, as sealed totals.",
@@ -193,9 +194,22 @@ KEYS: Final[dict[str, Guidance]] = {
     "Privacy.neighbouring": Guidance("Which two data sets the promise compares."),
     "Privacy.placement": Guidance(
         "`local`: each site adds all of the noise. `distributed`: sites add shares that sum to one mechanism's "
-        "noise.",
+        "noise. `correlated`: as `local`, with lots in a fixed order instead of lots drawn in secret, and noise that "
+        "later steps cancel a part of.",
         "`distributed` has the accuracy of central noise, and one step a round; it holds against so many insiders as "
-        "`cohort.colluders` says. `local` needs fewer rounds and trusts nobody.",
+        "`cohort.colluders` says. `local` needs fewer rounds and trusts nobody. `correlated` is for sites that cannot "
+        "draw lots in secret, and for full passes; `consilium study check` shows its noise beside that of `local`. A "
+        "site must allow it in its policy (`placements`).",
+    ),
+    "Privacy.correlation": Guidance("How correlated noise is correlated."),
+    "Correlation.matrix": Guidance(
+        "`banded`: over `bands` steps, also of the round before. `tree`: by a binary tree for each pass, of which a "
+        "site keeps nothing.",
+        "`banded`, which is less noisy at the same epsilon. `tree` where a site cannot keep noise between rounds.",
+    ),
+    "Correlation.bands": Guidance(
+        "Over how many steps; at most the lots of a pass. Without it as many as these, up to 64.",
+        "Leave it, unless a site would have to keep too much: one vector fewer, each as long as the model.",
     ),
     "Privacy.epsilon": Guidance(
         "The most that a training patient pays in the whole study, or `none`: the model may then reveal its "

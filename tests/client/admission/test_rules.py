@@ -363,6 +363,18 @@ def test_unit_and_placement_that_the_policy_does_not_name_are_refused(case: Case
     case.refused("policy", "the study's privacy has the placement 'local', this site allows: distributed")
 
 
+def test_correlated_noise_is_refused_unless_the_policy_names_it(case: Case) -> None:
+    case.terms = small_terms(
+        training={"local_steps": 4, "sampling_rate": 0.25},
+        privacy={"placement": "correlated", "correlation": {"matrix": "banded"}},
+        **PROTECTED,
+    )
+    case.policy = Policy(epsilon_per_study=4.0)
+    case.refused("policy", "the placement 'correlated', this site allows: local, distributed")
+    case.policy = Policy(epsilon_per_study=4.0, placements=(Placement.CORRELATED,))
+    assert case.judged().noise_multiplier is not None
+
+
 def test_device_that_the_policy_does_not_name_is_refused(case: Case) -> None:
     case.policy = Policy(epsilon_per_study=4.0, devices=("cpu",))
     case.refused("policy", "this site may train on cpu only, and site.yaml says device: auto")

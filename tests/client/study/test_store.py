@@ -9,6 +9,7 @@ import pytest
 from benchmarks.small_study import small_terms
 from client.site.registry import Registration
 from client.study.history import AppliedRound
+from client.study.kept_secrets import forget_kept_secrets
 from client.study.state import BegunAttempt, Counted, ReleasedSeed, StudyState
 from client.study.store import StudyStore, read_state
 from models.parameters.vector import Vector, compute_vector_digest
@@ -297,6 +298,17 @@ def test_own_layers_with_one_bit_changed_are_refused_by_name(store: StudyStore, 
     path.write_bytes(data)
     with pytest.raises(SiteConfigError, match=r"personal-00001\.npz: the own layers of round 1 cannot be read"):
         store.read_personal_layers(1)
+
+
+def test_noise_that_is_carried_on_is_stored_to_the_bit_and_removed(store: StudyStore) -> None:
+    noise = np.random.default_rng(1).standard_normal((3, 5))
+    for number in (1, 2, 3):
+        store.keep_carried_noise(number, noise / number)
+    np.testing.assert_array_equal(store.read_carried_noise(3), noise / 3)
+    store.forget_carried_noise(upto=2, but=1)
+    assert sorted(path.name for path in store.folder.glob("noise-*")) == ["noise-00001.npz", "noise-00003.npz"]
+    forget_kept_secrets(store.folder)  # as whenever a study ends
+    assert list(store.folder.glob("noise-*")) == []
 
 
 def test_own_layers_up_to_a_round_are_removed_but_for_some(store: StudyStore) -> None:

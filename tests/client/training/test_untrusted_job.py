@@ -1,5 +1,6 @@
 """What comes back from the process that trains is not believed: hostile programs stand in its place here."""
 
+import contextlib
 import os
 import pickle
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks.small_study import small_files, small_terms
 from client.data.dataset import StudyFiles
@@ -115,6 +117,34 @@ def test_answer_of_a_hostile_job_is_refused(
     monkeypatch.setattr("client.training.worker._STOP_S", 0.5)
     with answer_with(program, tmp_path, files) as worker, pytest.raises(TrainingError, match=message):
         worker.run(TRAIN)
+
+
+CARRYING = small_terms(
+    training={"local_steps": 4, "sampling_rate": 0.25},
+    privacy={"placement": "correlated", "correlation": {"matrix": "banded"}},
+)
+
+
+@pytest.mark.parametrize(
+    ("carried", "message"),
+    [
+        (np.zeros((3, 6)), ""),
+        (None, "expected the arrays update, personal, carried"),
+        (np.zeros((2, 6)), r"expected 'carried' as \(3, 6\) float64, got \(2, 6\)"),
+        (np.zeros((3, 6), dtype=np.float32), r"expected 'carried' as \(3, 6\) float64, got \(3, 6\) float32"),
+        (np.full((3, 6), np.inf), "no finite numbers"),
+    ],
+)
+def test_noise_that_a_job_hands_on_has_the_shape_of_the_study(
+    carried: NDArray[np.float64] | None, message: str
+) -> None:
+    job = TrainRound(np.zeros(6), 1, 1.0, bytes(32), carried=np.ones((3, 6)))
+    request, arrays, draw = split_job(job)
+    np.testing.assert_array_equal(join_job(request, arrays, draw).carried, job.carried)  # type: ignore[attr-defined]
+    answer = b"".join(pack_answer(request, TrainedRound(np.zeros(6), np.zeros(0), carried)))
+    assert len(answer) <= compute_most_bytes(request, arrays, CARRYING)
+    with pytest.raises(TrainingError, match=message) if message else contextlib.nullcontext():
+        read_answer(answer, request, arrays, CARRYING, with_records=True)
 
 
 def test_answer_that_is_a_pickle_runs_nothing(tmp_path: Path, files: StudyFiles) -> None:

@@ -83,8 +83,18 @@ def test_covariance_of_the_drawn_noise_is_that_of_the_matrix(
     low, high = stats.chi2.ppf([5e-7, 1 - 5e-7], white.size)
     assert low < float(np.square(white).sum()) < high
     # and no two steps are correlated once whitened: each correlation is normal, with variance 1 / 40,000
-    correlation = np.corrcoef(white)[np.triu_indices(12, 1)]
+    correlation = np.corrcoef(white) - np.eye(12)
     assert np.abs(correlation).max() < 6 / np.sqrt(40_000)
+
+
+def test_key_that_two_parts_share_is_seen_in_their_covariance() -> None:
+    """A planted fault: the second part repeats the independent noise of the first, and whitened steps are equal."""
+    first = BandedNoise(KEY, 1000, 1.0, 3)
+    drawn = [first.draw_step() for _ in range(4)]
+    second = BandedNoise(KEY, 1000, 1.0, 3, first.stack_past())
+    drawn += [second.draw_step() for _ in range(4)]
+    white = np.linalg.solve(np.linalg.cholesky(make_covariance(3, 8)), np.stack(drawn))
+    assert np.max(np.corrcoef(white) - np.eye(8)) > 0.99
 
 
 @given(st.integers(2, 6), st.lists(st.integers(0, 9), min_size=1, max_size=4))

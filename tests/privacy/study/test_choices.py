@@ -15,6 +15,10 @@ from tests.privacy.vectors.generate import TERMS
 START = "ab" * 32
 SITES = {"privacy": {"unit": "site", "placement": "distributed"}, "training": {"weights": "uniform"}}
 SHARED = {"privacy": {"placement": "distributed"}, "training": {"local_steps": 1}}
+ORDERED = {
+    "privacy": {"placement": "correlated", "correlation": {"matrix": "banded"}},
+    "training": {"local_steps": 4},
+}
 PAID = {"evaluation": {"epsilon": 1}}
 OFF = {"privacy": {"epsilon": "none", "delta": None, "clipping_norm": None}}
 
@@ -36,6 +40,10 @@ def terms_with(*changes: dict[str, dict[str, Any]]) -> Terms:
         [{"training": {"accumulate": 3}}],
         [{"task": {"kind": "binary", "positive_weight": 4.5}}],
         [SHARED],
+        [ORDERED],
+        [ORDERED, {"training": {"local_steps": 8, "accumulate": 3, "proximal": 0.1}}],
+        [ORDERED, {"privacy": {"correlation": {"bands": 2}}}],
+        [ORDERED, {"privacy": {"correlation": {"matrix": "tree"}}}],
         [SITES],
         [SITES, {"cohort": {"participation": 0.25}}],
         [SITES, {"privacy": {"adaptive_clipping": {}}}],
@@ -68,6 +76,18 @@ def test_terms_of_ways_that_go_together_are_terms(changes: list[dict[str, Any]])
         ([SITES, {"secure_aggregation": {"scheme": "open"}}], "one site's share has only a part of the noise"),
         ([SHARED, {"cohort": {"colluders": 0}}], "each of them is an insider"),
         ([SITES, {"cohort": {"colluders": 0}}], "each of them is an insider"),
+        ([{"privacy": {"placement": "correlated"}}], "write correlation: {matrix: banded}"),
+        ([{"privacy": {"correlation": {}}}], "is for placement: correlated, the placement is local"),
+        ([ORDERED, {"privacy": {"correlation": {"matrix": "tree", "bands": 2}}}], "bands is for matrix: banded"),
+        ([ORDERED, {"privacy": {"correlation": {"bands": 5}}}], "a patient is used every 4 steps; write at most 4"),
+        ([ORDERED, {"privacy": {"unit": "record"}}], "the unit is the patient, whose lot is fixed"),
+        ([ORDERED, OFF], "correlated noise needs an epsilon"),
+        ([ORDERED, {"training": {"sampling_rate": 0.3}}], "one over the number of lots"),
+        ([ORDERED, {"training": {"sampling_rate": 1}}], "one over the number of lots"),
+        ([ORDERED, {"training": {"local_steps": 6}}], "whole passes over the 4 lots, such as 8"),
+        ([ORDERED, {"training": {"step": {"rule": "adam"}}}], "adam sums none"),
+        ([ORDERED, {"training": {"control_variates": True}}], "carry noise from round to round themselves"),
+        ([ORDERED, {"model": {"personal": ["head"]}}], "is carried on for shared layers"),
         ([{"training": {"control_variates": True, "proximal": 1}}], "both correct local steps"),
         ([{"privacy": {"unit": "site"}}], "expected an epsilon and placement: distributed"),
         ([SITES, OFF], "expected an epsilon and placement: distributed"),

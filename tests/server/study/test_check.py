@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,52 @@ def test_noise_keeps_the_promise_by_another_accountant() -> None:
     assert whole.get_epsilon(1e-3) <= 3 + 1e-9
     assert found["epsilon_after_first_round"] == pytest.approx(first.get_epsilon(1e-3), rel=1e-6)
     assert (found["steps"], found["smallest_population"]) == (6, 1000)
+
+
+@pytest.mark.parametrize(
+    ("correlation", "kept"),
+    [({"matrix": "banded", "bands": 3}, 2 * 8 * 6), ({"matrix": "banded"}, 3 * 8 * 6), ({"matrix": "tree"}, 0)],
+)
+def test_figures_of_correlated_noise_are_those_of_its_matrix(correlation: dict[str, Any], kept: int) -> None:
+    """The matrix is built whole here; order, exact epsilon and what is left of the noise follow from it."""
+    terms = small_terms(
+        training={"rounds": 3, "local_steps": 8, "sampling_rate": 0.25},
+        privacy={"placement": "correlated", "correlation": correlation},
+        secure_aggregation={"value_range": "auto"},
+    )
+    found = check_study(terms).model_dump(by_alias=True)["privacy"]
+    figures = found["correlation"]
+    assert (figures["lots"], figures["passes"], figures["kept_bytes"]) == (4, 6, kept)
+    steps, sigma = 24, found["noise_multiplier"]
+    if correlation["matrix"] == "banded":
+        band = [math.comb(2 * k, k) / 4**k for k in range(correlation.get("bands", 4))]
+        strategy = sum((each * np.eye(steps, k=-k) for k, each in enumerate(band)), np.zeros((steps, steps)))
+        left = float(np.linalg.norm(np.linalg.inv(strategy).sum(0)))
+        sensitivity = max(float(np.linalg.norm(strategy[:, phase::4].sum(1))) for phase in range(4))
+    else:  # in each pass a node of four steps is left, and a step is in three nodes
+        left, sensitivity = math.sqrt(6), math.sqrt(6 * 3)
+    assert figures["noise_left"] == pytest.approx(sigma * left, rel=1e-9)
+    exact = figures["exact_epsilon"]
+    mu = sensitivity / sigma
+    delta = NormalDist().cdf(mu / 2 - exact / mu) - math.exp(exact) * NormalDist().cdf(-mu / 2 - exact / mu)
+    assert delta == pytest.approx(1e-3, rel=1e-6)
+    assert exact < found["epsilon"] == 3
+    drawn = small_terms(training={"rounds": 3, "local_steps": 8, "sampling_rate": 0.25})
+    independent = check_study(drawn).model_dump(by_alias=True)["privacy"]
+    assert independent["correlation"] is None
+    assert figures["drawn_multiplier"] == independent["noise_multiplier"]
+    assert figures["drawn_noise_left"] == pytest.approx(independent["noise_multiplier"] * math.sqrt(24))
+
+
+def test_noise_that_a_site_could_not_keep_is_a_problem() -> None:
+    terms = small_terms(
+        model={"name": "mlp", "options": {"hidden": [2000, 2000]}},
+        training={"local_steps": 100, "sampling_rate": 0.01},
+        privacy={"placement": "correlated", "correlation": {"matrix": "banded"}},
+        secure_aggregation={"value_range": "auto"},
+    )
+    (problem,) = check_study(terms).problems
+    assert "privacy.correlation.bands is 64: between two rounds a site would keep 2,0" in problem
 
 
 def test_study_without_privacy_says_so() -> None:
