@@ -85,10 +85,10 @@ def test_trainer_in_a_child_answers_as_in_process(tmp_path: Path, terms: Terms, 
     with Worker(terms, files, "cpu", tmp_path / "trainer.log") as child:
         start = child.run(FirstModel())
         assert start.tobytes() == here.run(FirstModel()).tobytes() == make_first_model(terms).tobytes()
-        update, _ = child.run(TrainRound(start, 1, None, KEY))
+        update = child.run(TrainRound(start, 1, None, KEY)).update
         np.testing.assert_allclose(update, here.run(TrainRound(start, 1, None, KEY))[0], atol=1e-7)
         correction = np.linspace(-1, 1, len(start))
-        corrected, _ = child.run(TrainRound(start, 1, None, KEY, correction))
+        corrected = child.run(TrainRound(start, 1, None, KEY, correction)).update
         np.testing.assert_allclose(corrected, here.run(TrainRound(start, 1, None, KEY, correction))[0], atol=1e-7)
         assert np.abs(corrected - update).max() > 0.1
         assert child.run(ScoreModel(start, None)) == here.run(ScoreModel(start, None))
@@ -141,7 +141,7 @@ def test_trainer_of_patients_who_all_object_trains_and_scores_nobody(files: Stud
     objections = Objections(secret, {compute_patient_digest(secret, each): "" for each in everybody})
     trainer = TrainingSession(small_terms(), replace(files, objections=objections), "cpu")
     start = trainer.run(FirstModel())
-    update, _ = trainer.run(TrainRound(start, 1, 1.0, KEY))
+    update = trainer.run(TrainRound(start, 1, 1.0, KEY)).update
     assert np.isfinite(update).all()
     assert np.abs(update).max() > 0
     assert set(trainer.run(ScoreModel(start, None))) == {0}
@@ -217,11 +217,12 @@ def test_trainer_keeps_own_layers_apart_and_the_same_in_a_child(tmp_path: Path) 
     here = TrainingSession(terms, files, "cpu")
     with Worker(terms, files, "cpu", tmp_path / "trainer.log") as child:
         start = child.run(FirstModel())
-        update, own = child.run(TrainRound(start, 1, None, KEY))
+        update, own, _ = child.run(TrainRound(start, 1, None, KEY))
         assert (update.shape, own.shape) == ((32,), (5,))
-        for mine, theirs in zip(here.run(TrainRound(start, 1, None, KEY)), (update, own), strict=True):
-            np.testing.assert_allclose(mine, theirs, atol=1e-7)
-        again, _ = child.run(TrainRound(start, 2, None, KEY, None, own))
+        mine = here.run(TrainRound(start, 1, None, KEY))
+        np.testing.assert_allclose(mine.update, update, atol=1e-7)
+        np.testing.assert_allclose(mine.personal, own, atol=1e-7)
+        again = child.run(TrainRound(start, 2, None, KEY, None, own)).update
         assert not np.allclose(again, update), "it continues from the own layers that it is given"
         np.testing.assert_array_equal(child.run(TrainRound(start, 1, None, KEY))[0], update)
         moved = start + update
@@ -244,7 +245,7 @@ def test_trainer_begins_with_public_weights_and_leaves_frozen_ones_as_they_are(t
     with Worker(terms, replace(files, weights=file), "cpu", tmp_path / "trainer.log") as child:
         start = child.run(FirstModel())
         assert start.tolist() == [*public["layers.3.weight"].ravel().tolist(), *public["layers.3.bias"].tolist()]
-        update, _ = child.run(TrainRound(start, 1, None, KEY))
+        update = child.run(TrainRound(start, 1, None, KEY)).update
         tensors = child.run(ExportModel(start + update))
     moved = {name for name, part in tensors.items() if not np.array_equal(part, public[name])}
     assert moved == {"layers.3.weight", "layers.3.bias"}

@@ -129,7 +129,7 @@ def test_round_in_slurm_equals_that_in_this_process_and_leaves_nothing(
     training = train_in_slurm(QUICK, files, shared)
     assert training.run(FirstModel()).tolist() == start.tolist()
     assert last_job(conf) == before, "what reads no record does not wait in a queue"
-    update, _ = training.run(TrainRound(start, 1, 1.0, KEY))
+    update = training.run(TrainRound(start, 1, 1.0, KEY)).update
     np.testing.assert_allclose(update, here.run(TrainRound(start, 1, 1.0, KEY))[0], atol=1e-7)
     assert training.run(ScoreModel(start, 2.0, None, KEY)) == here.run(ScoreModel(start, 2.0, None, KEY))
     assert last_job(conf) == before + 2
@@ -242,7 +242,7 @@ def test_job_that_a_failed_node_takes_along_is_repeated_from_the_same_draw_when_
         set_node(conf, "RESUME")
     assert isinstance(answers[0], TrainingError)
     assert "ended without a result (NODE_FAIL)" in str(answers[0])
-    update, _ = training.run(TrainRound(start, 1, 1.0, KEY))
+    update = training.run(TrainRound(start, 1, 1.0, KEY)).update
     np.testing.assert_allclose(update, here.run(TrainRound(start, 1, 1.0, KEY))[0], atol=1e-7)
     assert last_job(conf) > number
     training.close()
@@ -271,7 +271,7 @@ def test_site_that_was_killed_finds_its_job_again(conf: Path, tmp_path: Path, sh
         number = find_running(conf, before)
         site.send_signal(signal.SIGKILL)
     training = train_in_slurm(SLOW, files, shared)
-    update, _ = training.run(TrainRound(start, 1, 1.0, KEY))
+    update = training.run(TrainRound(start, 1, 1.0, KEY)).update
     np.testing.assert_allclose(update, here.run(TrainRound(start, 1, 1.0, KEY))[0], atol=1e-7)
     assert last_job(conf) == number
     training.close()
@@ -344,7 +344,7 @@ def test_job_that_others_cancel_is_a_failure_and_is_repeated_when_asked_again(
     thread.join()
     assert isinstance(answers[0], TrainingError)
     assert "ended without a result (CANCELLED)" in str(answers[0])
-    update, _ = training.run(TrainRound(start, 1, 1.0, KEY))
+    update = training.run(TrainRound(start, 1, 1.0, KEY)).update
     np.testing.assert_allclose(update, here.run(TrainRound(start, 1, 1.0, KEY))[0], atol=1e-7)
     assert last_job(conf) == number + 1
     training.close()
