@@ -3,11 +3,17 @@
 from client.study.card_document import ModelCard
 from privacy.audit.report.formatting import render_facts
 from privacy.audit.report.html import Content, Markup, join_content, render_element
+from privacy.study import Placement
 
 _MEANING = (
     "Every patient’s part in the training was limited and hidden in random noise, so that the model is nearly the same "
     "whether a patient was in it or not. The smaller epsilon is, the less the model can tell of anybody."
 )
+_ADDED = {
+    Placement.LOCAL: "added by each site",
+    Placement.DISTRIBUTED: "added by the sites together",
+    Placement.CORRELATED: "added by each site, and partly taken back by later steps",
+}
 _COST = (
     "The noise makes the model a little worse than one that was trained on the same patients without a promise, and "
     "more so for groups with few patients, of whom less can be learned."
@@ -55,7 +61,7 @@ def _describe_noise(card: ModelCard) -> str | None:
     norm = privacy.last_clipping_norm or privacy.clipping_norm
     return (
         f"{privacy.noise_multiplier:.3g} times the most that one patient may move a step (clipping norm {norm:g}), "
-        f"{'added by the sites together' if privacy.placement == 'distributed' else 'added by each site'}"
+        f"{_ADDED[privacy.placement]}"
     )
 
 

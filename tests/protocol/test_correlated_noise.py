@@ -8,9 +8,12 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.small_study import small_terms
+from client.ledger.entry_text import describe_entry
 from client.study.round_files import CARRIED_NOISE
 from client.study.store import StudyStore
 from privacy.accounting.events import BandedGaussian
+from privacy.audit.commands.report import read_timeline
+from privacy.audit.report.page import render_page
 from privacy.mechanisms.correlated_noise import BandedNoise
 from privacy.study import Terms
 from privacy.study.cost import compute_study_noise
@@ -62,6 +65,12 @@ def test_whole_study_is_charged_round_by_round_by_its_matrix(found: Found, matri
     assert [event.kind for event in events] == [f"{matrix}-gaussian"] * ROUNDS
     assert {(event.lots, event.steps, event.passes) for event in events} == {(LOTS, 2 * LOTS, 2)}
     assert all(list(simulator.store(name).folder.glob(CARRIED_NOISE)) == [] for name in FOUR)  # closed
+    said = [describe_entry(entry.body) for entry in simulator.entries("ash", "reserve")]
+    assert all(f"{matrix}-gaussian" in line and f"lots {LOTS}, steps {2 * LOTS}" in line for line in said)
+    assert len(said) == ROUNDS
+    page = str(render_page(read_timeline(simulator.homes["ash"].ledger_path, None)))
+    assert f"{matrix}-gaussian" in page
+    assert f"{LOTS} lots in turn" in page
 
 
 def test_noise_goes_on_from_round_to_round(found: Found) -> None:

@@ -10,10 +10,10 @@ Rules:
   (``privacy/audit/report/study_facts.py``).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from math import isinf
-from typing import Final
+from typing import Any, Final
 
 from privacy.accounting.account import Account
 from privacy.accounting.epsilon import epsilon_of
@@ -318,11 +318,17 @@ def _make_planned_row(study: Study, part: Planned) -> Sequence[Content]:
         if unprotected
         else describe_event(part.event).split(",")[0],
         NONE if noise is None else f"{noise:g}",
-        f"{event['sampling_rate']:g}" if "sampling_rate" in event else NONE,
+        _describe_sampling(event),
         NONE if unprotected else f"{event.get('steps', event.get('count')):,}",
         f"{part.times:,}",
         f"{study.paid[part.purpose, part.event]:,}",
     )
+
+
+def _describe_sampling(event: Mapping[str, Any]) -> Content:
+    if "lots" in event:
+        return f"{event['lots']} lots in turn"
+    return f"{event['sampling_rate']:g}" if "sampling_rate" in event else NONE
 
 
 def render_notes_table(caption: str, notes: Sequence[LedgerNote], at_once: int = 20) -> Markup:
