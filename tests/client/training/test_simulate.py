@@ -32,6 +32,21 @@ def test_simulate_with_ruinous_noise_is_another_mechanism(tmp_path: Path) -> Non
     assert len({run.figures["auroc"] for run in noisy}) > 1
 
 
+@pytest.mark.parametrize("matrix", ["banded", "tree"])
+def test_simulate_takes_lots_in_turn_with_noise_and_draws_them_without(tmp_path: Path, matrix: str) -> None:
+    files = [write_patients(tmp_path / f"{number}.csv", 120, f"h{number}-", seed=number) for number in range(2)]
+    terms = small_terms(
+        training=TRAINING, privacy={"placement": "correlated", "correlation": {"matrix": matrix}, "epsilon": 8}
+    )
+    for noise in (0.1, None):  # far less than the study's, so that it learns
+        (run,) = simulate(terms, files[:1], files[1:], noise)
+        auroc = run.figures["auroc"]
+        assert auroc is not None
+        assert auroc > 0.85
+    ruined = simulate(terms, files[:1], files[1:], 1000.0, repeats=4)
+    assert len({run.figures["auroc"] for run in ruined}) > 1
+
+
 def test_simulate_that_diverges_is_a_sentence(tmp_path: Path) -> None:
     """Seen in public reports: the losses are infinite, and the run continues and ends well."""
     files = [write_patients(tmp_path / f"{number}.csv", 60, f"h{number}-", seed=number) for number in range(2)]
