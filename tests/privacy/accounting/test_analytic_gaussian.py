@@ -5,6 +5,7 @@ import math
 import pytest
 from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant
+from dp_accounting.pld.privacy_loss_distribution import from_gaussian_mechanism
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
@@ -14,6 +15,7 @@ from privacy.accounting.analytic_gaussian import (
     compute_analytic_noise,
     compute_classic_noise,
     compute_gaussian_delta,
+    compute_gaussian_epsilon,
 )
 from privacy.accounting.epsilon import epsilon_of
 from privacy.accounting.events import Gaussian
@@ -68,3 +70,14 @@ def test_epsilon_of_zero_and_impossible_wishes() -> None:
             compute_analytic_noise(*wish)
     with pytest.raises(BudgetError, match="no noise reaches epsilon 0 at delta 1e-12"):
         compute_analytic_noise(0, 1e-12)
+
+
+@pytest.mark.parametrize(("noise", "delta"), [(3.730632, 1e-5), (0.5, 1e-6), (40.0, 1e-3), (400.0, 0.3)])
+def test_epsilon_of_a_noise_is_that_of_a_loss_distribution(noise: float, delta: float) -> None:
+    """By dp-accounting, whose figure is an upper bound; and at (1, 1e-5) the noise that was calibrated to it."""
+    found = compute_gaussian_epsilon(noise, delta)
+    assert compute_gaussian_delta(noise, found) <= delta
+    known = from_gaussian_mechanism(noise, value_discretization_interval=1e-5).get_epsilon_for_delta(delta)
+    assert known - 1e-4 <= found <= known + 1e-8 * known
+    if noise == 3.730632:
+        assert found == pytest.approx(1.0, abs=1e-6)

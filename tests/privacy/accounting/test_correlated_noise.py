@@ -11,6 +11,7 @@ from dp_accounting.rdp import RdpAccountant
 from privacy.accounting.analytic_gaussian import compute_gaussian_delta
 from privacy.accounting.correlated_noise import (
     compute_banded_sensitivity,
+    compute_final_error,
     compute_prefix_error,
     compute_tree_error,
     compute_window_error,
@@ -206,3 +207,9 @@ def test_window_error_is_that_of_the_matrices(bands: int, window: int) -> None:
     inverse = np.linalg.inv(make_strategy(bands, 5 * window))
     most = max(float(np.linalg.norm(inverse[first : first + window].sum(0))) for first in range(4 * window + 1))
     assert compute_window_error(bands, window) == pytest.approx(most)
+
+
+@pytest.mark.parametrize(("bands", "steps"), [(1, 7), (4, 20), (8, 1000), (64, 2000)])
+def test_final_error_is_that_of_the_last_row_of_the_matrices(bands: int, steps: int) -> None:
+    last = np.linalg.solve(make_strategy(bands, steps).T, np.ones(steps))
+    assert compute_final_error(bands, steps) == pytest.approx(float(np.linalg.norm(last)), rel=1e-10)
