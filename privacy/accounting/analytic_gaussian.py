@@ -51,6 +51,8 @@ def compute_gaussian_epsilon(noise: float, delta: float) -> float:
         noise: standard deviation over the sensitivity.
         delta: between 0 and 1.
     """
+    if compute_gaussian_delta(noise, 0.0) <= delta:
+        return 0.0
     low, high = 0.0, 1.0
     while compute_gaussian_delta(noise, high) > delta:
         high *= 2
