@@ -6,6 +6,8 @@
   (:mod:`benchmarks.privacy_systems_encryption`).
 * ``accuracy``: what each way leaves of a model's accuracy, on two studies of real patients
   (:mod:`benchmarks.privacy_systems_accuracy`); about four minutes.
+* ``order``: lots in a fixed order with correlated noise, against lots drawn in secret, as a site simulates a study
+  (:mod:`benchmarks.privacy_systems_order`); about two minutes.
 * ``selective``: what an attacker reads of a patient when only a part of an update is encrypted
   (:mod:`benchmarks.selective_encryption`).
 """
@@ -17,6 +19,7 @@ import click
 
 from benchmarks.privacy_systems_accuracy import measure_accuracy
 from benchmarks.privacy_systems_encryption import measure_encryptions
+from benchmarks.privacy_systems_order import measure_order
 from benchmarks.selective_encryption import ATTACKS, measure_attack
 from privacy.command_line import print_json, print_table, say
 
@@ -36,6 +39,7 @@ def measure_selective(quick: bool) -> Rows:
 PARTS: Final[dict[str, Callable[[bool], Rows]]] = {
     "encryption": measure_encryptions,
     "accuracy": measure_accuracy,
+    "order": measure_order,
     "selective": measure_selective,
 }
 

@@ -9,14 +9,24 @@ from tests.docs.pages import ROOT
 PAGE: Final[Path] = ROOT / "docs" / "privacy-systems" / "README.md"
 ENCRYPTION: Final[Path] = PAGE.with_name("encryption.json")
 ACCURACY: Final[Path] = PAGE.with_name("accuracy.json")
+ORDER: Final[Path] = PAGE.with_name("order.json")
 STUDIES: Final = ("radiographs", "heart")
 _COST: Final = "## What an encryption costs\n"
 _LEFT: Final = "## What it does to accuracy\n"
+_ORDER: Final = "## Lots drawn in secret, and lots in turn\n"
 _COST_COLUMNS: Final = (
     *("system", "rests on", "bytes up", "down", "seal, us", "add, us", "open, us"),
     *("who reads single updates", "in the terms"),
 )
 _LEFT_COLUMNS: Final = ("way", *STUDIES, "epsilon in all", "who is protected")
+_ORDER_COLUMNS: Final = (
+    "epsilon",
+    "lots",
+    "noise multiplier",
+    "noise left in the sum of all steps",
+    "AUROC",
+    "CPU s",
+)
 _CARDS: Final = {
     "phong": "phong.md",
     "lwe": "phong.md",
@@ -38,7 +48,8 @@ _CARDS: Final = {
 def page() -> str:
     """The page with its tables as they must be."""
     text = PAGE.read_text(encoding="utf-8")
-    for heading, table in ((_COST, _make_cost_table()), (_LEFT, _make_accuracy_table())):
+    tables = ((_COST, _make_cost_table()), (_LEFT, _make_accuracy_table()), (_ORDER, _make_order_table()))
+    for heading, table in tables:
         before, found, rest = text.partition(heading)
         assert found, f"{PAGE} has no heading '{heading.strip()}'"
         about, _, after = rest.partition("\n| ")
@@ -68,6 +79,15 @@ def _make_accuracy_table() -> str:
         epsilon = "-" if each["epsilon"] is None else f"{each['epsilon']:.3g}"
         rows.append(f"| {_link(each['way'], each['system'])} | {figures} | {epsilon} | {each['protects']} |")
     return _make_table(_LEFT_COLUMNS, rows)
+
+
+def _make_order_table() -> str:
+    rows = [
+        f"| {each['epsilon']:g} | {each['way']} | {each['noise_multiplier']:.2f} | {each['noise_left']:.1f} | "
+        f"{each['auroc']:.3f} ± {each['deviation']:.3f} | {each['seconds']:.2f} |"
+        for each in _read(ORDER, "order")
+    ]
+    return _make_table(_ORDER_COLUMNS, rows)
 
 
 def _read(path: Path, part: str) -> list[dict[str, Any]]:
