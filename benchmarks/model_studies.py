@@ -9,6 +9,10 @@ are simulated by the sites' own code. Models that are in the document already an
 With ``--elsewhere`` only one study runs for each model, with the largest epsilon and its noise placed the other way
 (:func:`place_noise_elsewhere`), and its figure is added to what the document has of the model.
 
+With ``--seeds N`` no processes run: the study is trained in one process without privacy and with each epsilon, from the
+same N seeds each (``benchmarks/paired_seeds.py``). A seed that the document has already is not trained again, and each
+is written when it is done, so that a run may be interrupted.
+
 A study that begins with public weights needs their file (``--weights``); ``--study`` names another file than the
 example of the model. Both are for one MODEL.
 """
@@ -16,6 +20,7 @@ example of the model. Both are for one MODEL.
 import json
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -23,6 +28,7 @@ from typing import Any, Final
 
 import click
 
+from benchmarks.paired_seeds import PairedCohort, PairedSite
 from client.training.simulate import simulate
 from models.catalogue import find_model
 from models.tasks.registry import list_figures
@@ -48,6 +54,7 @@ LOCAL_ROUNDS: Final = 10
 )
 @click.option("--epsilons", default="3,8,none", show_default=True, help="In rising order; none last.")
 @click.option("--elsewhere", is_flag=True, help="Only the study with its noise placed the other way.")
+@click.option("--seeds", type=click.IntRange(1, 100), help="Only so many paired trainings, in one process.")
 @click.option("--study", type=click.Path(path_type=Path), help="Instead of the example of the one MODEL.")
 @click.option("--weights", type=click.Path(path_type=Path), help="The public weights that it begins with.")
 def main(
@@ -56,10 +63,13 @@ def main(
     repeats: int,
     epsilons: str,
     elsewhere: bool,
+    seeds: int | None,
     study: Path | None,
     weights: Path | None,
 ) -> None:
     """Measure the example studies of models on real data."""
+    if elsewhere and seeds:
+        raise click.UsageError("--elsewhere and --seeds are runs of their own; name one of them")
     if len(pairs) > 1 and (study or weights):
         raise click.UsageError("--study and --weights are for one MODEL=DIR")
     for pair in pairs:
@@ -67,17 +77,33 @@ def main(
         choice = DemoChoice(None if study else name, None, study, Path(data), None, False, "none", None, weights)
         say(f"{name} ...")
         asked = epsilons.split(",")
+        if seeds:
+            for found in measure_seeds(choice, seeds, asked, _read_known(out, name).get("paired")):
+                say(json.dumps(found))
+                _write_found(out, name, {"paired": found})
+            continue
         if elsewhere:
-            found: dict[str, Any] = {"elsewhere": measure_elsewhere(replace(choice, epsilon=_find_largest(asked)))}
+            found = {"elsewhere": measure_elsewhere(replace(choice, epsilon=_find_largest(asked)))}
         else:
             found = measure_study(name, choice, repeats, asked)
         say(json.dumps(found))
-        # read anew: a run takes minutes, and another may have written meanwhile
-        known: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"studies": []}
-        studies = {each["model"]: each for each in known["studies"]}
-        studies[name] = studies.get(name, {"model": name}) | found
-        known["studies"] = list(studies.values())
-        out.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        _write_found(out, name, found)
+
+
+def _read_known(out: Path, name: str) -> dict[str, Any]:
+    """Read what the document has of a model."""
+    known: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"studies": []}
+    return next((each for each in known["studies"] if each["model"] == name), {"model": name})
+
+
+def _write_found(out: Path, name: str, found: dict[str, Any]) -> None:
+    """Add ``found`` to what the document has of a model."""
+    # read anew: a run takes minutes, and another may have written meanwhile
+    known: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"studies": []}
+    studies = {each["model"]: each for each in known["studies"]}
+    studies[name] = studies.get(name, {"model": name}) | found
+    known["studies"] = list(studies.values())
+    out.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
 def _find_largest(epsilons: list[str]) -> str:
@@ -120,6 +146,37 @@ def measure_study(name: str, choice: DemoChoice, repeats: int, epsilons: list[st
         "pooled": _summarise(pooled),
         **moved,
     }
+
+
+def measure_seeds(
+    choice: DemoChoice, seeds: int, epsilons: list[str], known: dict[str, Any] | None
+) -> Iterator[dict[str, Any]]:
+    """Train the chosen study for each epsilon from each seed that is not ``known``; yield all figures after each.
+
+    ``seeds`` has the figures of each seed, from 1 on, by epsilon.
+    """
+    assert choice.data is not None, "the hospitals' records are in a folder"
+    studies = {epsilon: choose_study(replace(choice, epsilon=epsilon))[0] for epsilon in epsilons}
+    terms, hospitals = choose_study(replace(choice, epsilon=_find_largest(epsilons)))
+    first = list_figures(terms.task, terms.data)[0]
+    measured: dict[str, dict[str, float | None]] = dict(known["seeds"]) if known else {}
+    with tempfile.TemporaryDirectory(prefix="consilium-") as folder:
+        written = {each.name: each.write(Path(folder) / each.name) for each in hospitals}
+        if unread := [name for name, files in written.items() if len(files) != 2]:
+            raise click.UsageError(
+                f"{', '.join(unread)}: expected a training and a test file, got a mapping; make both files first"
+            )
+        sites = [PairedSite.read(terms, name, *files) for name, files in written.items()]
+        for seed in range(1, seeds + 1):
+            if set(epsilons) <= set(measured.get(str(seed), {})):
+                continue
+            cohorts = {
+                epsilon: PairedCohort(each, sites, seed, choice.weights) for epsilon, each in studies.items()
+            }
+            measured[str(seed)] = {
+                epsilon: each.score(each.train())[first.name] for epsilon, each in cohorts.items()
+            }
+            yield {"data": choice.data.name, "figure": first.title, "seeds": measured}
 
 
 def measure_elsewhere(choice: DemoChoice) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean, stdev
 from textwrap import fill
 from typing import Any, Final
 
@@ -30,6 +31,15 @@ _CURVES_HEAD: Final = """\
 Pooled trainings of the same studies, means of two (`python -m benchmarks.learning_curves`): without privacy on a
 quarter, a half and all of the training patients; with epsilon 8 on all of them, with the noise that as many, four and
 sixteen times as many patients would have. What more patients would also teach is not in it.
+"""
+_PAIRED_HEAD: Final = """\
+### Paired seeds
+
+The figures above are of one federation each. Here the same studies are trained in one process from three seeds each
+(`python -m benchmarks.model_studies --seeds 3`), by the sites' own steps, rounding and averaging. Keys and sealing,
+which change no figure, are left out. A seed gives the first model and the patients of every lot, the same without
+privacy and with each epsilon, so that a difference is not that of another beginning. Mean and standard deviation over
+the seeds; "less none" is each seed's figure less its own without privacy.
 """
 _DOMAINS_HEAD: Final = """\
 Every one of them trains with epsilon. The figure is of federations on real data, [below](#on-real-data) in full, where
@@ -134,6 +144,7 @@ def _results() -> Iterator[str]:
             f"{each['seconds_per_round']:.1f} |"
         )
     yield ""
+    yield from _paired(measured["studies"])
     yield from _curves(measured["studies"])
     for remark in measured.get("remarks", ()):
         yield fill(f"* {remark}", 118, subsequent_indent="  ")
@@ -154,6 +165,29 @@ def _curves(studies: list[dict[str, Any]]) -> Iterator[str]:
         times = ", ".join(_figure(value) for value in curves["noise_of_times_as_many"].values())
         yield f"| {each['model']} | {curves['figure']} | {shares} | {times} |"
     yield ""
+
+
+def _paired(studies: list[dict[str, Any]]) -> Iterator[str]:
+    """Show figures over seeds, and what each epsilon takes of the same seed's figure without privacy."""
+    measured = [each for each in studies if "paired" in each]
+    if not measured:
+        return
+    yield _PAIRED_HEAD
+    yield "| model | data | figure | no privacy | epsilon 8 | less none | epsilon 3 | less none |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for each in measured:
+        paired = each["paired"]
+        seeds = list(paired["seeds"].values())
+        cells = [_spread([one["none"] for one in seeds])]
+        for epsilon in ("8", "3"):
+            cells.append(_spread([one[epsilon] for one in seeds]))
+            cells.append(_spread([one[epsilon] - one["none"] for one in seeds], sign="+"))
+        yield f"| {each['model']} | {paired['data']} | {paired['figure']} | {' | '.join(cells)} |"
+    yield ""
+
+
+def _spread(values: list[float], sign: str = "") -> str:
+    return f"{fmean(values):{sign}.3f} ± {stdev(values):.3f}"
 
 
 def _figure(value: float | None) -> str:
