@@ -162,6 +162,45 @@ def test_region_of_a_lesion_is_its_rectangle_and_its_form_that_of_the_original(
         np.testing.assert_allclose(region[0], wide, atol=0.51)
 
 
+def test_tiles_of_films_are_their_frames_halved_and_late_frames_are_for_tests(
+    repository: Path, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    films = {}
+    for film, mask, frames, height, width in (
+        ("gall-bladder", "instrument", 20, 180, 320),
+        ("robot", "parts", 5, 256, 320),
+    ):
+        image = random.integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
+        outlined = random.integers(0, 4, (frames, height, width), dtype=np.uint8)
+        arrays: dict[str, Any] = {"image": image, mask: outlined}
+        np.savez(tmp_path / f"{film}.npz", **arrays)
+        films[film] = image, outlined
+    script = repository / "examples" / "imaging" / "prepare_surgery.py"
+    sources = [str(tmp_path / f"{film}.npz") for film in films]
+    subprocess.run([sys.executable, str(script), *sources, str(tmp_path / "out")], check=True)
+    seen: dict[str, set[str]] = {"train": set(), "test": set()}
+    for path in sorted((tmp_path / "out").glob("*/*.npz")):
+        records = np.load(path)
+        for patient, image, mask in zip(records["patient"], records["image"], records["mask"], strict=True):
+            film, frame, tile = str(patient).rsplit("-", 2)
+            pixels, outlined = films[film]
+            top, left = 64 * (int(tile) // 5), 64 * (int(tile) % 5)
+            place = (int(frame), slice(top, top + 64), slice(left, left + 64))
+            halved = sum(pixels[place][row::2, column::2].astype(float) for row in (0, 1) for column in (0, 1)) / 4
+            np.testing.assert_allclose(np.moveaxis(image, 0, 2), halved, atol=0.5)
+            foreground = sum(
+                (outlined[place] > 0)[row::2, column::2].astype(int) for row in (0, 1) for column in (0, 1)
+            )
+            np.testing.assert_array_equal(mask, foreground >= 2)
+            seen[path.stem].add(f"{film}-{frame}")
+    assert seen["test"] == {*(f"gall-bladder-{frame}" for frame in range(16, 20)), "robot-4"}
+    assert seen["train"] == {
+        *(f"gall-bladder-{frame}" for frame in range(16)),
+        *(f"robot-{frame}" for frame in range(4)),
+    }
+
+
 def check_slices(source: Path, patient: str, image: np.ndarray, mask: np.ndarray) -> None:
     """Compare with the published volume: slices go to the front, rows to the feet, columns to the left."""
     values = nibabel.load(source / "images" / f"{patient}.nii.gz").get_fdata()  # towards right, front and head
