@@ -29,6 +29,7 @@ from typing import Any, Final
 import click
 
 from benchmarks.paired_seeds import PairedCohort, PairedSite
+from client.data.conversion.kept_snapshots import make_snapshot
 from client.training.simulate import simulate
 from models.catalogue import find_model
 from models.tasks.registry import list_figures
@@ -37,7 +38,7 @@ from privacy.study import Placement, Terms, parse_terms
 from privacy.study.cost import compute_study_noise
 from server.demo.local_federation import LocalFederation
 from server.demo.processes import Processes
-from server.demo.sources import DemoChoice, choose_study
+from server.demo.sources import DemoChoice, DemoHospital, choose_study
 from server.results.tally import average_rounds
 from server.watch.progress import Progress
 
@@ -161,12 +162,7 @@ def measure_seeds(
     first = list_figures(terms.task, terms.data)[0]
     measured: dict[str, dict[str, float | None]] = dict(known["seeds"]) if known else {}
     with tempfile.TemporaryDirectory(prefix="consilium-") as folder:
-        written = {each.name: each.write(Path(folder) / each.name) for each in hospitals}
-        if unread := [name for name, files in written.items() if len(files) != 2]:
-            raise click.UsageError(
-                f"{', '.join(unread)}: expected a training and a test file, got a mapping; make both files first"
-            )
-        sites = [PairedSite.read(terms, name, *files) for name, files in written.items()]
+        sites = [PairedSite.read(terms, each.name, *_write_files(each, terms, Path(folder))) for each in hospitals]
         for seed in range(1, seeds + 1):
             if set(epsilons) <= set(measured.get(str(seed), {})):
                 continue
@@ -177,6 +173,17 @@ def measure_seeds(
                 epsilon: each.score(each.train())[first.name] for epsilon, each in cohorts.items()
             }
             yield {"data": choice.data.name, "figure": first.title, "seeds": measured}
+
+
+def _write_files(hospital: DemoHospital, terms: Terms, folder: Path) -> tuple[Path, Path]:
+    """Write a hospital's training and test file into ``folder``, converted by its mapping if it has one."""
+    match hospital.write(folder / hospital.name):
+        case (train, test):
+            return train, test
+        case (mapping,):
+            snapshot = make_snapshot(terms.data, mapping, folder / f"{hospital.name}-made", most_quarantined=0.01)
+            return snapshot.train, snapshot.test
+    raise ValueError(f"{hospital.name}: expected a mapping, or a training and a test file")
 
 
 def measure_elsewhere(choice: DemoChoice) -> dict[str, Any]:
