@@ -234,7 +234,7 @@ def _list_noise_rows(shares: SharedNoiseCheck | None) -> list[tuple[str, str]]:
     ]
 
 
-def _list_correlation_rows(correlation: "CorrelationCheck | None") -> list[tuple[str, str]]:
+def _list_correlation_rows(correlation: CorrelationCheck | None) -> list[tuple[str, str]]:
     """List the rows on lots in a fixed order and their noise; none where lots are drawn."""
     if correlation is None:
         return []
@@ -252,7 +252,7 @@ def _list_correlation_rows(correlation: "CorrelationCheck | None") -> list[tuple
     ]
 
 
-def _list_range_rows(found: "StudyCheck") -> list[tuple[str, str]]:
+def _list_range_rows(found: StudyCheck) -> list[tuple[str, str]]:
     """List the rows on the range of values, and on every problem."""
     from privacy.study.statistics_study import NO_MODEL
 

@@ -45,8 +45,8 @@ ROOMS: Final = {
     "shared_counts seal_round outgoing_update apply_aggregate state history store round_files "
     "held_models released_model release_folder release statistics_file model_card card_document "
     "papers held_budget activity_log",
-    "client/training": "jobs interface array_format job_format answer_format frames worker child confinement restrict "
-    "system_calls session device device_records study_model step_rules lots_in_turn local_steps "
+    "client/training": "jobs interface array_format job_format answer_format frames worker child confinement "
+    "restrict system_calls session device device_records study_model step_rules lots_in_turn local_steps "
     "global_step site_update scoring statistics statistics_session simulate confined_conversion "
     "conversion_child",
     "client/training/launchers": "choose queue queued job_folder slurm kubernetes manifests batch_job",
@@ -65,10 +65,10 @@ ROOMS: Final = {
     "server/health": "coordinator network records",
     "server/control": "coordinator runs server caller rate_limit refused_calls membership study_calls "
     "message_calls transfers metrics",
-    "server/federation": "folder config members invitations certificates client_certificates gateway_files audit_log "
-    "profile relayed_answers testimony ports",
-    "server/superlink": "process program gate direct_calls fleet_callers database control_api process_tags output_log bundle "
-    "server_app run grid message_marks",
+    "server/federation": "folder config members invitations certificates client_certificates gateway_files "
+    "audit_log profile relayed_answers testimony ports",
+    "server/superlink": "process program gate direct_calls fleet_callers database control_api process_tags "
+    "output_log bundle server_app run grid message_marks",
     "server/study": "runner machine transitions state sites timeouts key_epochs rounds evaluation closing actions "
     "events notes journal aggregates uploads witness crash_marks figures draft_file graph_file check "
     "check_statistics check_result slow_layers",
@@ -95,15 +95,16 @@ ROOMS: Final = {
     "convolution fallback",
     "privacy/secure_aggregation": "round_layout quantise layout check_fields masks seal aggregate opening "
     "process_pool mailbox",
-    "privacy/secure_aggregation/schemes": "scheme registry bfv ring_product ring ring_errors coefficients residues bfv_parameters plain "
-    "paillier_scheme lwe_scheme phong batchcrypt bcp_parties bcp threshold threshold_ring paillier "
-    "lwe primes",
+    "privacy/secure_aggregation/schemes": "scheme registry bfv ring_product ring ring_errors coefficients "
+    "residues bfv_parameters plain paillier_scheme lwe_scheme phong batchcrypt bcp_parties bcp threshold "
+    "threshold_ring paillier lwe primes",
     "privacy/control": "calls order channel joining flat_messages",
     "privacy/protocol": "enrolment invitation envelope messages key_messages headers site_testimony flower_records "
     "chunks",
     "privacy/ledger": "ledger transaction replay check_ahead state rules entries signing approvals decisions "
     "cohorts evidence totals signed_head recovery launches papers verified_mark database export testimony",
-    "privacy/audit": "cli read_ledger check_ledger site_ledger site_witnesses check_evidence evidence_changes what_if",
+    "privacy/audit": "cli read_ledger check_ledger site_ledger site_witnesses check_evidence evidence_changes "
+    "what_if",
     "privacy/audit/empirical": "binomial largest_epsilon one_run trade_off many_runs guesses",
     "privacy/audit/commands": "verify report reconcile whatif verify_evidence",
     "privacy/audit/report": "timeline findings page population_section study_section study_facts charts "
