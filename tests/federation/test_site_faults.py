@@ -64,9 +64,8 @@ def test_trainer_killed_in_training_repeats_the_round_from_the_same_draw(wood: R
 
     agreed = store.launch.terms
     files, _ = make_study_files(agreed.data, wood.folder / "ash" / "train.csv", wood.folder / "ash" / "test.csv")
-    same_draw, _ = TrainingSession(agreed, files, "cpu").run(
-        TrainRound(model, 2, store.state.noise_multiplier, key)
-    )
+    training = TrainRound(model, 2, store.state.noise_multiplier, key)
+    same_draw = TrainingSession(agreed, files, "cpu").run(training).update
     grid = make_grid(agreed, store.state.halvings)
     sealed = dequantise(repeated.astype(np.int64), 1, grid)
     np.testing.assert_allclose(sealed, same_draw + left, rtol=0, atol=grid.step)

@@ -52,13 +52,13 @@ def _divergence(event: dict[str, Any], order: int) -> Decimal:
         case "banded-gaussian":
             # the coefficients of (1 - x)^(-1/2), one by one
             column, coefficient = Decimal(0), Decimal(1)
-            for k in range(event["bands"]):
-                column += coefficient**2
-                coefficient *= (k + Decimal("0.5")) / (k + 1)
-            return times / event["lots"] * column * a / (2 * Decimal(event["noise_multiplier"]) ** 2)
+            for lag in range(int(event["bands"])):
+                column += coefficient * coefficient
+                coefficient *= (lag + Decimal("0.5")) / (lag + 1)
+            return times / int(event["lots"]) * column * a / (2 * Decimal(event["noise_multiplier"]) ** 2)
         case "tree-gaussian":
             levels = len(bin(event["lots"])) - 2
-            return times / event["lots"] * levels * a / (2 * Decimal(event["noise_multiplier"]) ** 2)
+            return times / int(event["lots"]) * levels * a / (2 * Decimal(event["noise_multiplier"]) ** 2)
         case "bounded-contribution":
             s, q, k = (
                 Decimal(event[name]) for name in ("noise_multiplier", "sampling_rate", "records_per_patient")
