@@ -25,6 +25,7 @@ from flwr.supercore.protobuf.streaming import get_protobuf_stream_context
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES, ProtobufTranslationMiddleware
 from flwr.superlink.dependencies.linkstate import get_linkstate
 from flwr.superlink.routers.fleet.node_auth import authenticate_node
+from google.protobuf.message import Message
 from starlette.concurrency import run_in_threadpool
 
 # Flower's packages have a router of the module's name.
@@ -71,7 +72,7 @@ class DirectCalls:
             return
 
         async def answer(request: Request) -> Response:
-            return await _translate(request, handler)
+            return await _translate(request, PROTOBUF_REQUEST_TYPES["POST", scope["path"]], handler)
 
         response = await http_error_translator(Request(scope, receive), answer)
         await response(scope, receive, send)
@@ -82,12 +83,10 @@ def keeps_no_event_log(flower: FastAPI) -> bool:
     return flower.state.fleet_event_log_plugin is None and flower.state.control_event_log_plugin is None
 
 
-async def _translate(request: Request, handler: _Handler) -> Response:
+async def _translate(request: Request, kind: type[Message], handler: _Handler) -> Response:
     """Parse the body, handle it in one thread, and serialise the answer."""
     ProtobufTranslationMiddleware._check_request_media_type(request)
-    request.state.protobuf_request = ProtobufTranslationMiddleware._parse_request(
-        await request.body(), PROTOBUF_REQUEST_TYPES[request.method, request.url.path]
-    )
+    request.state.protobuf_request = ProtobufTranslationMiddleware._parse_request(await request.body(), kind)
     result = await run_in_threadpool(handler, request)
     return ProtobufTranslationMiddleware._response_for(result, get_protobuf_stream_context(request))
 
