@@ -28,7 +28,7 @@ from client.site.register_data import register_files
 from privacy.canonical import compute_sha256
 from privacy.control.channel import ControlClient
 from privacy.errors import FederationError
-from privacy.study import Terms
+from privacy.study import Placement, Terms
 from server.federation.config import CoordinatorConfig, TimeoutsConfig
 from server.federation.folder import Federation
 from server.federation.members import Members
@@ -149,6 +149,7 @@ class Running:
             unprotected_test_patients=True,
             without_privacy=(POPULATION,),
             open_sealing=True,
+            placements=tuple(Placement),
             automatic=(AutomaticRule(name="every-study", epsilon_at_most=100, without_privacy=True),),
         )
         home = SiteFolder.create(self.folder / name, name, device="cpu", policy=policy)

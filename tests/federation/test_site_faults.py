@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,11 +28,13 @@ SITES = ("ash", "birch", "cedar", "elm")
 THREE = SITES[:3]
 
 
-def terms(name: str, rounds: int, minimum: int) -> Terms:
+def terms(name: str, rounds: int, minimum: int, **privacy: Any) -> Terms:
     """Rounds long enough to be interrupted."""
     training = {"rounds": rounds, "local_steps": 600, "learning_rate": 0.02, "weights": "uniform"}
     cohort = {"minimum": minimum, "maximum": 4}
-    small = small_terms(training=training, privacy={"epsilon": 1}, cohort=cohort, evaluation={"rounds": []})
+    small = small_terms(
+        training=training, privacy={"epsilon": 1, **privacy}, cohort=cohort, evaluation={"rounds": []}
+    )
     return small.model_copy(update={"name": name})
 
 
@@ -64,11 +67,42 @@ def test_trainer_killed_in_training_repeats_the_round_from_the_same_draw(wood: R
 
     agreed = store.launch.terms
     files, _ = make_study_files(agreed.data, wood.folder / "ash" / "train.csv", wood.folder / "ash" / "test.csv")
-    training = TrainRound(model, 2, store.state.noise_multiplier, key)
-    same_draw = TrainingSession(agreed, files, "cpu").run(training).update
+    same_draw = TrainingSession(agreed, files, "cpu").run(TrainRound(model, 2, store.state.noise_multiplier, key))
     grid = make_grid(agreed, store.state.halvings)
     sealed = dequantise(repeated.astype(np.int64), 1, grid)
-    np.testing.assert_allclose(sealed, same_draw + left, rtol=0, atol=grid.step)
+    np.testing.assert_allclose(sealed, same_draw.update + left, rtol=0, atol=grid.step)
+
+
+def test_trainer_killed_where_noise_is_correlated_repeats_the_round_after_the_noise_of_the_one_before(
+    wood: Running,
+) -> None:
+    """Two lots in turn, 300 passes a round. What is repeated carries on what round 1 has left, to the bit."""
+    correlated = {"placement": "correlated", "correlation": {"matrix": "banded"}}
+    study = wood.launch(terms("correlated", 3, minimum=3, **correlated), *THREE)
+    folder = wood.folder / "ash" / "studies" / study
+    wood.wait_for_round(study, 1)
+    key = read_secret(wood.wait_until_training(study, "ash", 2))
+    carried = StudyStore(folder).read_carried_noise(1)
+    os.kill(wood.trainer("ash"), signal.SIGKILL)
+    wait_for("the repeated round's update", (folder / "update-00002.npz").exists)
+    store = StudyStore(folder)
+    repeated, handed_on = store.read_integers(2), store.read_carried_noise(2)
+    assert repeated is not None
+    model, left = store.read_model(), store.read_rounding_residual(2)
+    assert store.state.base == 1
+
+    wood.finish(study)
+    assert wood.paid("ash", study) == ([1, 2, 3], [1, 2, 3])
+    assert list(folder.glob("noise-*")) == []
+    agreed = store.launch.terms
+    files, _ = make_study_files(agreed.data, wood.folder / "ash" / "train.csv", wood.folder / "ash" / "test.csv")
+    again = TrainingSession(agreed, files, "cpu").run(
+        TrainRound(model, 2, store.state.noise_multiplier, key, carried=carried)
+    )
+    np.testing.assert_array_equal(handed_on, again.carried)
+    grid = make_grid(agreed, store.state.halvings, store.state.noise_multiplier)
+    sealed = dequantise(repeated.astype(np.int64), 1, grid)
+    np.testing.assert_allclose(sealed, again.update + left, rtol=0, atol=grid.step)
 
 
 def test_agent_killed_in_training_is_waited_for_where_all_sites_are_needed(wood: Running) -> None:
