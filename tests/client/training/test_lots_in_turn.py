@@ -111,3 +111,20 @@ def test_order_of_lots_is_given_exactly_where_noise_is_correlated(study: Terms) 
     records = DeviceRecords(make_patients(*EMPTY), study, CPU.device)
     with pytest.raises(ValueError, match="an order of lots exactly where"):
         train(make_first_model(study), study, records, COUNT, SIGMA, CPU, in_turn=order)
+
+
+def test_two_rounds_that_carry_on_the_same_noise_differ_by_the_fresh_noise_of_both() -> None:
+    """What a void round and the one after it show together; with one draw for both nothing would hide it."""
+    study, differences = terms(), []
+    band = np.array([math.comb(2 * k, k) / 4**k for k in range(LOTS)])
+    strategy = sum((each * np.eye(LOTS, k=-k) for k, each in enumerate(band)), np.zeros((LOTS, LOTS)))
+    for repeat in range(40):
+        carried = run(study, bytes([repeat, 0]) * 16).carried
+        void, after = (run(study, bytes([repeat, number]) * 16, carried).update for number in (1, 2))
+        differences.append(void - after)
+        assert np.array_equal(
+            run(study, bytes([repeat, 1]) * 16, carried).update, void
+        )  # one draw for both: no noise
+    scale = SIGMA * NORM * RATE * LOTS / COUNT
+    expected = math.sqrt(2) * np.linalg.norm(np.linalg.inv(strategy).sum(0)) * scale
+    assert np.std(differences) == pytest.approx(expected, rel=0.25)  # of 240 numbers: five deviations
