@@ -27,7 +27,7 @@ WAYS: Final[dict[str, dict[str, Any]]] = {
 ROUNDS: Final = 20
 LOTS: Final = 16
 _DELTA: Final = 1e-5
-_RATES: Final = (0.125, 0.25, 0.5, 1.0)
+_RATES: Final = (0.0625, 0.125, 0.25, 0.5)
 _TUNING_SEEDS: Final = tuple(range(1000, 1005))
 _SEEDS: Final = tuple(range(20))
 
