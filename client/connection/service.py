@@ -35,7 +35,7 @@ from privacy.process_lifetime import stop_on_signals
 from privacy.process_memory import keep_freed_memory
 from privacy.study.launch import Launch
 
-_KEPT_BYTES: Final = 1 << 28  # a round of 12 million parameters takes and frees less than this several times
+_KEPT_BYTES: Final = 3 << 27  # a round of 12 million parameters takes and frees less than this several times
 
 
 def serve_site(home: SiteFolder, *, log_json: bool = False) -> None:

@@ -123,7 +123,7 @@ class Optimiser:
 
         Args:
             shared: the state before the round; (P * parts,).
-            mean_update: as opened; (P,).
+            mean_update: as opened; (P,). If it can be written, it may become the result.
             work: the local work behind the update; needed with control variates.
             ranges: of the parameters that the round's stage trains; all others, and their moments, keep their values.
                 None means all.
@@ -156,7 +156,8 @@ class Optimiser:
 
     def _apply_rule(self, model: Vector, moments: list[Vector], mean_update: Vector) -> list[Vector]:
         if self.rule is ServerRule.AVERAGE:
-            return [add_scaled(model, mean_update, self.rate)]
+            into = mean_update if mean_update.flags.writeable else None  # a large model is not copied without need
+            return [add_scaled(model, mean_update, self.rate, into)]
         if self.rule is ServerRule.MOMENTUM:
             momentum = moments[0] * np.float64(self.beta1) + mean_update
             return [add_scaled(model, momentum, self.rate), momentum]

@@ -25,8 +25,10 @@ def get_vector_bytes(vector: Vector) -> memoryview:
     return np.ascontiguousarray(vector, dtype="<f8").data.cast("B")
 
 
-def add_scaled(model: Vector, mean_update: Vector, rate: float) -> Vector:
+def add_scaled(model: Vector, mean_update: Vector, rate: float, into: Vector | None = None) -> Vector:
     """Compute the next shared model ``model + rate * mean_update``, rounded after each of the two steps; (P,).
+
+    It is written to ``into``, which may be the update, or to new memory.
 
     Raises:
         ValueError: the two vectors differ in length.
@@ -34,5 +36,5 @@ def add_scaled(model: Vector, mean_update: Vector, rate: float) -> Vector:
     if model.shape != mean_update.shape:
         raise ValueError(f"expected an update of {model.size} values, got {mean_update.size}")
     # Two calls, so that no compiler can join them to one fused multiply-add, which rounds once.
-    step = np.multiply(mean_update, np.float64(rate), dtype=np.float64)
+    step = np.multiply(mean_update, np.float64(rate), out=into, dtype=np.float64)
     return np.add(model, step, out=step)

@@ -14,6 +14,8 @@ MODEL = np.array([0.5, -1.0, 2.0])
 VALUES = [float(int(hashlib.sha256(b"%d" % i).hexdigest()[:8], 16)) / 2**32 - 0.5 for i in range(4000)]
 WORK = {1000: LocalWork(1.5), 2000: LocalWork(0.7, 0.75, 0.9), 3000: LocalWork(3 * 0.1, 2 / 3)}
 UPDATES = [np.array([0.1, -0.2, 0.0]), np.array([-0.05, 0.3, 1e-4]), np.array([0.2, 0.2, -0.2])]
+for each in UPDATES:
+    each.flags.writeable = False  # so that it is no result, and can be used again
 
 
 def after(optimiser: Optimiser) -> np.ndarray:
@@ -25,6 +27,13 @@ def after(optimiser: Optimiser) -> np.ndarray:
 
 def test_average_adds_the_mean() -> None:
     np.testing.assert_allclose(after(Optimiser(rate=0.5)), MODEL + 0.5 * np.sum(UPDATES, axis=0), rtol=1e-15)
+
+
+def test_update_that_can_be_written_becomes_the_model_with_the_same_bits() -> None:
+    optimiser, update = Optimiser(rate=0.3), UPDATES[0].copy()
+    advanced = optimiser.advance(MODEL, update)
+    assert np.shares_memory(advanced, update)
+    assert advanced.tobytes() == optimiser.advance(MODEL, UPDATES[0]).tobytes()
 
 
 def test_momentum_is_the_published_rule() -> None:
