@@ -16,10 +16,12 @@ from flwr.serverapp import ServerApp
 
 from privacy.errors import Error, FederationError
 from privacy.logs import open_bounded_log
+from privacy.process_memory import keep_freed_memory
 from server.superlink.grid import SiteMessages
 
 FOLDER: Final = "folder"
 STUDY: Final = "study"
+_KEPT_BYTES: Final = 1 << 25  # adding takes the same few arrays again for every block
 
 app = ServerApp()
 
@@ -31,6 +33,7 @@ def main(grid: FlowerGrid, context: Context) -> None:
     if not isinstance(folder, str) or not isinstance(study, str):
         raise FederationError(f"a run's configuration must name {FOLDER!r} and {STUDY!r}")
     keep_log(Path(folder) / "superlink" / f"{study}.log")
+    keep_freed_memory(_KEPT_BYTES)
     from server.superlink.run import run
 
     run(Path(folder), study, SiteMessages(grid))
