@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privacy.errors import SealingError
+from privacy.process_memory import give_back_freed_memory
 from privacy.secure_aggregation.check_fields import (
     NO_FORMS,
     Forms,
@@ -152,10 +153,13 @@ def load_study_key(data: bytes) -> StudyKey:
 def forget_loaded_keys() -> None:
     """Forget the study key that was used last, in this process and in those that seal and open blocks.
 
+    What this process has freed, updates among it, goes back to the kernel.
+
     Run by a site whose study, or key epoch, is over.
     """
     load_study_key.cache_clear()
     end_idle_workers()
+    give_back_freed_memory()
 
 
 def require_cohort(layout: Layout, cohort: Sequence[str]) -> None:
