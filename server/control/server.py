@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -190,7 +191,8 @@ class ControlServer:
                 require_right(name, caller)
                 with self._take_transfer(name, caller, context):
                     fields, caller = self._admit(name, next(requests, b""), context)
-                    rest = (to_fields(parse_message(CALLS[name].request, each)) for each in requests)
+                    # map keeps no part while it waits for the next one, which a loop would
+                    rest = map(to_fields, map(partial(parse_message, CALLS[name].request), requests))
                     found = receiver(itertools.chain((fields,), rest), caller)
                 answered: bytes = to_message(CALLS[name].answer, found).SerializeToString()
                 return answered

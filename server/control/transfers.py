@@ -16,6 +16,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -70,9 +71,8 @@ class Transfers:
             if offset not in (0, found := _measure(path)):
                 raise RefusedCallError(f"the upload cannot continue at {offset}: {found} bytes are here")
             uploads.keep_only(site, mask)
-            stored, digest = _receive(
-                path, offset, expected, (part["data"] for part in itertools.chain((first,), parts))
-            )
+            data = map(itemgetter("data"), itertools.chain((first,), parts))
+            stored, digest = _receive(path, offset, expected, data)
         except OSError as error:
             raise FederationError(f"the coordinator cannot store the update: {error.strerror}") from None
         return {"stored": stored, "sha256": digest if stored == expected else ""}
@@ -138,15 +138,16 @@ def _receive(path: Path, offset: int, expected: int, chunks: Iterator[bytes]) ->
         digest = hashlib.sha256()
         while known := file.read(CHUNK_BYTES):
             digest.update(known)
-        stored = offset
-        for number, data in enumerate(chunks):
+        stored, begun = offset, False
+        for data in chunks:
             if stored + len(data) > expected:
                 raise RefusedCallError(f"more than the {expected} bytes of the update have come")
-            if number and not data:
+            if begun and not data:
                 raise RefusedCallError("a part of an update is empty")
             if not os.fstat(file.fileno()).st_nlink:
                 raise RefusedCallError("the update is not expected any more")
             write_whole(file, data)
             digest.update(data)
-            stored += len(data)
+            stored, begun = stored + len(data), True
+            del data  # 64 sites may wait here for their next part
     return stored, digest.hexdigest()
