@@ -7,7 +7,8 @@ For slots m below t and the key s, a fresh ciphertext is, modulo q and X^N + 1,
 * a is uniform, expanded from a fresh seed, which is sent in its place. e is fresh, of SEAL's distribution.
 * First polynomials are added as integers modulo q. A sum carries the seeds of its parts: its second polynomial is the
   sum of their expansions, so that it has half the bytes.
-* The product with the key is exact (:mod:`privacy.secure_aggregation.schemes.ring_product`).
+* The product with the key is exact (:mod:`privacy.secure_aggregation.schemes.ring_product`). Wherever a key is drawn or
+  loaded, one product of a random polynomial is compared with SEAL's.
 * Nothing from outside chooses what SEAL parses: only the key needs SEAL
   (:mod:`privacy.secure_aggregation.schemes.ring`), polynomials come as coefficients of fixed width
   (:mod:`privacy.secure_aggregation.schemes.coefficients`), and every coefficient is checked.
@@ -69,6 +70,7 @@ class StudyKey:
     def __init__(self, secret: RingSecret) -> None:
         self._transformed = pack_polynomial(secret.transformed)
         self._factor, self._negated = TernaryFactor(secret.coefficients), TernaryFactor(-secret.coefficients)
+        require_seals_product(secret, self._factor)
 
     @classmethod
     def generate(cls) -> "StudyKey":
@@ -146,6 +148,23 @@ class StudyKey:
             exact = scaled * (PLAIN_MODULUS / COEFFICIENT_MODULUS)
             slots[some] = np.rint(exact, out=exact)
         return reduce_sums(slots.reshape(-1), PLAIN_MODULUS, 2)
+
+
+def require_seals_product(secret: RingSecret, factor: TernaryFactor) -> None:
+    """Check that ``factor`` gives the product of a random polynomial with ``secret`` that SEAL gives.
+
+    A library in the same process may have set the processor to another rounding, or to drop small numbers.
+
+    Raises:
+        SealingError: it does not.
+    """
+    drawn = expand_seed(os.urandom(SEED_BYTES))
+    ours = factor.multiply_and_add(drawn[None], np.zeros((1, RING_DEGREE), dtype=np.int64))[0]
+    if not np.array_equal(ours - (ours > _Q // 2), secret.multiply(drawn)):
+        raise SealingError(
+            "this process does not multiply exactly: a product with the study key is not SEAL's. Start it again; if "
+            "it is refused again, use another machine, and report it"
+        )
 
 
 def _divide(parts: int) -> Iterator[slice]:

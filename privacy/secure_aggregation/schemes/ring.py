@@ -1,9 +1,9 @@
-"""Draw and load a study key's polynomial with TenSEAL's binding of SEAL, and read its coefficients.
+"""Draw and load a study key's polynomial with TenSEAL's binding of SEAL, read it, and multiply with it.
 
-SEAL draws the key s, and keeps it transformed; that is what sites exchange. SEAL has no call that transforms it back.
-But it decrypts the ciphertext (b, a) to round(x p / q) for x = b + a s and the plaintext modulus p. With b = 0, a = 1
-and p = q - 1 that is s itself: x (q - 1) / q is x - x / q, which rounds to x in the lower half of the residues, and to
-x - 1 in the upper half.
+SEAL draws the key s, and keeps it transformed; that is what sites exchange. SEAL has no call that transforms it back,
+or multiplies. But it decrypts the ciphertext (b, a) to round(x p / q) for x = b + a s and the plaintext modulus p. With
+b = 0 and p = q - 1 that is the product a s, and s itself for a = 1: x (q - 1) / q is x - x / q, which rounds to x in
+the lower half of the residues, and to x - 1 in the upper half.
 
 SEAL loads and saves by path only. An anonymous file in memory has a path and is never on a disk. What SEAL parses is
 written by this process alone.
@@ -40,7 +40,8 @@ class RingSecret:
 
     def __init__(self, secret: Any) -> None:
         self.transformed: Polynomial = np.frombuffer(_read_body(secret)[-_RAW:], dtype="<u8")
-        self.coefficients: Ternary = _read_coefficients(secret)
+        self._secret = secret
+        self.coefficients: Ternary = self._read_coefficients()
 
     @classmethod
     def generate(cls) -> "RingSecret":
@@ -57,6 +58,24 @@ class RingSecret:
         secret = seal.SecretKey()
         _load(secret, _make_ring().key_prefix, transformed)
         return cls(secret)
+
+    def multiply(self, factor: Polynomial) -> Polynomial:
+        """Multiply ``factor``, below q, with this polynomial; residues of the upper half come one too small."""
+        ring, ciphertext, product = _make_ring(), seal.Ciphertext(), seal.Plaintext()
+        _load(ciphertext, ring.ciphertext_prefix, np.zeros_like(factor), factor)
+        seal.Decryptor(ring.context, self._secret).decrypt(ciphertext, product)
+        found = np.frombuffer(_read_body(product)[len(ring.plain_prefix) :], dtype="<u8")
+        # SEAL leaves trailing zeros out
+        return np.concatenate([found, np.zeros(RING_DEGREE - len(found), dtype=np.uint64)])
+
+    def _read_coefficients(self) -> Ternary:
+        one = np.zeros(RING_DEGREE, dtype=np.uint64)
+        one[0] = 1
+        found = self.multiply(one)
+        coefficients: Ternary = (found == 1).astype(np.int8) - (found == _MINUS_ONE)
+        if np.any(found[coefficients == 0]):
+            raise SealingError("the study key is refused: a coefficient is none of -1, 0 and 1")
+        return coefficients
 
 
 class _Ring(NamedTuple):
@@ -89,20 +108,6 @@ def _make_ring() -> _Ring:
         plain_prefix=_read_body(plain)[:-_RAW],
         ciphertext_prefix=_read_body(ciphertext)[: -2 * _RAW],
     )
-
-
-def _read_coefficients(secret: Any) -> Ternary:
-    ring, ciphertext, product = _make_ring(), seal.Ciphertext(), seal.Plaintext()
-    addend, factor = np.zeros((2, RING_DEGREE), dtype=np.uint64)
-    factor[0] = 1
-    _load(ciphertext, ring.ciphertext_prefix, addend, factor)
-    seal.Decryptor(ring.context, secret).decrypt(ciphertext, product)
-    found = np.frombuffer(_read_body(product)[len(ring.plain_prefix) :], dtype="<u8")
-    coefficients = np.zeros(RING_DEGREE, dtype=np.int8)  # SEAL leaves trailing zeros out
-    coefficients[: len(found)] = (found == 1).astype(np.int8) - (found == _MINUS_ONE)
-    if np.any(found[coefficients[: len(found)] == 0]):
-        raise SealingError("the study key is refused: a coefficient is none of -1, 0 and 1")
-    return coefficients
 
 
 def _read_body(thing: Any) -> bytes:

@@ -15,6 +15,7 @@ from privacy.secure_aggregation.schemes.bfv import (
     compute_sum_bytes,
     expand_seed,
     require_sealed,
+    require_seals_product,
     scale_plaintext,
 )
 from privacy.secure_aggregation.schemes.bfv_parameters import (
@@ -32,6 +33,7 @@ from privacy.secure_aggregation.schemes.bfv_parameters import (
 from privacy.secure_aggregation.schemes.coefficients import pack_polynomial, unpack_polynomial
 from privacy.secure_aggregation.schemes.ring import RingSecret
 from privacy.secure_aggregation.schemes.ring_errors import draw_errors
+from privacy.secure_aggregation.schemes.ring_product import TernaryFactor
 from tests.privacy.secure_aggregation.schemes.seal_bfv import SealBfv
 from tests.privacy.secure_aggregation.schemes.test_ring_product import multiply_as_integers
 
@@ -94,6 +96,16 @@ def test_seals_own_bfv_opens_what_is_encrypted_and_the_other_way_round() -> None
     total.subtract(random_slots(9))
     data = total.to_bytes()
     assert np.array_equal(oracle.decrypt(*polynomials(data)), key.decrypt(data, 5))
+
+
+def test_factor_whose_products_are_not_seals_is_refused() -> None:
+    secret = RingSecret.generate()
+    require_seals_product(secret, TernaryFactor(secret.coefficients))
+    almost = secret.coefficients.copy()
+    almost[-1] = 0 if almost[-1] else 1
+    for other in (almost, RingSecret.generate().coefficients):
+        with pytest.raises(SealingError, match="does not multiply exactly"):
+            require_seals_product(secret, TernaryFactor(other))
 
 
 def test_seeds_expand_to_uniform_residues() -> None:

@@ -9,6 +9,7 @@ from privacy.secure_aggregation.schemes.bfv_parameters import COEFFICIENT_MODULU
 from privacy.secure_aggregation.schemes.bfv_parameters import RING_DEGREE as N
 from privacy.secure_aggregation.schemes.coefficients import Polynomial
 from privacy.secure_aggregation.schemes.ring import RingSecret
+from tests.privacy.secure_aggregation.schemes.test_ring_product import multiply_as_integers
 
 
 def find_root_of_seal() -> int:
@@ -48,6 +49,12 @@ def test_secret_survives_being_loaded() -> None:
     again = RingSecret.load(secret.transformed)
     assert np.array_equal(again.coefficients, secret.coefficients)
     assert np.array_equal(again.transformed, secret.transformed)
+
+
+def test_product_of_seal_is_that_of_integers_but_for_its_rounding() -> None:
+    secret, factor = RingSecret.generate(), expand_seed(bytes(range(32)))
+    wanted = multiply_as_integers(factor.tolist(), secret.coefficients.tolist())
+    assert secret.multiply(factor).tolist() == [value % Q - (value % Q > Q // 2) for value in wanted]
 
 
 @pytest.mark.parametrize(
