@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
+from privacy.audit.empirical.many_runs import Runs, compute_gaussian_runs_bound
 from privacy.audit.empirical.one_run import Guesses, compute_one_run_bound, compute_one_run_p_value
 from privacy.audit.empirical.trade_off import (
     Curve,
@@ -22,51 +23,94 @@ from privacy.audit.empirical.trade_off import (
 SIDE, DELTA = 10_000, 1e-6
 
 
-def list_corners(shift: float) -> NDArray[np.int64]:
-    """The attacker's useful thresholds on the quantiles of two normal distributions: (present, absent) above them."""
-    absent = ndtri((np.arange(SIDE) + 0.5) / SIDE)
-    thresholds = np.append(np.union1d(absent, absent + shift), np.inf)
-    points = np.stack([np.searchsorted(absent + shift, thresholds), np.searchsorted(absent, thresholds)], axis=1)
+def find_corners(present: NDArray[np.float64], absent: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The attacker's useful thresholds on sorted scores: (present, absent) above each, at the corners of the hull."""
+    thresholds = np.append(np.union1d(absent, present), np.inf)
+    points = np.stack([np.searchsorted(present, thresholds), np.searchsorted(absent, thresholds)], axis=1)
     while True:
         steps = np.diff(points, axis=0)
         turns = steps[:-1, 1] * steps[1:, 0] - steps[1:, 1] * steps[:-1, 0]
         if (turns > 0).all():
-            return SIDE - points
+            return np.array([len(present), len(absent)]) - points
         points = points[np.r_[True, turns > 0, True]]
 
 
-def find_best(shift: float, bound: Callable[[Guesses, float], float], is_less: Callable[..., bool]) -> float:
-    corners = list_corners(shift)
+def find_best(
+    corners: NDArray[np.int64],
+    canaries: int,
+    bound: Callable[[Guesses, float], float],
+    is_less: Callable[..., bool],
+) -> float:
+    """The largest bound of guesses at every corner, all of which are paid for."""
     error, best = 0.05 / len(corners), 0.0
-    guesses = [Guesses(2 * SIDE, int(a + b), int(a)) for a, b in corners if a + b]
+    guesses = [Guesses(canaries, int(a + b), int(a)) for a, b in corners if a + b]
     for each in sorted(guesses, key=lambda each: -each.correct / each.made):
         if not best or not is_less(each, best, error):
             best = max(best, bound(each, 1 - error))
     return best
 
 
+def find_best_of_one_run(corners: NDArray[np.int64], canaries: int, delta: float) -> float:
+    return find_best(
+        corners,
+        canaries,
+        lambda each, confidence: compute_one_run_bound(each, delta, confidence),
+        lambda each, best, error: compute_one_run_p_value(each, best, delta) > error,
+    )
+
+
+def find_best_if_gaussian(corners: NDArray[np.int64], canaries: int, delta: float) -> float:
+    def is_less(each: Guesses, best: float, error: float) -> bool:
+        mu = find_gaussian_mu(best, delta)
+        return not is_refuted(each, lambda chance: float(ndtr(ndtri(chance) - mu)), error)
+
+    return find_best(
+        corners,
+        canaries,
+        lambda each, confidence: compute_trade_off_bound(each, delta, Curve.GAUSSIAN, confidence),
+        is_less,
+    )
+
+
+def find_corners_of_normal_scores(shift: float) -> NDArray[np.int64]:
+    quantiles = ndtri((np.arange(SIDE) + 0.5) / SIDE)
+    return find_corners(quantiles + shift, quantiles)
+
+
 @pytest.mark.parametrize(("shift", "bound"), [(1, 1.13346), (2, 2.311945), (4, 4.395568)])
 def test_one_run_bound_of_normal_scores_is_the_known_one(shift: float, bound: float) -> None:
-    found = find_best(
-        shift,
-        lambda each, confidence: compute_one_run_bound(each, DELTA, confidence),
-        lambda each, best, error: compute_one_run_p_value(each, best, DELTA) > error,
-    )
+    found = find_best_of_one_run(find_corners_of_normal_scores(shift), 2 * SIDE, DELTA)
     assert found == pytest.approx(bound, rel=1e-5)
 
 
 @pytest.mark.parametrize(("shift", "bound"), [(1, 2.164749), (2, 4.7218075), (4, 9.133752)])
 def test_gaussian_bound_of_normal_scores_is_the_known_one(shift: float, bound: float) -> None:
-    def is_less(each: Guesses, best: float, error: float) -> bool:
-        mu = find_gaussian_mu(best, DELTA)
-        return not is_refuted(each, lambda chance: float(ndtr(ndtri(chance) - mu)), error)
-
-    found = find_best(
-        shift,
-        lambda each, confidence: compute_trade_off_bound(each, DELTA, Curve.GAUSSIAN, confidence),
-        is_less,
-    )
+    found = find_best_if_gaussian(find_corners_of_normal_scores(shift), 2 * SIDE, DELTA)
     assert found == pytest.approx(bound, rel=1e-5)
+
+
+@pytest.mark.parametrize(("epsilon", "known"), [(3.0, (0.89, 1.18, 1.82)), (8.0, (2.18, 3.05, 6.51))])
+def test_known_bounds_of_an_ideal_release_are_usual_where_every_threshold_is_tried(
+    epsilon: float, known: tuple[float, float, float]
+) -> None:
+    """Origin: one run, the Gaussian trade-off and canaries apart, of 1,000 canaries of one release.
+
+    A release's bounds may be a half off either way, so each known one must lie in the middle half of 40 releases.
+    """
+    found = []
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        coins = random.random(1000) < 0.5
+        scores = coins + random.standard_normal(1000) / find_gaussian_mu(epsilon, 1e-5)
+        present, absent = np.sort(scores[coins]), np.sort(scores[~coins])
+        corners = find_corners(present, absent)
+        runs = [Runs(len(absent), int(b), len(present), int(len(present) - a)) for a, b in corners]
+        apart = max(compute_gaussian_runs_bound(each, 1e-5, 0.05 / len(corners) / 2) for each in runs)
+        one_run = find_best_of_one_run(corners, 1000, 1e-5)
+        found.append((one_run, find_best_if_gaussian(corners, 1000, 1e-5), apart))
+    low, high = np.quantile(found, [0.25, 0.75], axis=0)
+    assert (low < known).all()
+    assert (known < high).all()
 
 
 @pytest.mark.parametrize("epsilon", [0.5, 1.0, 3.0])
