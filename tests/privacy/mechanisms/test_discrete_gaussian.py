@@ -40,6 +40,14 @@ def test_sample_of_small_sigma_has_less_variance_than_the_continuous_one() -> No
     assert drawn.var() == pytest.approx(exact, abs=0.012)
 
 
+def test_sample_of_one_unit_has_the_continuous_variance_but_for_a_fifth_of_a_millionth() -> None:
+    """Origin: sigma = 1 has variance 0.99999979, by summing x^2 over the exact distribution."""
+    drawn = np.array(sample(Fraction(1), 8_000, KeyStream(bytes(32))))
+    exact = sum(x * x * p for x, p in exact_probabilities(1.0, 3).items())
+    assert exact == pytest.approx(0.99999979, abs=5e-9)
+    assert drawn.var() == pytest.approx(exact, abs=5 * math.sqrt(2 / 8_000))
+
+
 def test_sample_of_large_sigma_has_its_standard_deviation() -> None:
     drawn = np.array(sample(Fraction(1000) ** 2, 2_000, KeyStream(bytes(32))))
     assert drawn.std() == pytest.approx(1000, rel=0.06)
