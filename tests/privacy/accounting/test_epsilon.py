@@ -87,8 +87,22 @@ def test_moments_accountant_of_abadi_2016_is_reproduced(steps: int, expected: fl
 
 @pytest.mark.parametrize(("order", "expected"), [(5, 2.18076e-3), (50, 2.3846e-2), (100, 167.416)])
 def test_curve_of_50_steps_is_that_of_tensorflow_privacy(order: int, expected: float) -> None:
-    """Origin: the test of TensorFlow Privacy's accountant, noise 2.5 and rate 0.01 (its fractional orders left out)."""
+    """Origin: the test of TensorFlow Privacy's accountant, noise 2.5 and rate 0.01 (its fractional orders follow)."""
     assert float(sampled(2.5, 0.01, 50).compute_renyi_divergence(order)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_fractional_orders_of_the_same_test_lie_on_either_side_of_the_next_integer_order() -> None:
+    """Origin: the same test, orders 1.5 and 2.5; an accountant of integer orders has neither.
+
+    Divergence D(a) rises with its order a, and (a - 1) D(a) is convex and 0 at order 1.
+    """
+    low, high = 6.7058e-4, 1.08549e-3
+    second = float(sampled(2.5, 0.01, 50).compute_renyi_divergence(2))
+    third = float(sampled(2.5, 0.01, 50).compute_renyi_divergence(3))
+    assert low < second < high < third
+    assert 0.5 * low < second / 2  # the chord from order 1 to order 2
+    assert 1.5 * high < (second + 2 * third) / 2  # the chord from order 2 to order 3
+    assert second < (0.5 * low + 1.5 * high) / 2  # the chord from order 1.5 to order 2.5
 
 
 def test_full_batch_of_the_known_noise_is_one_and_a_millionth() -> None:
