@@ -113,17 +113,28 @@ def compute_psnr(found: Image, true: Image) -> float:
 
 
 class Inversion:
-    """The model at the beginning of the round, and the gradients that are to be explained."""
+    """A model at the beginning of a round, and the gradients that are to be explained.
 
-    def __init__(self, terms: Terms, start: NDArray[np.float64], gradient: NDArray[np.float64]) -> None:
-        self.module: nn.Module = build_model(terms).double()
-        set_shared_parameters(self.module, start)
-        self.name = terms.data.list_inputs()[0].name
-        self.shape = terms.data.list_inputs()[0].shape
-        self._parameters = list(list_trained_parameters(self.module).values())
-        sizes = [each.numel() for each in self._parameters]
-        parts = torch.split(torch.from_numpy(gradient), sizes)
+    Args:
+        module: gives logits for a dictionary with one tensor.
+        name: of that tensor.
+        shape: of that tensor, without the axis of records.
+        gradient: (parameters,) of the loss of one record.
+    """
+
+    def __init__(self, module: nn.Module, name: str, shape: tuple[int, ...], gradient: torch.Tensor) -> None:
+        self.module, self.name, self.shape = module.double(), name, shape
+        self._parameters = list(list_trained_parameters(module).values())
+        parts = torch.split(gradient.double(), [each.numel() for each in self._parameters])
         self.seen = [part.view_as(each) for part, each in zip(parts, self._parameters, strict=True)]
+        self.classes = self.seen[-1].numel()  # one bias each in the last layer
+
+    @classmethod
+    def of_study(cls, terms: Terms, start: NDArray[np.float64], gradient: NDArray[np.float64]) -> "Inversion":
+        """Return the inversion of a ``gradient`` at the parameters ``start`` of a study's model, (parameters,) each."""
+        module, tensor = build_model(terms).double(), terms.data.list_inputs()[0]
+        set_shared_parameters(module, start)
+        return cls(module, tensor.name, tensor.shape, torch.from_numpy(gradient))
 
     def differentiate(self, image: torch.Tensor, weights: torch.Tensor) -> Gradients:
         """Return the gradients of the loss at ``image`` with soft class ``weights``, both differentiable."""
@@ -138,7 +149,7 @@ class Inversion:
 
     def find_label(self) -> torch.Tensor:
         """Return the class whose bias in the last layer has the only negative gradient, one-hot."""
-        return nn.functional.one_hot(self.seen[-1].argmin(), _CLASSES).double()[None]
+        return nn.functional.one_hot(self.seen[-1].argmin(), self.classes).double()[None]
 
 
 def _match(seen: Gradients, found: Gradients) -> torch.Tensor:
@@ -167,7 +178,7 @@ def _run_lbfgs(inversion: Inversion, iterations: int, starts: int, label: torch.
 
 def _descend(inversion: Inversion, image: torch.Tensor, iterations: int, label: torch.Tensor | None) -> float:
     """Change ``image``, and an unknown label, until the gradients match; return the error that is left."""
-    dummy = torch.zeros(1, _CLASSES, dtype=torch.float64, requires_grad=True)
+    dummy = torch.zeros(1, inversion.classes, dtype=torch.float64, requires_grad=True)
     variables = [image] if label is not None else [image, dummy]
     optimiser = torch.optim.LBFGS(
         variables, lr=1.0, max_iter=iterations, history_size=50, line_search_fn="strong_wolfe"
@@ -185,7 +196,8 @@ def _descend(inversion: Inversion, image: torch.Tensor, iterations: int, label: 
 
 
 def _take_image(found: torch.Tensor) -> Image:
-    image: Image = found.detach().double().numpy().reshape(SIDE, SIDE)
+    side = math.isqrt(found.numel())
+    image: Image = found.detach().double().numpy().reshape(side, side)
     return image
 
 
@@ -252,7 +264,7 @@ def invert(
         shown = ShownRound(terms, make_sites(terms), _PATIENTS, stream)
         for party in parties:
             gradient = read_total_of_update(terms, 1, shown.look(party), _PATIENTS)
-            inversion = Inversion(terms, shown.seen.model, gradient)
+            inversion = Inversion.of_study(terms, shown.seen.model, gradient)
             got = attack(inversion, iterations or usual, starts)
             found.append(Inverted(party, protection, got, compute_psnr(got, image)))
     return image, found

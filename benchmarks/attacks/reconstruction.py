@@ -57,7 +57,7 @@ def reconstruct(
             names = _list_seen(party, terms, protection, tuple(sites))
             total = read_total_of_update(terms, 1, shown.look(party), _PATIENTS) * len(names)
             left = total - np.sum([known[name] for name in names], axis=0)
-            got = run_division(Inversion(terms, shown.seen.model, left), 1, 1)
+            got = run_division(Inversion.of_study(terms, shown.seen.model, left), 1, 1)
             found.append(Inverted(party, protection, got, compute_psnr(got, image)))
     return image, found
 
