@@ -5,6 +5,7 @@ protects and what does not: sealing hides lone updates and no more, and nothing 
 have in common.
 """
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,17 @@ class PublishedNetwork(nn.Module):
     def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         logits: torch.Tensor = self.layers(inputs["image"])
         return logits
+
+
+def test_label_of_a_lone_record_always_shows_in_the_last_layer() -> None:
+    """Origin: Zhao, Mopuri and Bilen 2020: with cross-entropy the true class has the only negative bias gradient."""
+    network, images = PublishedNetwork(), torch.rand(3, 1, 1, 28, 28, dtype=torch.float64)
+    for label, image in itertools.product(range(10), images):
+        loss = nn.functional.cross_entropy(network({"image": image}), torch.tensor([label]))
+        parts = torch.autograd.grad(loss, list(network.parameters()))
+        gradient = torch.cat([each.flatten() for each in parts])
+        found = Inversion(network, "image", (1, 28, 28), gradient).find_label()
+        assert found.tolist() == [[float(label == each) for each in range(10)]]
 
 
 @pytest.mark.parametrize(
