@@ -34,10 +34,11 @@ def test_bounds_of_an_ideal_release_of_a_thousand_canaries(
         assert float(np.median(np.array(seen, dtype=float))) == pytest.approx(wanted, rel=0.2)
 
 
-def test_bounds_exceed_a_true_epsilon_no_more_often_than_they_may() -> None:
-    found = [release(1.0, 200, 1000 + seed) for seed in range(30)]
-    assert sum(each.presuming_nothing > 1 for each in found) == 0
-    assert sum(each.largest > 1 for each in found) <= 6  # 5 % of 30 is 1.5; beyond 6 with a chance below 3e-4
+def test_bounds_of_200_honest_releases_exceed_a_true_epsilon_no_more_often_than_they_may() -> None:
+    found = [release(1.0, 200, 1000 + seed) for seed in range(200)]
+    assert sum(each.presuming_nothing > 1 for each in found) <= 0.05 * 200
+    assert sum(each.largest > 1 for each in found) <= 0.05 * 200
+    assert any(each.largest > 0.1 for each in found)  # they do say something
 
 
 def test_guesses_take_the_ends_of_the_scores() -> None:
