@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @click.pass_obj
 def up(place: "Federation | Profile", log_json: bool) -> None:
     """Run the coordinator until stopped (Ctrl-C); studies continue where they were."""
+    from privacy.process_memory import share_one_heap
     from server.commands.connect import require_federation
     from server.control.coordinator import Coordinator
-    from server.control.one_heap import share_one_heap
 
     share_one_heap()
     federation = require_federation(place, "the coordinator")

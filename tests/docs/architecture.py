@@ -63,7 +63,7 @@ ROOMS: Final = {
     "study_results study_schema study_graph model testimony log check doctor backup demo audit_run connect init "
     "up",
     "server/health": "coordinator network records",
-    "server/control": "coordinator one_heap runs server caller rate_limit refused_calls membership study_calls "
+    "server/control": "coordinator runs server caller rate_limit refused_calls membership study_calls "
     "message_calls transfers metrics",
     "server/federation": "folder config members invitations certificates client_certificates gateway_files "
     "audit_log profile relayed_answers testimony ports",

@@ -39,5 +39,5 @@ def reserve(first: str) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has a heap for each thread")
 def test_threads_that_begin_later_share_one_heap() -> None:
-    assert reserve("from server.control.one_heap import share_one_heap; share_one_heap()") < RESERVED_MIB
+    assert reserve("from privacy.process_memory import share_one_heap; share_one_heap()") < RESERVED_MIB
     assert reserve("") > 2 * RESERVED_MIB, "a heap each, if nobody says otherwise: else this test shows nothing"
