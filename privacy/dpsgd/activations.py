@@ -204,6 +204,8 @@ class Capture:
 
     def _finish(self, name: str) -> None:
         """Hand a layer over, once; without calls there is nothing to do."""
+        if not self._calls[name]:
+            return
         calls = [call for call in self._calls[name] if call.gradient is not None]
         self._calls[name].clear()  # what is not kept by whoever takes it is free; hooks know the same list
         for call in calls:

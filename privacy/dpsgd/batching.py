@@ -37,7 +37,7 @@ class SizeGroup:
     records: slice
     each: int
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Number of patients."""
         return int(self.patients.stop - self.patients.start)
@@ -47,7 +47,7 @@ class SizeGroup:
 
         (records, positions, width) -> (count, each * positions, width).
         """
-        if self.each == 1 and self.count == len(rows):
+        if self.each == 1 and self.count == rows.shape[0]:
             return rows
         return rows[self.records].reshape(self.count, -1, rows.shape[-1])
 
@@ -77,6 +77,8 @@ class Batch:
     @cached_property
     def runs(self) -> tuple[SizeGroup, ...]:
         """The batch divided where the patients' number of records changes."""
+        if self.patients and self.sizes[0] == self.sizes[-1]:  # in rising order, so all are equal
+            return (SizeGroup(slice(0, self.patients), slice(0, self.records), int(self.sizes[0])),)
         cuts = [0, *(np.flatnonzero(np.diff(self.sizes)) + 1).tolist(), self.patients]
         ends = np.concatenate([[0], np.cumsum(self.sizes)])
         return tuple(
@@ -122,8 +124,11 @@ def make_batches(counts: Indices, chosen: Indices, limit: int) -> Iterator[Batch
     while first < len(order):
         before = int(ends[first] - sizes[first])
         last = max(first + 1, int(np.searchsorted(ends, before + limit, side="right")))
-        inside = sizes[first:last]
-        # 0, 1, ... for the records of each patient, patient after patient; (records,)
-        within = np.arange(int(inside.sum())) - np.repeat(np.cumsum(inside) - inside, inside)
-        yield Batch(np.repeat(starts[order[first:last]], inside) + within, inside)
+        inside, begin = sizes[first:last], starts[order[first:last]]
+        if inside[-1] == 1:  # the largest of them
+            yield Batch(begin, inside)
+        else:
+            # 0, 1, ... for the records of each patient, patient after patient; (records,)
+            within = np.arange(int(inside.sum())) - np.repeat(np.cumsum(inside) - inside, inside)
+            yield Batch(np.repeat(begin, inside) + within, inside)
         first = last

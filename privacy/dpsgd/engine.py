@@ -39,7 +39,7 @@ from privacy.dpsgd.mechanism import Mechanism, NoiseAhead, sample_patients
 from privacy.dpsgd.named_tensors import Inputs, Targets, find_device, select_rows
 from privacy.dpsgd.norms import add_scaled, compute_l2_norm
 from privacy.dpsgd.records import Records
-from privacy.dpsgd.torch_randomness import draw_seed, is_random, make_generator, seed_torch
+from privacy.dpsgd.torch_randomness import draw_seed, is_random, list_random_layers, make_generator, seed_torch
 from privacy.dpsgd.trainable import FlatSum, Trainable
 from privacy.errors import TermsError, TrainingError
 from privacy.randomness import KeyStream
@@ -108,7 +108,7 @@ class DpSgd:
         check_module(module)
         self._lens = BatchLoss(module, loss, precision)
         self._trainable = Trainable(module)
-        self._layers = list(module.modules())
+        self._random_layers = list_random_layers(module)
         self._clipper = choose_clipper(self._lens, self._trainable, method)
         self._mechanism = mechanism
         self._stream = stream
@@ -147,7 +147,7 @@ class DpSgd:
 
     def _draw_seed(self) -> int | None:
         """Draw the seed of a lot's other randomness; None: nothing is random."""
-        draws = self._augment is not None or any(is_random(layer) for layer in self._layers)
+        draws = self._augment is not None or any(is_random(layer) for layer in self._random_layers)
         return draw_seed(self._stream) if draws else None
 
     def _sum_checked(self, records: Records, chosen: NDArray[np.int64], seed: int | None) -> torch.Tensor:

@@ -199,7 +199,7 @@ class _BatchGradients:
         """Add the gradients, each times its factor, to ``into``."""
         if trainable.count >= _LONG and not into.takes_memory:
             self._begin_long(factors, trainable, into)
-        views = trainable.make_views(into.vector)
+        views = into.views
         while self._shares:  # popitem, so that the memory of each share is free once it is added
             name, share = self._shares.popitem()
             share.add(factors, views[name])
@@ -223,7 +223,8 @@ class _BatchGradients:
                 early[name] = torch.empty(own.shape, dtype=self._dtype, device=self._device)
                 share.add(factors, early[name], fresh=True)
                 del share
-        for name, view in trainable.make_views(into.take_memory()).items():
+        into.take_memory()
+        for name, view in into.views.items():
             if name in early:
                 view.copy_(early[name])
             elif name not in others:

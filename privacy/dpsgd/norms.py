@@ -30,13 +30,18 @@ _LONG: Final = 1 << 20  # numbers of a long vector that are worked on at once
 LARGEST: Final = 1e75
 
 
-def count_rows_at_once(rows: torch.Tensor) -> int:
-    """Return how many of ``rows`` (n, ...) to work on at once where each is used several times.
+def count_numbers_at_once(device: torch.device) -> int:
+    """Return how many numbers to work on at once on ``device`` where each is used several times.
 
     Those that stay in a processor's cache; a GPU takes longer over many small parts than over few large ones.
     """
+    return CACHED if device.type == "cpu" else SLICE
+
+
+def count_rows_at_once(rows: torch.Tensor) -> int:
+    """Return how many of ``rows`` (n, ...) to work on at once, at least one: see :func:`count_numbers_at_once`."""
     each = rows.numel() // max(1, rows.shape[0])
-    return max(1, (CACHED if rows.device.type == "cpu" else SLICE) // max(1, each))
+    return max(1, count_numbers_at_once(rows.device) // max(1, each))
 
 
 def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
@@ -45,11 +50,11 @@ def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
     It is the root of a dot product: ``vector_norm`` in float32 is off by 5e-4 on long rows.
     """
     # a few rows at a time, because vecdot holds all products at once
-    at_once = count_rows_at_once(rows)
-    if rows.shape[0] <= at_once:
+    if rows.numel() <= count_numbers_at_once(rows.device):
         squared: torch.Tensor = torch.linalg.vecdot(rows, rows).double()
     else:
-        squared = torch.cat([torch.linalg.vecdot(part, part) for part in torch.split(rows, at_once)]).double()
+        parts = torch.split(rows, count_rows_at_once(rows))
+        squared = torch.cat([torch.linalg.vecdot(part, part) for part in parts]).double()
     if not _are_reliable(squared, rows):
         places = (~_find_reliable_squares(squared, rows)).nonzero().flatten()
         for some in torch.split(places, max(1, _LONG // max(1, rows.shape[1]))):
@@ -65,17 +70,18 @@ def compute_l2_norm(flat: torch.Tensor) -> torch.Tensor:
     if len(parts) == 1:
         return compute_row_norms(flat[None])[0]
     squared = torch.stack([torch.dot(part, part) for part in parts]).double()
-    for place in (~_find_reliable_squares(squared, flat[None, :_LONG])).nonzero().flatten().tolist():
-        squared[place] = parts[place].double().square().sum()
+    if not _are_reliable(squared, flat[None, :_LONG]):
+        for place in (~_find_reliable_squares(squared, flat[None, :_LONG])).nonzero().flatten().tolist():
+            squared[place] = parts[place].double().square().sum()
     return squared.sum().sqrt()
 
 
 def _are_reliable(squared: torch.Tensor, rows: torch.Tensor) -> bool:
     """Return whether :func:`_find_reliable_squares` finds all of them; three operations where that takes six."""
-    if rows.dtype == torch.float64 or not len(squared):
+    if rows.dtype == torch.float64 or not squared.shape[0]:
         return True
-    # read at once, since a graphics processor is waited for each time; a NaN is both
-    least, most = torch.stack(torch.aminmax(squared)).tolist()
+    # a NaN is both
+    least, most = read_numbers(*torch.aminmax(squared))
     return bool(least >= TINY * rows.shape[1] / NOT_TINY and most < math.inf)
 
 
@@ -85,6 +91,14 @@ def _find_reliable_squares(squared: torch.Tensor, rows: torch.Tensor) -> torch.T
         return torch.ones_like(squared, dtype=torch.bool)
     # underflow loses at most TINY for each of the width squares: together at most the part NOT_TINY of the sum
     return (squared >= TINY * rows.shape[1] / NOT_TINY) & (squared < torch.inf)
+
+
+def read_numbers(*scalars: torch.Tensor) -> list[float]:
+    """Read tensors of one number each; those of a graphics processor at once, since it is waited for each time."""
+    if scalars[0].device.type == "cpu":
+        return [float(scalar) for scalar in scalars]
+    numbers: list[float] = torch.stack(scalars).tolist()
+    return numbers
 
 
 def add_scaled(into: torch.Tensor, vector: torch.Tensor, factor: float) -> None:

@@ -24,13 +24,17 @@ _WORDS: Final = slice(
 )  # of torch's CPU state in 64-bit words: seed, two counters, then the twister's words
 
 
-def may_be_random(module: nn.Module) -> bool:
-    """Return whether a layer drops something in training, or says that it draws: ``draws_randomly = True``."""
-    return any(is_random(layer) for layer in module.modules())
+def list_random_layers(module: nn.Module) -> list[nn.Module]:
+    """List the layers that may draw: those that drop something, and those that have ``draws_randomly``."""
+    return [
+        layer
+        for layer in module.modules()
+        if isinstance(layer, nn.modules.dropout._DropoutNd) or hasattr(layer, "draws_randomly")
+    ]
 
 
 def is_random(layer: nn.Module) -> bool:
-    """Return whether the layer itself, without those inside, drops something in training or says that it draws."""
+    """Return whether the layer itself, without those inside, drops something or says that it draws, at present."""
     if isinstance(layer, nn.modules.dropout._DropoutNd):
         return layer.training and layer.p > 0
     return getattr(layer, "draws_randomly", False) is True

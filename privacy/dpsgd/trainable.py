@@ -51,6 +51,7 @@ class FlatSum:
     def __init__(self, trainable: Trainable) -> None:
         self._trainable = trainable
         self._vector: torch.Tensor | None = None
+        self._views: dict[str, torch.Tensor] | None = None
 
     @property
     def vector(self) -> torch.Tensor:
@@ -59,12 +60,19 @@ class FlatSum:
             self._vector = self._trainable.make_zeros()
         return self._vector
 
-    def take_memory(self) -> torch.Tensor:
-        """Return a vector (P,) that becomes the sum; whoever asks writes all of it, since it may hold anything."""
+    def take_memory(self) -> None:
+        """Take memory for the vector, which may hold anything: whoever asks writes all of it."""
+        self._views = None
         self._vector = torch.empty(
             self._trainable.count, dtype=self._trainable.dtype, device=self._trainable.device
         )
-        return self._vector
+
+    @property
+    def views(self) -> dict[str, torch.Tensor]:
+        """A view of each parameter's part of the vector, in the parameter's shape."""
+        if self._views is None:
+            self._views = self._trainable.make_views(self.vector)
+        return self._views
 
     @property
     def takes_memory(self) -> bool:
@@ -73,7 +81,7 @@ class FlatSum:
 
     def clear(self) -> None:
         """Let the sum be zero, and its memory be free."""
-        self._vector = None
+        self._vector = self._views = None
 
 
 def find_owners(

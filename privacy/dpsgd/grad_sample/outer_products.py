@@ -40,7 +40,15 @@ from privacy.dpsgd.grad_sample.patient_gradients import (
     read_versions,
     require_unchanged,
 )
-from privacy.dpsgd.norms import LARGEST, NOT_TINY, SLICE, TINY, compute_row_norms, count_rows_at_once
+from privacy.dpsgd.norms import (
+    LARGEST,
+    NOT_TINY,
+    SLICE,
+    TINY,
+    compute_row_norms,
+    count_numbers_at_once,
+    read_numbers,
+)
 
 _COLUMNS: Final = 128  # of output gradients that are weighted at a time, at least: fewer make slow products
 _CANCELS: Final = 1e-3  # squared norm over the rows' own squares; below it rows cancel too much for float32
@@ -155,7 +163,7 @@ def _slice_columns(rows: torch.Tensor) -> Iterator[slice]:
 
     Half of what is worked on at once elsewhere: beside a long vector that is summed, the rest would be noticed.
     """
-    at_once = max(_COLUMNS, count_rows_at_once(rows[0, 0]) // (2 * max(1, rows.shape[0] * rows.shape[1])))
+    at_once = max(_COLUMNS, count_numbers_at_once(rows.device) // (2 * max(1, rows.shape[0] * rows.shape[1])))
     return (slice(first, first + at_once) for first in range(0, rows.shape[2], at_once))
 
 
@@ -202,9 +210,9 @@ def _compute_squares_by_gram(left: torch.Tensor, right: torch.Tensor) -> tuple[t
     squared: torch.Tensor = lefts.flatten(1).sum(1, dtype=torch.float64)
     own = lefts.diagonal(dim1=1, dim2=2).sum(1, dtype=torch.float64)  # of each row alone
     # nearly always the worst of all passes what is asked of each below, in a third of the operations
-    worst = torch.stack([*torch.aminmax(squared), torch.sub(squared, own, alpha=_CANCELS).amin(), traces.amax()])
-    # read at once, since a graphics processor is waited for each time; no comparison with a NaN is true
-    least, most, beyond, longest = worst.tolist()
+    worst = *torch.aminmax(squared), torch.sub(squared, own, alpha=_CANCELS).amin(), traces.amax()
+    # no comparison with a NaN is true
+    least, most, beyond, longest = read_numbers(*worst)
     lost = TINY * rows * (2 * width * longest + rows)
     if most < math.inf and longest <= LARGEST**2 and least * NOT_TINY >= lost and beyond >= 0.0:
         return squared, None

@@ -37,7 +37,7 @@ class Factors:
 
     def select(self, patients: slice) -> Self:
         """Return the factors of some patients."""
-        if patients == slice(0, len(self.exact)):
+        if patients == slice(0, self.exact.shape[0]):
             return self
         apart = None if self.apart is None else self.apart[patients]
         return type(self)(self.exact[patients], self.plain[patients], apart)
@@ -119,7 +119,7 @@ class Materialised:
 
 def read_versions(*tensors: torch.Tensor) -> tuple[int, ...]:
     """Return how often each tensor has been changed in place, when its norm is taken."""
-    return tuple(tensor._version for tensor in tensors)
+    return tuple([tensor._version for tensor in tensors])
 
 
 def require_unchanged(versions: tuple[int, ...], *tensors: torch.Tensor) -> None:
@@ -208,7 +208,8 @@ It runs in the middle of the backward pass, where no parameter requires a gradie
 def join_positions(parts: list[torch.Tensor], batch: Batch, dtype: torch.dtype) -> torch.Tensor:
     """Join tensors with the records first, the positions of all calls side by side; (records, positions, width)."""
     parts = [part.to(dtype) for part in parts]
-    if len(parts) > 1 and {part.shape for part in parts} == {(batch.records, parts[0].shape[-1])}:
+    if len(parts) == 1:
+        return parts[0].reshape(batch.records, -1, parts[0].shape[-1])
+    if {part.shape for part in parts} == {(batch.records, parts[0].shape[-1])}:
         return torch.stack(parts, dim=1)  # the steps of a recurrent network: one operation
-    flat = [part.reshape(batch.records, -1, part.shape[-1]) for part in parts]
-    return flat[0] if len(flat) == 1 else torch.cat(flat, dim=1)
+    return torch.cat([part.reshape(batch.records, -1, part.shape[-1]) for part in parts], dim=1)
