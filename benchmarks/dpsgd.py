@@ -225,12 +225,11 @@ def _losses(outputs: torch.Tensor, labels: Any) -> torch.Tensor:
 
 
 def _move(module: nn.Module, total: torch.Tensor, rate: float) -> None:
-    start = 0
+    parameters = list(module.parameters())
+    parts = torch.split(total, [parameter.numel() for parameter in parameters])
     with torch.no_grad():
-        for parameter in module.parameters():
-            part = total[start : start + parameter.numel()]
+        for parameter, part in zip(parameters, parts, strict=True):
             parameter.sub_(part.view_as(parameter), alpha=rate)
-            start += parameter.numel()
 
 
 def _time(compute: Callable[[], None], device: torch.device) -> float:

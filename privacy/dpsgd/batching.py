@@ -64,12 +64,12 @@ class Batch:
     rows: Indices
     sizes: Indices
 
-    @property
+    @cached_property
     def patients(self) -> int:
         """Number of patients."""
         return len(self.sizes)
 
-    @property
+    @cached_property
     def records(self) -> int:
         """Number of records."""
         return len(self.rows)

@@ -49,12 +49,7 @@ def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
 
     It is the root of a dot product: ``vector_norm`` in float32 is off by 5e-4 on long rows.
     """
-    # a few rows at a time, because vecdot holds all products at once
-    if rows.numel() <= count_numbers_at_once(rows.device):
-        squared: torch.Tensor = torch.linalg.vecdot(rows, rows).double()
-    else:
-        parts = torch.split(rows, count_rows_at_once(rows))
-        squared = torch.cat([torch.linalg.vecdot(part, part) for part in parts]).double()
+    squared = _compute_squares(rows).double()
     if not _are_reliable(squared, rows):
         places = (~_find_reliable_squares(squared, rows)).nonzero().flatten()
         for some in torch.split(places, max(1, _LONG // max(1, rows.shape[1]))):
@@ -62,6 +57,24 @@ def compute_row_norms(rows: torch.Tensor) -> torch.Tensor:
     if rows.dtype == torch.float64:
         squared = squared.masked_fill(squared > LARGEST**2, torch.inf)
     return squared.sqrt()
+
+
+def compute_side_norms(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Compute what :func:`compute_row_norms` does of two matrices with n rows each, in fewer operations; (2, n)."""
+    wider = left if left.shape[1] > right.shape[1] else right
+    squared = torch.stack([_compute_squares(left), _compute_squares(right)])
+    if squared.dtype == torch.float64 or not _are_reliable(squared, wider):
+        return torch.stack([compute_row_norms(left), compute_row_norms(right)])
+    return squared.double().sqrt_()
+
+
+def _compute_squares(rows: torch.Tensor) -> torch.Tensor:
+    """Return the squared norm of each row, in its type; (n, width) -> (n,)."""
+    # a few rows at a time, because vecdot holds all products at once
+    if rows.numel() <= count_numbers_at_once(rows.device):
+        squared: torch.Tensor = torch.linalg.vecdot(rows, rows)
+        return squared
+    return torch.cat([torch.linalg.vecdot(part, part) for part in torch.split(rows, count_rows_at_once(rows))])
 
 
 def compute_l2_norm(flat: torch.Tensor) -> torch.Tensor:
@@ -78,7 +91,7 @@ def compute_l2_norm(flat: torch.Tensor) -> torch.Tensor:
 
 def _are_reliable(squared: torch.Tensor, rows: torch.Tensor) -> bool:
     """Return whether :func:`_find_reliable_squares` finds all of them; three operations where that takes six."""
-    if rows.dtype == torch.float64 or not squared.shape[0]:
+    if rows.dtype == torch.float64 or not squared.numel():
         return True
     # a NaN is both
     least, most = read_numbers(*torch.aminmax(squared))
@@ -86,7 +99,7 @@ def _are_reliable(squared: torch.Tensor, rows: torch.Tensor) -> bool:
 
 
 def _find_reliable_squares(squared: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Return which squared norms (n,) of ``rows`` (n, width) lost little by underflow and did not overflow."""
+    """Return which squared norms of ``rows`` (n, width) lost little by underflow and did not overflow."""
     if rows.dtype == torch.float64:
         return torch.ones_like(squared, dtype=torch.bool)
     # underflow loses at most TINY for each of the width squares: together at most the part NOT_TINY of the sum

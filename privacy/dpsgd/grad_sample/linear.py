@@ -17,7 +17,7 @@ from privacy.dpsgd.grad_sample.patient_gradients import (
     join_positions,
     sum_by_patient,
 )
-from privacy.dpsgd.norms import compute_row_norms
+from privacy.dpsgd.norms import compute_side_norms
 
 
 def compute_linear_gradients(
@@ -28,12 +28,14 @@ def compute_linear_gradients(
     rows = [call.rows for call in calls]
     calls.clear()  # of several calls, what was joined is not held twice
     shares: dict[str, PatientGradients] = {}
-    # where a patient has one row, it is also the gradient of the bias, and its norm serves both
-    norms = compute_row_norms(left[:, 0]) if left.shape[1] == 1 and batch.records == batch.patients else None
+    norms: torch.Tensor | None = None
     if "weight" in names:
         right = join_positions(rows, batch, dtype)  # (records, positions, inputs)
+        if left.shape[1] == 1 and batch.records == batch.patients:
+            norms = compute_side_norms(left[:, 0], right[:, 0])
         shares["weight"] = OuterProducts(left, right, batch, norms)
     if "bias" in names:
         each = left[:, 0] if left.shape[1] == 1 else left.sum(1)  # (records, outputs)
-        shares["bias"] = Materialised(sum_by_patient(each, batch), norms)
+        # where a patient has one row, it is also the gradient of the bias, and its norm serves both
+        shares["bias"] = Materialised(sum_by_patient(each, batch), None if norms is None else norms[0])
     return shares

@@ -45,7 +45,7 @@ from privacy.dpsgd.norms import (
     NOT_TINY,
     SLICE,
     TINY,
-    compute_row_norms,
+    compute_side_norms,
     count_numbers_at_once,
     read_numbers,
 )
@@ -62,19 +62,21 @@ class OuterProducts:
         left: (records, positions, outputs) output gradients.
         right: (records, positions, inputs) inputs.
         batch: the patients of the records.
-        left_norms: (records,) float64 norms of ``left``, if there is one row for each patient and they are known.
+        norms: (2, records) float64 norms of both sides' rows, if there is one for each patient and they are known.
     """
 
     grows = False
 
     def __init__(
-        self, left: torch.Tensor, right: torch.Tensor, batch: Batch, left_norms: torch.Tensor | None = None
+        self, left: torch.Tensor, right: torch.Tensor, batch: Batch, norms: torch.Tensor | None = None
     ) -> None:
         self._sides: tuple[torch.Tensor, torch.Tensor] | None = left, right  # None once every gradient is built
         self._shape = left.shape[-1], right.shape[-1]
-        self._batch, self._left_norms = batch, left_norms
+        self._batch, self._row_norms = batch, norms
         self._built: dict[int, Materialised] = {}
-        self._apart: dict[int, torch.Tensor] = {}  # (patients of the run,) whose gradients are added in float64
+        self._apart: dict[
+            int, torch.Tensor
+        ] = {}  # (patients of a run,) whose gradients are added in float64, if any
         self._versions = read_versions(left, right)
 
     @property
@@ -105,7 +107,7 @@ class OuterProducts:
         for place, run in enumerate(self._batch.runs):
             if place in self._built:
                 self._built[place].leave_out(patients[run.patients])
-            else:
+            elif place in self._apart:
                 self._apart[place] &= ~patients[run.patients]
 
     def add(self, factors: Factors, into: torch.Tensor, fresh: bool = False) -> None:
@@ -130,7 +132,7 @@ class OuterProducts:
             assert self._sides is not None, "rows are let go only where every gradient is built"
             # (patients, rows, outputs) and (patients, rows, inputs)
             left, right = (run.group_by_patient(side) for side in self._sides)
-            own = own.set_apart(self._apart[place])
+            own = own.set_apart(self._apart.get(place))
             # the sum over patients and rows of factor * left^T right is one product of matrices
             flat, weights = right.flatten(0, 1), own.plain[:, None, None]
             for some in _slice_columns(left):
@@ -146,10 +148,11 @@ class OuterProducts:
     ) -> torch.Tensor:
         rows, outputs, inputs = left.shape[1], left.shape[2], right.shape[2]
         if rows == 1:  # the norm of an outer product is the product of the norms
-            lefts = compute_row_norms(left[:, 0]) if self._left_norms is None else self._left_norms[run.patients]
-            rights = compute_row_norms(right[:, 0])
-            norms = lefts * rights
-            self._apart[place] = torch.maximum(lefts, rights) > LARGE
+            known = self._row_norms
+            sides = compute_side_norms(left[:, 0], right[:, 0]) if known is None else known[:, run.patients]
+            norms = sides[0] * sides[1]
+            if not float(sides.amax()) <= LARGE:  # one that is not a number must not hide a large one
+                self._apart[place] = sides.amax(0) > LARGE
         elif is_building_cheaper(rows, outputs, inputs):
             self._built[place] = Materialised(torch.bmm(left.mT, right))
             norms = self._built[place].compute_norms()
