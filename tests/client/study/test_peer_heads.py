@@ -74,6 +74,36 @@ def test_headers_of_the_committed_attempt_are_read_back(peers: PeerHeads) -> Non
     assert len(list(peers.read_all())) == 4
 
 
+def keep_rounds(peers: PeerHeads, first: int, last: int) -> None:
+    for number in range(first, last + 1):
+        peers.keep([header("ash", 2 * number, number), header("birch", 2 * number + 1, number)], {})
+        peers.record_committed(STUDY, number, 1)
+
+
+def count_sqlite_steps(peers: PeerHeads, last: int) -> int:
+    """How many instructions SQLite carries out for what a site asks in round ``last`` + 1."""
+    steps = list[None]()
+    with peers._open() as connection:
+        connection.set_progress_handler(lambda: steps.append(None), 1)
+        peers.list_refusals(STUDY)
+        peers.list_newest(["ash", "birch"])
+        peers.read_committed(STUDY, last)
+        peers.find_highest("ash", STUDY, last)
+        peers.find_entry("ash", header("ash", 2 * last).statement.ledger)
+        peers.has_lineage("ash", "")
+        keep_rounds(peers, last + 1, last + 1)
+        connection.set_progress_handler(None, 1)
+    return len(steps)
+
+
+def test_round_reads_no_more_rows_after_a_hundred_rounds_than_after_ten(peers: PeerHeads) -> None:
+    peers.keep([header("ash", 1, hash="b")], {"ash": "it went back"})
+    keep_rounds(peers, 1, 10)
+    after_ten = count_sqlite_steps(peers, 10)
+    keep_rounds(peers, 12, 100)
+    assert count_sqlite_steps(peers, 100) == after_ten > 0
+
+
 @pytest.mark.parametrize("statement", ["DELETE FROM seen", "UPDATE seen SET entry = 1"])
 def test_file_refuses_to_change_or_remove_what_was_seen(peers: PeerHeads, tmp_path: Path, statement: str) -> None:
     peers.keep([header("ash", 10)], {})
