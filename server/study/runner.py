@@ -169,7 +169,7 @@ class StudyRunner:
         private, sealed = terms.privacy.epsilon is not None, SCHEMES[terms.secure_aggregation.scheme].masked
         figures = list_figures(terms.task, terms.data)
         self._report(StudyBegan(private=private, sealed=sealed, exchanges=terms.last_round, figures=figures))
-        self._aggregates.remove(self._machine.history.removed)
+        self._aggregates.clean_up(self._machine.history.removed)
         self._carry_out(self._machine.start(now, self._journal.compute_waited_s()), now)
 
     def _exclude_lost_sites(self) -> None:
@@ -283,6 +283,7 @@ class StudyRunner:
         with measure_step("write"):
             replace_file(self._journal.find_aggregate_path(committed.round), self._sum.write(), FederationError)
         self._sum = None
+        self._aggregates.add(committed.round)
         if excess := self._aggregates.find_excess():
             # durable before the files are gone: the machine asks nobody to open them
             for action in self._machine.remove_aggregates(excess):

@@ -82,13 +82,30 @@ def test_what_is_kept_fits_the_room_or_is_the_last_rounds(
     assert aggregates.find_excess() == 0
 
 
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 50)), max_size=12), st.integers(0, 150))
+def test_what_is_counted_while_a_study_runs_is_what_a_new_look_finds(
+    tmp_path_factory: pytest.TempPathFactory, written: list[tuple[int, int]], room: int
+) -> None:
+    """A step of 0 writes the same round again, one of 2 leaves out a void round."""
+    folder = tmp_path_factory.mktemp("study") / "golden-00000000"
+    (folder / "aggregates").mkdir(parents=True)
+    running, number = Aggregates(folder, room), 1
+    for step, size in written:
+        number += step
+        store(folder, {number: size})
+        running.add(number)
+        assert running.find_excess() == Aggregates(folder, room).find_excess()
+        running.remove(running.find_excess())
+        assert running.find_excess() == 0
+
+
 def test_process_that_was_killed_in_writing_leaves_nothing_after_the_next_start(folder: Path) -> None:
     target = Aggregates(folder).find_path(4)
     store(folder, {3: 10})
     killed = subprocess.run([sys.executable, "-c", KILLED, target], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert len(kept(folder)) == 2
-    Aggregates(folder).remove(0)
+    Aggregates(folder).clean_up(0)
     assert kept(folder) == ["00003.bin"]
 
 
