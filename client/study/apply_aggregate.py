@@ -30,7 +30,6 @@ from client.study.personal_layers import forget_personal_layers
 from client.study.seal_round import digest_header_counts
 from client.study.witness_peers import require_consistent_heads
 from client.training.jobs import ListTrained
-from models.federated.early_stopping import is_best, rank_evaluations
 from models.federated.server_optimiser import LocalWork, make_optimiser
 from models.parameters.vector import Vector
 from privacy.canonical import compute_digest
@@ -167,8 +166,8 @@ def _advance(context: StudyContext, committed: Committed, headers: dict[str, Hea
     totals, best = None, context.state.best
     if opened.counts:
         totals = Evaluated(round=view.base, opened_in=committed.round, counts=opened.counts)
-        ranks = rank_evaluations(terms, [each.counts for each in (*context.history.evaluations, totals)])
-        if terms.release.model is Choice.BEST and is_best(ranks):
+        ranked = context.history.rank(terms)
+        if terms.release.model is Choice.BEST and ranked.would_be_best(totals.counts):
             best = context.store.keep_as_best()  # the totals are of the model before this round
     applied = AppliedRound(
         round=committed.round,

@@ -1,6 +1,7 @@
 """Everything that one site needs for one admitted study."""
 
 from dataclasses import dataclass
+from itertools import takewhile
 
 from client.study.history import StudyHistory
 from client.study.kept_secrets import KeptSecrets, find_epochs_to_keep
@@ -9,7 +10,6 @@ from client.study.peer_heads import PeerHeads
 from client.study.state import StudyState
 from client.study.store import StudyStore
 from client.training.interface import TrainingInterface
-from models.federated.early_stopping import is_out_of_patience, rank_evaluations
 from privacy.canonical import to_canonical
 from privacy.errors import RefusedError
 from privacy.keys import SigningKey, compute_keyed_digest
@@ -62,8 +62,7 @@ class StudyContext:
     @property
     def is_out_of_patience(self) -> bool:
         """Whether the totals that this site has opened end the study, by its terms."""
-        opened = [each.counts for each in self.history.evaluations]
-        return is_out_of_patience(rank_evaluations(self.terms, opened), self.terms.evaluation.patience)
+        return self.history.rank(self.terms).are_out_of_patience
 
     def find_last_part(self, base: int | None = None) -> int | None:
         """Return the last training round, up to round ``base``, whose cohort had this site; None before one.
@@ -72,8 +71,9 @@ class StudyContext:
         holds only if the round is applied with this site.
         """
         upto = self.state.base if base is None else base
-        applied = (each.round for each in self.history.applied if self.site in each.sites and each.round <= upto)
-        return max((number for number in applied if self.terms.trains(number)), default=None)
+        applied = (each for each in reversed(self.history.applied) if each.round <= upto)
+        with_this_site = (each.round for each in applied if self.site in each.sites)
+        return next((number for number in with_this_site if self.terms.trains(number)), None)
 
     def keep_keys(self, *epochs: int) -> None:
         """Keep the study keys of ``epochs``, and those that others may need, across a restart; no others."""
@@ -144,7 +144,8 @@ class StudyContext:
 
     def find_totals(self, base: int) -> Evaluated | None:
         """Return the opened totals of the aggregate that made round ``base``; None if it carried none."""
-        return next((each for each in self.history.evaluations if each.opened_in == base), None)
+        newer_or_it = takewhile(lambda each: each.opened_in >= base, reversed(self.history.evaluations))
+        return next((each for each in newer_or_it if each.opened_in == base), None)
 
     def digest_held_models(self, epoch: int) -> str:
         """Digest the held model and the best one, so that only holders of the epoch's key can compare them."""

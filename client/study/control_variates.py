@@ -75,9 +75,7 @@ def compute_local_work(
     """
     if not context.terms.training.control_variates:
         return None
-    before = dict.fromkeys(context.launch.names, 0)
-    for each in context.history.applied:
-        before.update(zip(each.sites, each.patients, strict=True))
+    before = {**dict.fromkeys(context.launch.names, 0), **context.history.patients}
 
     # in the order of names: a sum of floats depends on its order, and every site needs the same bits
     def sum_weights(counts: Mapping[str, int]) -> float:

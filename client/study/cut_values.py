@@ -80,7 +80,7 @@ def make_range_facts(context: StudyContext) -> RangeFacts:
     return RangeFacts(
         value_range="auto" if aggregation.value_range is None else aggregation.value_range,
         bits=aggregation.bits,
-        at_edge=context.history.edges,
+        at_edge=tuple(context.history.edges),
     )
 
 

@@ -22,11 +22,13 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from models.federated.early_stopping import RankedEvaluations
 from privacy.canonical import from_canonical
 from privacy.document import Document
 from privacy.errors import SiteConfigError, StorageError, WireError
 from privacy.files import replace_file, sync_folder, write_whole
 from privacy.protocol.headers import Evaluated
+from privacy.study import Terms
 
 HISTORY_FILE: Final = "history.jsonl"
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -89,6 +91,8 @@ class StudyHistory:
         self._evaluations: list[Evaluated] = []
         self._edges: list[AtEdge] = []
         self._noiseless_sums: dict[str, str] = {}
+        self._patients: dict[str, int] = {}
+        self._ranked: RankedEvaluations | None = None
 
     @classmethod
     def read(cls, folder: Path, mark: HistoryMark) -> "StudyHistory":
@@ -131,24 +135,37 @@ class StudyHistory:
         return HistoryMark(size=self._size, sha256=self._digest.hexdigest())
 
     @property
-    def applied(self) -> tuple[AppliedRound, ...]:
+    def applied(self) -> Sequence[AppliedRound]:
         """The rounds that were applied, in their order."""
-        return tuple(self._applied)
+        return self._applied
 
     @property
-    def evaluations(self) -> tuple[Evaluated, ...]:
+    def evaluations(self) -> Sequence[Evaluated]:
         """The totals that were opened, in their order."""
-        return tuple(self._evaluations)
+        return self._evaluations
 
     @property
-    def edges(self) -> tuple[AtEdge, ...]:
+    def edges(self) -> Sequence[AtEdge]:
         """The rounds whose sum the range did not hold, in their order."""
-        return tuple(self._edges)
+        return self._edges
+
+    @property
+    def patients(self) -> Mapping[str, int]:
+        """The public patient count that each site has shown last in an applied round; others are left out."""
+        return self._patients
 
     @property
     def noiseless_sums(self) -> Mapping[str, str]:
         """For each model, by digest, the digest of the one cohort in which a sum without noise was released from it."""
         return self._noiseless_sums
+
+    def rank(self, terms: Terms) -> RankedEvaluations:
+        """Rank the totals that were opened by ``terms``, those of this study; each is ranked once."""
+        if self._ranked is None:
+            self._ranked = RankedEvaluations(terms)
+        for each in self._evaluations[len(self._ranked) :]:
+            self._ranked.add(each.counts)
+        return self._ranked
 
     def write(self, lines: Sequence[Line]) -> HistoryMark:
         """Write ``lines`` to the file, durable when this returns; return the mark with which they hold.
@@ -194,6 +211,7 @@ class StudyHistory:
             self._noiseless_sums[line.model] = line.cohort
             return
         self._applied.append(line)
+        self._patients.update(zip(line.sites, line.patients, strict=True))
         if line.evaluated is not None:
             self._evaluations.append(line.evaluated)
         if line.edge is not None:

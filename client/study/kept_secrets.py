@@ -158,5 +158,5 @@ def find_epochs_to_keep(applied: Sequence[AppliedRound], roster: Collection[str]
     A site that sealed in a round has applied all rounds before it, and keeps that round's key until it is applied
     too. So after a round of the whole roster no other site needs the keys up to that round.
     """
-    whole = set(roster)
-    return {each.epoch for each in takewhile(lambda each: set(each.sites) != whole, reversed(applied))}
+    whole = len(roster)  # a cohort is of the roster
+    return {each.epoch for each in takewhile(lambda each: len(each.sites) < whole, reversed(applied))}

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models.federated.early_stopping import find_best_evaluation, rank_evaluations
+from models.federated.early_stopping import RankedEvaluations
 from models.tasks.registry import list_figures
 from models.tasks.statistics_document import Statistics, describe_statistics
 from privacy import study
@@ -168,7 +168,7 @@ def _build_released(terms: study.Terms, history: History, totals: Sequence[Evalu
     last = max((number for number in history.committed if terms.trains(number)), default=0)
     best = None
     if terms.release.model is Choice.BEST:
-        best = find_best_evaluation(rank_evaluations(terms, [each.counts for each in totals]))
+        best = RankedEvaluations(terms, (each.counts for each in totals)).best
     return ReleasedSummary(choice=terms.release.model, after_round=last if best is None else totals[best].round)
 
 

@@ -8,14 +8,14 @@ from collections.abc import Iterable
 from enum import StrEnum
 from math import inf
 
-from models.federated.early_stopping import is_out_of_patience, rank_evaluations
+from models.federated.early_stopping import RankedEvaluations
 from privacy.mechanisms.value_range import count_most_patients
 from privacy.protocol.headers import Committed, Evaluated, Header
 from privacy.protocol.messages import Open, Request
 from privacy.study.launch import SignedLaunch
 from privacy.study.tasks.task import count_cells
 from server.study.actions import Action, Ask, Note, Record
-from server.study.events import Event, History, SiteOut, Stopped
+from server.study.events import Event, History, SiteOut, Stopped, TotalsOpened
 from server.study.sites import SHUT, PendingRequest, SiteStatus, SiteView
 from server.study.timeouts import Timeouts
 
@@ -59,7 +59,9 @@ class StudyState:
         for event in history.committed.values():
             for header in event.committed.headers.values():
                 self.take_header(header.statement)
-        for evaluated in history.totals.values():
+        self._ranked = RankedEvaluations(self.terms)
+        for _, evaluated in sorted(history.totals.items()):
+            self._ranked.add(evaluated.counts)
             self.take_counts(evaluated)
         for name, closed in history.closed.items():
             self.sites[name].standing = SiteStatus.CLOSED
@@ -108,8 +110,7 @@ class StudyState:
     @property
     def out_of_patience(self) -> bool:
         """Whether early stopping ends the study, by the totals that all members have opened."""
-        opened = [evaluated.counts for _, evaluated in sorted(self.history.totals.items())]
-        return is_out_of_patience(rank_evaluations(self.terms, opened), self.terms.evaluation.patience)
+        return self._ranked.are_out_of_patience
 
     @property
     def unopened(self) -> Committed | None:
@@ -222,6 +223,8 @@ class StudyState:
     def record(self, event: Event) -> list[Action]:
         """Apply ``event`` to the history, and return the action that makes it durable."""
         self.history.apply(event)
+        if isinstance(event, TotalsOpened):
+            self._ranked.add(event.evaluated.counts)
         return [Record(event)]
 
     def mark_absent(self, sites: Iterable[SiteView], why: str, now: float) -> list[Action]:

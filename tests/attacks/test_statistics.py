@@ -53,7 +53,7 @@ def test_round_without_a_site_that_is_said_to_be_away_is_refused(found: Found) -
     assert stopped is not None
     assert TELLS in stopped
     for name in THREE:  # nothing of it was opened, and no mask was released
-        assert (simulator.history(name).applied, simulator.state(name).released) == ((), None)
+        assert (simulator.history(name).applied, simulator.state(name).released) == ([], None)
 
 
 def test_two_studies_side_by_side_over_all_and_all_but_one_do_not_both_open(found: Found) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.running_federation import Running, running
 from benchmarks.small_study import small_terms, write_study
-from models.federated.early_stopping import find_best_evaluation, is_out_of_patience, rank_evaluations
+from models.federated.early_stopping import RankedEvaluations
 
 pytestmark = pytest.mark.federation
 
@@ -40,12 +40,12 @@ def study(wood: Running) -> str:
 def test_study_ends_after_the_exchange_that_the_totals_say(wood: Running, study: str) -> None:
     history = wood.history(study)
     opened = [history.totals[number] for number in sorted(history.totals)]
-    ranks = rank_evaluations(TERMS, [each.counts for each in opened])
-    assert is_out_of_patience(ranks, 1)
-    assert not is_out_of_patience(ranks[:-1], 1)
+    ranked = RankedEvaluations(TERMS, (each.counts for each in opened))
+    assert ranked.are_out_of_patience
+    assert not RankedEvaluations(TERMS, (each.counts for each in opened[:-1])).are_out_of_patience
     end = opened[-1].opened_in
     assert max(history.committed) == end < TERMS.last_round
-    best = find_best_evaluation(ranks)
+    best = ranked.best
     assert best is not None
     wood.released(study)
     for name in SITES:

@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.small_study import small_terms
-from models.federated.early_stopping import is_out_of_patience, rank_evaluations
+from models.federated.early_stopping import RankedEvaluations
 from privacy.protocol.envelope import Envelope
 from tests.protocol.conftest import Found
 from tests.protocol.invariants import require_finished, require_safe
@@ -97,11 +97,13 @@ def require_promises_kept(simulator: Simulator, faults: list[tuple[str, object]]
         evaluations, *others = [simulator.history(name).evaluations for name in history.closed]
         assert all(other == evaluations for other in others)
         assert len({simulator.state(name).best for name in history.closed}) == 1
-        opened = rank_evaluations(simulator.terms, [each.counts for each in evaluations])
-        patience = simulator.terms.evaluation.patience
-        assert not any(is_out_of_patience(opened[:seen], patience) for seen in range(len(opened)))
+        ranked, over_before = RankedEvaluations(simulator.terms), list[bool]()
+        for each in evaluations:
+            over_before.append(ranked.are_out_of_patience)
+            ranked.add(each.counts)
+        assert not any(over_before)
         over = max([*history.committed, *history.void]) == simulator.terms.last_round
-        assert is_out_of_patience(opened, patience) or over
+        assert ranked.are_out_of_patience or over
         away = {what for kind, what in faults if kind == "cut off"}  # too long while the study was closed
         if not away:
             assert not history.out

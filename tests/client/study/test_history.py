@@ -54,7 +54,7 @@ def test_rounds_are_there_after_a_restart_in_their_order(store: StudyStore) -> N
     assert [each.round for each in history.applied] == [1, 2, 4]
     assert history.applied == store.history.applied
     assert [each.opened_in for each in history.evaluations] == [1]
-    assert (history.edges, history.noiseless_sums) == ((), {})
+    assert (history.edges, history.noiseless_sums) == ([], {})
 
 
 def test_edges_and_noiseless_sums_are_there_after_a_restart(store: StudyStore) -> None:
@@ -62,7 +62,7 @@ def test_edges_and_noiseless_sums_are_there_after_a_restart(store: StudyStore) -
     store.advance(NEXT, 1, None, applied(1, edge=AtEdge(round=1, values=3, of=9)))
     state, history = read_state(store.folder)
     assert history.noiseless_sums == {"a" * 64: "b" * 64}
-    assert history.edges == (AtEdge(round=1, values=3, of=9),)
+    assert history.edges == [AtEdge(round=1, values=3, of=9)]
     assert state.reference == 7
 
 
@@ -215,7 +215,7 @@ def test_state_of_an_earlier_version_is_read_without_writing(store: StudyStore) 
     assert state == store.state
     assert [each.round for each in history.applied] == [1, 2]
     assert [(each.round, each.opened_in, each.counts) for each in history.evaluations] == [(1, 2, (4, 5))]
-    assert history.edges == (AtEdge(round=2, values=1, of=3),)
+    assert history.edges == [AtEdge(round=2, values=1, of=3)]
     assert history.noiseless_sums == {"a" * 64: "b" * 64}
     assert (store.folder / STATE_FILE).read_bytes() == old
     assert not (store.folder / HISTORY_FILE).exists()
@@ -229,7 +229,7 @@ def test_state_of_an_earlier_version_is_moved_with_the_first_change(store: Study
     assert "applied" not in json.loads((store.folder / STATE_FILE).read_bytes())
     again.save(applied(3))
     for history in (again.history, read_state(store.folder)[1]):
-        assert history.applied == (*before.applied, applied(3))
+        assert history.applied == [*before.applied, applied(3)]
         assert (history.evaluations, history.edges) == (before.evaluations, before.edges)
         assert history.noiseless_sums == before.noiseless_sums
 
