@@ -15,9 +15,8 @@ certified, patients    the same noise, trained as the default
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import torch
@@ -46,10 +45,9 @@ from models.layers.private_projection import find_components, scale_to_unit_leng
 from models.parameters.flatten import set_shared_parameters
 from privacy.accounting.analytic_gaussian import compute_analytic_noise
 from privacy.accounting.correlated_noise import epsilon_of_banded, epsilon_of_tree
-from privacy.accounting.epsilon import compute_charge, compute_epsilon_offset, epsilon_of, find_best_order
-from privacy.accounting.events import Gaussian
+from privacy.accounting.epsilon import epsilon_of
+from privacy.accounting.events import Gaussian, IndividualGaussian
 from privacy.accounting.individual_filter import IndividualFilter
-from privacy.accounting.renyi import NANO
 from privacy.mechanisms.correlated_noise import BandedNoise, TreeNoise
 from privacy.randomness import KeyStream
 
@@ -93,7 +91,7 @@ def list_totals(rounds: int = ROUNDS) -> dict[str, float]:
     )
     return {
         "projection": whole,
-        "individual filters": choose_filter(steps // 2).epsilon,
+        "individual filters": epsilon_of([make_filtered_event(steps)], DELTA),
         "tree": epsilon_of_tree(find_tree_noise(steps), _LOTS, DELTA, count_epochs(steps)),
         "banded": epsilon_of_banded(find_banded_noise(steps), _LOTS, steps, DELTA),
         "certified, patients": whole,
@@ -127,8 +125,11 @@ def train_on_components(made: Federation, steps: int, stream: KeyStream) -> floa
 
 def train_with_filters(made: Federation, start: Vector, steps: int, stream: KeyStream) -> Vector:
     """Take common steps with a filter for each patient at their own hospital; return the parameters (P,)."""
-    noise, order, limit = choose_filter(steps // 2)
-    filters = [IndividualFilter(len(each.labels), order, limit) for each in made.hospitals]
+    event = make_filtered_event(steps)
+    noise, filters = (
+        event.noise_multiplier,
+        [IndividualFilter(len(each.labels), event.paid_steps) for each in made.hospitals],
+    )
     model = start
     for _ in range(steps):
         set_shared_parameters(made.network, model)
@@ -136,32 +137,18 @@ def train_with_filters(made: Federation, start: Vector, steps: int, stream: KeyS
         for each, own in zip(made.hospitals, filters, strict=True):
             gradients = compute_gradients(made.network, each)
             lengths = np.linalg.norm(gradients, axis=1)
-            admitted = own.admit(np.minimum(1.0, lengths / NORM), noise, 1.0)
+            admitted = own.admit(np.minimum(1.0, lengths / NORM))
+            own.settle()
             gradients /= np.maximum(1.0, lengths / NORM)[:, None]
             total += gradients[admitted].sum(0) + noise * NORM * stream.draw_normal(len(model))
         model = model - made.rate * total / made.patients  # by a public number, not by those who are left
     return model
 
 
-class Filter(NamedTuple):
-    """The noise of a step in clipping norms, the Rényi order, and the limit of a patient in nano units."""
-
-    noise: float
-    order: int
-    limit: int
-
-    @property
-    def epsilon(self) -> float:
-        """What the limit comes to at ``DELTA``."""
-        return float(Decimal(self.limit) / NANO + compute_epsilon_offset(DELTA, self.order))
-
-
-def choose_filter(steps: int) -> Filter:
-    """Choose a filter that lets a patient whose gradients are clipped take part in ``steps`` steps."""
-    noise = compute_analytic_noise(EPSILON, DELTA, steps)
-    order = find_best_order([Gaussian(noise_multiplier=noise, count=steps)], DELTA)
-    # as the filter charges them: each step is rounded up
-    return Filter(noise, order, steps * compute_charge(Gaussian(noise_multiplier=noise, count=1), order))
+def make_filtered_event(steps: int) -> IndividualGaussian:
+    """Make the event of ``steps`` steps of which a patient whose gradients are clipped takes part in half."""
+    noise = compute_analytic_noise(EPSILON, DELTA, steps // 2)
+    return IndividualGaussian(noise_multiplier=noise, paid_steps=steps // 2, steps=steps)
 
 
 def train_in_order(made: Federation, start: Vector, steps: int, noises: list[DrawStep]) -> Vector:

@@ -19,6 +19,7 @@ Laplace              Mironov 2017 (proposition 6)
 BoundedContribution  ``privacy/accounting/records_per_patient.py``
 BandedGaussian       Choquette-Choo et al. 2023 (arXiv 2306.08153, theorem 2); ``docs/privacy.md`` round by round
 TreeGaussian         Kairouz et al. 2021 (arXiv 2103.00039, appendix B)
+IndividualGaussian   ``privacy/accounting/individual_filter.py`` (Feldman and Zrnic 2021, arXiv 2008.11193, section 4)
 ===================  ===========================================================================================
 """
 
@@ -244,6 +245,31 @@ class TreeGaussian(FixedOrder):
         return compute_tree_divergence(self.noise_multiplier, self.lots, self.passes, order)
 
 
+class IndividualGaussian(Document):
+    """``steps`` sums over all patients of one site, each with Gaussian noise, and with a filter for each patient.
+
+    A patient takes part as long as the squared lengths of their own clipped gradients, in clipping norms, add up to at
+    most ``paid_steps``. So everybody pays for so many steps of full length, however many are taken.
+    """
+
+    kind: Literal["individual-gaussian"] = "individual-gaussian"
+    noise_multiplier: NoiseMultiplier
+    paid_steps: Annotated[int, Field(ge=1, le=10**9)]
+    steps: Annotated[int, Field(ge=1, le=10**9)]
+
+    @model_validator(mode="after")
+    def _no_more_than_taken(self) -> Self:
+        if self.paid_steps > self.steps:
+            raise ValueError(
+                f"paid_steps is {self.paid_steps}: nobody can spend more than the {self.steps} steps that are taken"
+            )
+        return self
+
+    def compute_renyi_divergence(self, order: int) -> Decimal:
+        """Return the Rényi divergence of ``order`` between neighbours, in nats."""
+        return compute_gaussian_divergence(self.noise_multiplier, self.paid_steps, order)
+
+
 class Unprotected(Document):
     """Release without noise: no epsilon bounds it."""
 
@@ -263,6 +289,7 @@ Bounded = (
     | BoundedContribution
     | BandedGaussian
     | TreeGaussian
+    | IndividualGaussian
 )
 AnyEvent = Bounded | Unprotected
 Event = Annotated[AnyEvent, Field(discriminator="kind")]
@@ -276,5 +303,8 @@ def repeat_event(event: AnyEvent, times: int) -> AnyEvent:
             return event.model_copy(update={"steps": event.steps * times})
         case Gaussian() | Laplace():
             return event.model_copy(update={"count": event.count * times})
+        case IndividualGaussian():
+            both = {"paid_steps": event.paid_steps * times, "steps": event.steps * times}
+            return event.model_copy(update=both)
         case Unprotected():
             return event

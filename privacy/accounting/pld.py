@@ -16,6 +16,8 @@ Rules:
   to integer y with chance proportional to exp(-(y-x)^2 / (2 * 9/4)) makes integer noise from real noise, up to
   a factor of 1 + 1e-18 (by Poisson summation).
 * An event that has no loss distribution here is refused, never approximated by another one.
+* Steps with a filter for each patient cost everybody at most what Gaussian noise costs in so many steps of full length:
+  that is proven for the whole loss distribution (Smith and Thakurta 2022, arXiv 2210.17520).
 * Equal events are composed at once. The interval of losses is 1e-4 (0.05 to 0.5 s for an event; 60 different ones
   take 10 s). With several records a patient, whose distributions are slower (1 to 5 s each), it is 4e-4. It is
   finer (to 1e-5) where many steps would add up its error. It is coarser where the loss is so large that a million
@@ -38,6 +40,7 @@ from privacy.accounting.events import (
     BoundedContribution,
     Events,
     Gaussian,
+    IndividualGaussian,
     Laplace,
     SampledGaussian,
     TreeGaussian,
@@ -118,6 +121,8 @@ def _count_steps(events: Events) -> Counter[AnyEvent]:
                 counted[event.model_copy(update={"steps": 1})] += event.steps
             case Gaussian() | Laplace():
                 counted[event.model_copy(update={"count": 1})] += event.count
+            case IndividualGaussian():
+                counted[event.model_copy(update={"paid_steps": 1, "steps": 1})] += event.paid_steps
             case BandedGaussian() | TreeGaussian():
                 counted[event.model_copy(update={"steps": event.lots})] += event.passes
             case _:
@@ -147,7 +152,7 @@ def _compute_loss_distribution(event: AnyEvent, count: int, interval: float) -> 
     from dp_accounting.pld import privacy_loss_distribution as distributions
 
     match event:
-        case SampledGaussian(sampling_rate=1):
+        case SampledGaussian(sampling_rate=1) | IndividualGaussian():
             return _compose_real_noise(event.noise_multiplier, count, interval)
         case SampledGaussian():
             one = distributions.from_gaussian_mechanism(

@@ -53,6 +53,8 @@ rounding inside a float32 module and in   the others in a batch can change the l
 the sum                                   the guarantee does not cover; a float64 module has margin for it
 no privacy (``clipping_norm`` is None)    no clipping and no noise; everything else is the same
 a frozen parameter                        neither computed nor counted
+a filter for each patient                 everybody in every step, who cannot pay times 0: another guarantee
+                                          (``privacy.accounting.individual_filter``)
 lots in a fixed order                     no sampling: another guarantee (``fixed_order``)
 ========================================  ==========================================================================
 

@@ -96,6 +96,12 @@ class Batch:
         """One over the number of records of the record's patient; (records,) float64."""
         return torch.from_numpy(np.repeat(1.0 / self.sizes, self.sizes))
 
+    def find_patients(self, counts: Indices) -> Indices:
+        """Find who the batch's patients are among all of a site, by the ``counts`` of their records; (patients,)."""
+        first = self.rows[np.cumsum(self.sizes) - self.sizes]  # of each patient's records
+        found: Indices = np.searchsorted(np.cumsum(counts), first, side="right").astype(np.int64)
+        return found
+
     def repeat_records(self, views: int) -> Self:
         """Return the batch with every record ``views`` times, side by side."""
         return type(self)(np.repeat(self.rows, views), self.sizes * views)

@@ -16,6 +16,9 @@ Rules:
   it is, this program has a defect, and the lot is summed again with every patient in a vector of its own. The step
   continues either way, with a correct sum: whether the first sum was wrong depends on records, so only the site may
   see it.
+* With a filter for each patient, everybody is in every step, and everybody's gradient is computed and scaled: by 0 for
+  those who are left out. So how long a step takes does not depend on who they are, or how many. A lot that is summed
+  again is charged again from where it began.
 * Noise is drawn by other threads while the gradients are computed, and added in float64. Of a large model only the
   first 64 MiB are drawn ahead, the rest block by block; so it needs one vector of its size and little more.
 * The sum takes its memory at the end of the first batch's backward pass, when most of the activations are free.
@@ -32,7 +35,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from privacy.dpsgd.batching import Batch, make_batches
-from privacy.dpsgd.ghost_clipping import GhostClipping, add_unclipped, compute_clip_factors
+from privacy.dpsgd.ghost_clipping import (
+    Admit,
+    GhostClipping,
+    add_unclipped,
+    compute_clip_factors,
+    compute_lengths,
+)
 from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.loss import BatchLoss, Loss
 from privacy.dpsgd.mechanism import Mechanism, NoiseAhead, sample_patients
@@ -66,8 +75,31 @@ class Clipper(Protocol):
         """Estimate how much memory one record takes."""
         ...
 
-    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: FlatSum) -> None:
-        """Add each patient's gradient, clipped to ``norm``, to ``into``."""
+    def add_clipped(
+        self,
+        inputs: Inputs,
+        targets: Targets,
+        batch: Batch,
+        norm: float,
+        into: FlatSum,
+        admit: Admit | None = None,
+    ) -> None:
+        """Add each patient's gradient, clipped to ``norm``, to ``into``; only of those whom ``admit`` admits."""
+        ...
+
+
+class PatientFilter(Protocol):
+    """Who takes part in a step, by the length of their own clipped gradients in this step and those before."""
+
+    def admit(self, lengths: NDArray[np.float64], patients: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Charge the present step to ``patients``, and return who takes part; (some,).
+
+        The last answer about a patient counts, since a lot may be summed more than once.
+        """
+        ...
+
+    def settle(self) -> None:
+        """End the step."""
         ...
 
 
@@ -85,10 +117,11 @@ class DpSgd:
         precision: type of the passes (``torch.autocast``), for example bfloat16; clipping stays in float32.
         views: how often each record of a chosen patient enters.
         augment: changes each view of a record by its own draw; None: views differ by what the module draws.
+        kept: who takes part in a step; None: everybody in the lot.
 
     Raises:
         TermsError: the module has a layer without per-sample gradients.
-        ValueError: less than one view.
+        ValueError: less than one view; or a filter where patients are drawn by chance, or not clipped.
     """
 
     def __init__(
@@ -102,9 +135,12 @@ class DpSgd:
         precision: torch.dtype | None = None,
         views: int = 1,
         augment: Augment | None = None,
+        kept: PatientFilter | None = None,
     ) -> None:
         if views < 1:
             raise ValueError(f"expected at least one view of a record, got {views}")
+        if kept is not None and (mechanism.sampling_rate != 1 or mechanism.clipping_norm is None):
+            raise ValueError("a filter for each patient needs everybody in every step (sampling_rate 1), clipped")
         check_module(module)
         self._lens = BatchLoss(module, loss, precision)
         self._trainable = Trainable(module)
@@ -115,6 +151,7 @@ class DpSgd:
         self._batch_bytes = batch_bytes
         self._views = views
         self._augment = augment
+        self._kept = kept
         self._draws: torch.Generator | None = None  # of the augmentation, in the present lot
         self._limit: int | None = None  # views of records in a physical batch, once known
 
@@ -129,6 +166,8 @@ class DpSgd:
             with NoiseAhead(self._trainable.count, self._stream, self._trainable.device) as noise:
                 total = self._sum_checked(records, chosen, seed)
                 noise.add_to(total, multiplier * norm)
+        if self._kept is not None:
+            self._kept.settle()
         # the expected lot is public; the real one is secret (McMahan et al. 2018)
         return total.div_(self._mechanism.expected_lot)
 
@@ -213,7 +252,8 @@ class DpSgd:
         norm, limit = self._mechanism.clipping_norm, self._limit
         assert limit is not None
         if norm is not None and batch.records <= limit and not apart:
-            self._clipper.add_clipped(*self._select_records(records, batch), batch, norm, total)
+            admit = self._make_admit(records, batch)
+            self._clipper.add_clipped(*self._select_records(records, batch), batch, norm, total, admit)
             return
         into = total.vector if norm is None else self._trainable.make_zeros()
         parts = [batch] if batch.records <= limit else batch.split_records(limit)
@@ -221,9 +261,31 @@ class DpSgd:
             # a part weighs its records one over its own number; they must weigh one over the patient's number
             weights = part.weights * (part.records / batch.records) if part is not batch else batch.weights
             add_unclipped(self._lens, self._trainable, *self._select_records(records, part), weights, into)
-        # a gradient that is not finite counts as zero
-        if norm is not None and torch.isfinite(length := compute_l2_norm(into)):
-            add_scaled(total.vector, into, float(compute_clip_factors(length, norm)))
+        if norm is not None:
+            self._add_apart(into, norm, total, self._make_admit(records, batch))
+
+    def _add_apart(self, gradient: torch.Tensor, norm: float, total: FlatSum, admit: Admit | None) -> None:
+        """Add the gradient (P,) of one patient, clipped to ``norm``, to ``total``; zero if it is not finite."""
+        length = compute_l2_norm(gradient)
+        finite = bool(torch.isfinite(length))
+        factor = compute_clip_factors(length, norm)
+        if admit is not None:
+            known = length if finite else torch.zeros_like(length)
+            factor = factor * admit(compute_lengths(known, norm).reshape(1))[0]
+        if finite:
+            add_scaled(total.vector, gradient, float(factor))
+
+    def _make_admit(self, records: Records, batch: Batch) -> Admit | None:
+        """Make the function that says which patients of the batch take part; None without a filter."""
+        kept = self._kept
+        if kept is None:
+            return None
+        patients = batch.find_patients(records.counts)
+
+        def admit(lengths: torch.Tensor) -> torch.Tensor:
+            return torch.from_numpy(kept.admit(lengths.cpu().numpy(), patients)).to(lengths.device)
+
+        return admit
 
     def _select_records(self, records: Records, batch: Batch) -> tuple[Inputs, Targets]:
         if self._views == 1:

@@ -25,7 +25,7 @@ A patient whose norm is not finite is left out: the numbers of that patient coun
 so that what a random module drew for them does not depend on the one who is left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import torch
@@ -46,6 +46,8 @@ from privacy.dpsgd.trainable import FlatSum, Trainable, find_owners
 
 CLIP_MARGIN: Final = 1.0 - 1e-4
 """Clipping aims at this part of C."""
+Admit = Callable[[torch.Tensor], torch.Tensor]
+"""Lengths of patients' clipped gradients, in clipping norms, (patients,) float64 -> whose count, (patients,) bool."""
 _SMALL: Final = 1 << 9  # numbers of a parameter whose gradients are joined with others
 _LONG: Final = 1 << 18  # numbers of all parameters: a vector that is worth waiting for
 _WORTH_FREEING: Final = 1 << 15  # numbers beyond those of their sum that are worth two operations more
@@ -84,7 +86,15 @@ class GhostClipping:
         """Estimate how much memory one record takes: both passes, and gradients that are built for a patient."""
         return self._find_record_axes(inputs).record_bytes + self._built_bytes
 
-    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: FlatSum) -> None:
+    def add_clipped(
+        self,
+        inputs: Inputs,
+        targets: Targets,
+        batch: Batch,
+        norm: float,
+        into: FlatSum,
+        admit: Admit | None = None,
+    ) -> None:
         """Add the patients' gradients, each clipped to ``norm``, to ``into``.
 
         Args:
@@ -93,6 +103,7 @@ class GhostClipping:
             batch: the patients of the records.
             norm: C.
             into: the sum.
+            admit: says whose gradients count; everybody's if it is not given.
 
         Raises:
             TermsError: a layer is used in a way that hides patients' gradients.
@@ -110,6 +121,8 @@ class GhostClipping:
                 found.leave_out(unusable)
                 norms = norms.masked_fill(unusable, 0.0)
             factors = Factors.make(compute_clip_factors(norms, norm), norms, dtype)
+            if admit is not None:
+                factors = factors.keep(admit(compute_lengths(norms, norm)))
             found.add(factors, self._trainable, into)
 
     def _find_training_names(self) -> dict[str, dict[str, str]]:
@@ -248,6 +261,14 @@ class _BatchGradients:
 def compute_clip_factors(norms: torch.Tensor, norm: float) -> torch.Tensor:
     """Return the factor of each gradient, at most 1; (patients,) float64, which tiny factors need."""
     return (CLIP_MARGIN * norm / norms).clamp(max=1.0)
+
+
+def compute_lengths(norms: torch.Tensor, norm: float) -> torch.Tensor:
+    """Return how long each gradient is once it is clipped, in clipping norms; (patients,) float64.
+
+    Longer than what is added, by the margin that clipping leaves for rounding.
+    """
+    return (norms / (CLIP_MARGIN * norm)).clamp(max=1.0)
 
 
 def add_unclipped(

@@ -13,7 +13,7 @@ from opacus.grad_sample import GradSampleModule
 from torch import nn
 
 from privacy.dpsgd.batching import Batch
-from privacy.dpsgd.ghost_clipping import compute_clip_factors
+from privacy.dpsgd.ghost_clipping import Admit, compute_clip_factors, compute_lengths
 from privacy.dpsgd.grad_sample.patient_gradients import Factors, Materialised, sum_by_patient
 from privacy.dpsgd.loss import BatchLoss
 from privacy.dpsgd.named_tensors import Inputs, Targets, map_tensors
@@ -44,13 +44,24 @@ class OpacusHooks:
         """Estimate how much memory one record takes."""
         return self._trainable.count * self._trainable.dtype.itemsize * _COPIES
 
-    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: FlatSum) -> None:
+    def add_clipped(
+        self,
+        inputs: Inputs,
+        targets: Targets,
+        batch: Batch,
+        norm: float,
+        into: FlatSum,
+        admit: Admit | None = None,
+    ) -> None:
         """Add the patients' gradients, as :meth:`privacy.dpsgd.ghost_clipping.GhostClipping.add_clipped` does."""
         patients = sum_by_patient(self._compute_record_gradients(inputs, targets, batch), batch)  # (patients, P)
         usable = torch.isfinite(compute_row_norms(patients))
         kept = Materialised(torch.where(usable[:, None], patients, 0.0))
         norms = kept.compute_norms()
-        kept.add(Factors.make(compute_clip_factors(norms, norm), norms, self._trainable.dtype), into.vector)
+        factors = Factors.make(compute_clip_factors(norms, norm), norms, self._trainable.dtype)
+        if admit is not None:
+            factors = factors.keep(admit(compute_lengths(norms, norm)))
+        kept.add(factors, into.vector)
 
     def _compute_record_gradients(self, inputs: Inputs, targets: Targets, batch: Batch) -> torch.Tensor:
         """Compute the gradient of each record, times its weight; (records, P)."""

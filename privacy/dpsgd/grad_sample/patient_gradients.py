@@ -49,6 +49,13 @@ class Factors:
         apart = more if self.apart is None else self.apart | more
         return type(self)(self.exact, self.plain.masked_fill(apart, 0.0), apart)
 
+    def keep(self, patients: torch.Tensor) -> Self:
+        """Return the factors, of which only those of ``patients`` (patients,) bool are not 0.
+
+        Whose gradients are scaled in float64 stays as it is: what is computed does not depend on who is kept.
+        """
+        return type(self)(self.exact * patients, self.plain * patients, self.apart)
+
 
 class PatientGradients(Protocol):
     """The gradients of one parameter for every patient of a batch."""

@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from privacy.accounting.epsilon import compute_stored_curve
-from privacy.accounting.events import AnyEvent, BandedGaussian, DistributedGaussian, SiteUpdates, TreeGaussian
+from privacy.accounting.events import (
+    AnyEvent,
+    BandedGaussian,
+    DistributedGaussian,
+    IndividualGaussian,
+    SiteUpdates,
+    TreeGaussian,
+)
 from privacy.accounting.renyi import STORED_ORDERS
 from privacy.audit.check_ledger import check_ledger
 from privacy.errors import LedgerError
@@ -88,6 +95,7 @@ def test_golden_ledger_that_breaks_a_rule_is_refused_by_entry_and_rule(name: str
         BandedGaussian(noise_multiplier=6.5, bands=5, lots=7, steps=21),
         BandedGaussian(noise_multiplier=20.0, bands=64, lots=100, steps=300),
         TreeGaussian(noise_multiplier=6.5, lots=7, steps=21),
+        IndividualGaussian(noise_multiplier=6.5, paid_steps=11, steps=40),
     ],
     ids=lambda event: event.kind,
 )

@@ -59,6 +59,8 @@ def _divergence(event: dict[str, Any], order: int) -> Decimal:
         case "tree-gaussian":
             levels = len(bin(event["lots"])) - 2
             return times / int(event["lots"]) * levels * a / (2 * Decimal(event["noise_multiplier"]) ** 2)
+        case "individual-gaussian":
+            return int(event["paid_steps"]) * a / (2 * Decimal(event["noise_multiplier"]) ** 2)
         case "bounded-contribution":
             s, q, k = (
                 Decimal(event[name]) for name in ("noise_multiplier", "sampling_rate", "records_per_patient")
