@@ -3,8 +3,8 @@
 * About a study that waits, by its identifier: the decision is for exactly that launch.
 * Ahead of a launch, by its STUDY.yaml, after the same table as far as the terms fill it: an approval is for one launch
   of exactly these terms, or for as many as are named. Each admission uses one up; what is unused can be taken back.
-* For an audit of the terms on this site's own patients, in the same way: such an approval admits no launch, and one for
-  a launch admits no audit.
+* For an audit of the terms on this site's own patients, or a training of them by this site alone, in the same way. Each
+  approval admits what it is for, and nothing else.
 
 ``--by`` is a text that nobody signs: the ledger shows that this site entered it, and under which account.
 """
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from privacy.ledger.entries import Admits, Review
     from privacy.study import Terms
 
-_ADMITS: Final = ("launch", "audit")  # the words of privacy.ledger.entries.Admits, which help need not import
+_ADMITS: Final = (
+    "launch",
+    "audit",
+    "alone",
+)  # the words of privacy.ledger.entries.Admits, which help need not import
 _STUDY_ID: Final = re.compile(r"[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}")
 
 
@@ -43,7 +47,7 @@ _STUDY_ID: Final = re.compile(r"[a-z][a-z0-9-]{0,39}-[0-9a-f]{8}")
     type=click.Choice(_ADMITS),
     default=_ADMITS[0],
     show_default=True,
-    help="What it admits, ahead: launches, or audits (audit-run --own-data).",
+    help="What it admits, ahead: launches, audits (audit-run --own-data), or trainings alone (train-alone).",
 )
 @click.option("--further", is_flag=True, help="Add to an approval of these terms that is not used up.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -63,7 +67,8 @@ def approve(
 
     STUDY is a study that waits here ('consilium-site status' lists them), or a STUDY.yaml ahead of a launch. An
     approval ahead admits one launch of exactly these terms, or --runs of them, or with --for audit audits of them on
-    the patients registered here; 'consilium-site revoke' takes back what is unused.
+    the patients registered here, or with --for alone trainings by this site alone; 'consilium-site revoke' takes back
+    what is unused.
     """
     from privacy.ledger.entries import About, Admits, Choice
     from privacy.study import read_terms
@@ -232,12 +237,17 @@ def _approve_ahead(
         say(
             "this site's policy asks for a second person, who decides when the study waits"
             if admits is Admits.LAUNCH
-            else "this site's policy asks for two people, so it still refuses an audit"
+            else "this site's policy asks for two people, so it still refuses "
+            f"{'an audit' if admits is Admits.AUDIT else 'a training alone'}"
         )
 
 
 def _count(runs: int, admits: Admits) -> str:
     from privacy.ledger.entries import Admits
 
-    one, several = {Admits.LAUNCH: ("launch", "launches"), Admits.AUDIT: ("audit", "audits")}[admits]
+    one, several = {
+        Admits.LAUNCH: ("launch", "launches"),
+        Admits.AUDIT: ("audit", "audits"),
+        Admits.ALONE: ("training alone", "trainings alone"),
+    }[admits]
     return f"one {one}" if runs == 1 else f"{runs} {several}"

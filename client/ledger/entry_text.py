@@ -165,6 +165,7 @@ def _describe_runs(body: Approve) -> str:
     one, several = {
         Admits.LAUNCH: ("launch", "launches"),
         Admits.AUDIT: ("audit", "audits"),
+        Admits.ALONE: ("training alone", "trainings alone"),
         None: ("launch or audit", "launches or audits"),  # of an earlier version
     }[body.admits]
     return f"one {one}" if body.runs == 1 else f"{body.runs} {several}"

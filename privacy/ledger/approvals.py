@@ -1,11 +1,11 @@
-"""Approvals of terms: how many studies or audits people have agreed to, and how many of these runs are used.
+"""Approvals of terms: how many studies, audits or trainings alone people have agreed to, and how many are used.
 
 Rules:
 
-* an approval is for one digest of terms and a number of launches, or of audits on the site's own patients; the oldest
-  one of its kind with a run left is used first. One of an earlier version, which does not say what it admits, has
-  admitted either; from now on it is used for a launch alone;
-* a study of which the policy's question stands in the ledger is a launch, so no approval of audits admits it;
+* an approval is for one digest of terms and a number of launches, of audits on the site's own patients, or of
+  trainings by this site alone; the oldest one of its kind with a run left is used first. One of an earlier version,
+  which does not say what it admits, has admitted a launch or an audit; from now on it is used for a launch only;
+* a study of which the policy's question stands in the ledger is a launch, so no other approval admits it;
 * a result of an audit needs an account that was opened by an approval of audits, or by one of an earlier version where
   the policy was not asked;
 * a study that is closed before it has paid for anything gives its run back;
@@ -14,9 +14,12 @@ Rules:
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from privacy.ledger.entries import Admits, Allow, Approve, Revoke
 from privacy.ledger.rules import BrokenRuleError, Rule
+
+_WITHOUT_LAUNCH: Final = {Admits.AUDIT: "audits", Admits.ALONE: "trainings alone"}
 
 
 @dataclass
@@ -75,10 +78,10 @@ class Approvals:
             launched: whether the policy was asked about the study, so that it is a launch.
         """
         found = None if number is None else self._approvals.get(number)
-        return found is not None and found.admits is not Admits.LAUNCH and not launched
+        return found is not None and found.admits in (Admits.AUDIT, None) and not launched
 
     def count_runs(self, terms: str, admits: Admits) -> int:
-        """Return how many launches, or audits, of these terms may still be admitted."""
+        """Return how many launches, audits, or trainings alone of these terms may still be admitted."""
         return sum(each.left for each in self._approvals.values() if each.is_for(terms, admits))
 
     def require(self, body: Allow, *, launched: bool) -> None:
@@ -100,11 +103,11 @@ class Approvals:
                 f"entry {body.approval} does not approve the study '{body.study}': it is no approval of its terms, or "
                 "all its runs are used or revoked",
             )
-        if launched and approval.admits is Admits.AUDIT:
+        if launched and approval.admits in _WITHOUT_LAUNCH:
             raise BrokenRuleError(
                 Rule.APPROVAL,
-                f"entry {body.approval} approves audits of these terms, and '{body.study}' is a launch: approve the "
-                "launch",
+                f"entry {body.approval} approves {_WITHOUT_LAUNCH[approval.admits]} of these terms, and '{body.study}' "
+                "is a launch: approve the launch",
             )
 
     def use(self, number: int | None) -> None:

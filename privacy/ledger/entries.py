@@ -116,14 +116,15 @@ class Grant(Body):
 
 
 class Admits(StrEnum):
-    """What an approval of terms is for."""
+    """What an approval of terms is for: a launch, an audit on this site's patients, or a training of the site alone."""
 
     LAUNCH = "launch"
     AUDIT = "audit"
+    ALONE = "alone"
 
 
 class Approve(Body):
-    """The data protection officer agrees that ``runs`` studies, or audits, of these terms are admitted.
+    """The data protection officer agrees that ``runs`` studies, audits, or trainings alone of these terms are admitted.
 
     ``admits`` says which. An entry of an earlier version does not have it: it is for either, whichever comes first.
     """

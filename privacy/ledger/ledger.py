@@ -73,6 +73,8 @@ from privacy.signed import Signed as SignedStatement
 CLOCK_STEP: Final = timedelta(hours=1)
 """If the clock is behind the last entry by at most this, the new entry repeats that time."""
 
+_OF: Final = {Admits.AUDIT: "an audit", Admits.ALONE: "a training alone"}
+
 B = TypeVar("B", bound=Body)
 
 
@@ -285,7 +287,9 @@ class Ledger:
         account: str | None = None,
         admits: Admits = Admits.LAUNCH,
     ) -> None:
-        """Record that ``by`` approves ``runs`` further launches, or audits, of these terms. It counts each time.
+        """Record that ``by`` approves ``runs`` further launches, audits, or trainings alone of these terms.
+
+        It counts each time.
 
         Raises:
             LedgerError: the ledger cannot take it.
@@ -668,8 +672,8 @@ def _find_approval(ledger_state: LedgerState, study: str, terms: str, admits: Ad
             RefusalCode.APPROVAL,
             f"the terms of '{study}' have no approval that is unused and not revoked"
             if admits is Admits.LAUNCH
-            else f"the terms of '{study}' have no approval of an audit that is unused and not revoked; the data "
-            "protection officer gives one: consilium-site approve STUDY.yaml --for audit --by NAME",
+            else f"the terms of '{study}' have no approval of {_OF[admits]} that is unused and not revoked; the data "
+            f"protection officer gives one: consilium-site approve STUDY.yaml --for {admits} --by NAME",
         )
     return found
 

@@ -43,9 +43,9 @@ class Rule(StrEnum):
     BUDGET = "budget"
     """The grant has room; the study's plan names the round."""
     APPROVAL = "approval"
-    """An approval that a study uses is of its terms, admits what it is (a launch or an audit), has a run left, and was
-    not revoked; an audit's account has only what an audit has; people have agreed to a launch, and to a release, as the
-    policy asked."""
+    """An approval that a study uses is of its terms, admits what it is (a launch, an audit or a training alone), has a
+    run left, and was not revoked; the account of an audit, or of a training alone, has only what such a one has; people
+    have agreed to a launch, and to a release, as the policy asked."""
     COHORT = "cohort"
     """A cohort with which statistics are released is that of earlier ones, or differs from each by enough sites."""
     WITNESS = "witness"

@@ -13,7 +13,7 @@ from typing import Final
 
 from privacy.accounting.account import Account
 from privacy.accounting.epsilon import compute_renyi_limit, compute_stored_curve
-from privacy.accounting.events import AnyEvent
+from privacy.accounting.events import AnyEvent, IndividualGaussian
 from privacy.accounting.figures import Budget
 from privacy.accounting.plan import Purpose, compute_plan_curve
 from privacy.errors import BudgetError, Error, LedgerError, RefusedError, StorageError
@@ -282,13 +282,13 @@ class LedgerState:
         return self._approvals.find(terms, admits)
 
     def count_approved_runs(self, terms: str, admits: Admits) -> int:
-        """Return how many launches, or audits, of these terms the approvals still allow."""
+        """Return how many launches, audits, or trainings alone of these terms the approvals still allow."""
         return self._approvals.count_runs(terms, admits)
 
-    def is_audit(self, study: str) -> bool:
-        """Return whether the account of ``study`` was opened by an approval of audits."""
+    def is_admitted_as(self, study: str, admits: Admits) -> bool:
+        """Return whether the account of ``study`` was opened by an approval that says that it admits this."""
         said = self.find_allowance(study)
-        return said is not None and self._approvals.find_admitted(said.approval) is Admits.AUDIT
+        return said is not None and self._approvals.find_admitted(said.approval) is admits
 
     def find_approver(self, number: int) -> str | None:
         """Return who gave the approval of entry ``number``; None if that is no approval."""
@@ -459,6 +459,7 @@ class LedgerState:
             require_equal("charge", body.charge, 0)
         require_equal("curve", body.curve, compute_plan_curve(body.plan))
         self._approvals.require(body, launched=self._decisions.find_required(body.study) is not None)
+        self._require_filters_alone(body)
         self._decisions.require_admitted(body, self._approvals.find_approver(body.approval))
         account.allow(body.study, body.plan, body.grant)
         self._events.update((part.event, part.event) for part in body.plan)
@@ -466,12 +467,34 @@ class LedgerState:
         self._approvals.use(body.approval)
 
     def _require_launched(self, body: Evaluate | ModelRelease | ReleaseCohort | Require) -> None:
-        """Refuse for an audit's account what only a launch has: totals, a released model, a cohort, a question."""
-        if self.is_audit(body.study):
+        """Refuse what only a launch has: totals, a model, a cohort, a question; a training alone may have a model."""
+        if self.is_admitted_as(body.study, Admits.AUDIT):
             raise BrokenRuleError(
                 Rule.APPROVAL,
                 f"'{body.study}' was admitted as an audit, which pays for its training and has a result, and nothing "
                 f"else: no {describe_subject(body)}",
+            )
+        if not self.is_admitted_as(body.study, Admits.ALONE):
+            return
+        if not isinstance(body, ModelRelease):
+            raise BrokenRuleError(
+                Rule.APPROVAL,
+                f"'{body.study}' was admitted as a training alone, which pays once and has a model, and nothing else: "
+                f"no {describe_subject(body)}",
+            )
+        if not self.find_account_of_study(body.study).allowances[body.study].paid:
+            raise BrokenRuleError(Rule.ONCE, f"'{body.study}' has not paid for a training, so it has no model")
+
+    def _require_filters_alone(self, body: Allow) -> None:
+        """Require that approvals of trainings alone admit those with a filter for each patient, and no others do."""
+        filtered = [isinstance(part.event, IndividualGaussian) for part in body.plan]
+        alone = self._approvals.find_admitted(body.approval) is Admits.ALONE
+        once = len(body.plan) == 1 and body.plan[0].times == 1 and body.plan[0].purpose is Purpose.TRAIN
+        if alone != any(filtered) or (alone and not once):
+            raise BrokenRuleError(
+                Rule.APPROVAL,
+                f"'{body.study}': a training with a filter for each patient is paid once and whole, needs an approval "
+                "of trainings alone, and is all that such an approval admits",
             )
 
     def _require_audited(self, study: str) -> None:

@@ -9,7 +9,15 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from privacy.accounting.events import AnyEvent, BoundedContribution, Gaussian, Laplace, SampledGaussian, Unprotected
+from privacy.accounting.events import (
+    AnyEvent,
+    BoundedContribution,
+    Gaussian,
+    IndividualGaussian,
+    Laplace,
+    SampledGaussian,
+    Unprotected,
+)
 from privacy.accounting.plan import Planned, Purpose
 from privacy.canonical import compute_sha256, to_canonical
 from privacy.keys import SigningKey
@@ -27,6 +35,7 @@ STEP = SampledGaussian(noise_multiplier=2.0, sampling_rate=0.05, steps=10)
 TOTALS = Gaussian(noise_multiplier=20.0, count=1)
 RECORDS = BoundedContribution(noise_multiplier=8.0, sampling_rate=0.05, records_per_patient=3, steps=10)
 COUNTS = Laplace(scale=40.0, count=2)
+FILTERED = IndividualGaussian(noise_multiplier=40.0, paid_steps=8, steps=20)
 UNPROTECTED = Unprotected()
 
 Value = dict[str, Any]
@@ -159,6 +168,13 @@ def write_every_kind(path: Path) -> None:
         ledger.settle("audited", 1)
         ledger.record_audit(AUDITED)
         ledger.give_back("audited")
+        ledger.approve(TERMS, "data protection", admits=Admits.ALONE)
+        alone = [Planned(purpose=Purpose.TRAIN, event=FILTERED, times=1)]
+        ledger.allow("alone", POPULATION, alone, TERMS, approval=Admits.ALONE)
+        ledger.reserve("alone", 1, FILTERED)
+        ledger.settle("alone", 1)
+        ledger.record_release("alone", MODEL, "this site")
+        ledger.give_back("alone")
         ledger.change_key(OTHER_KEY)
         ledger.record_checkpoint(countersigned(ledger), WITNESS.public)
     with Ledger.open(path, OTHER_KEY, clock(start="2026-03-02T08:22:00+00:00")) as ledger:

@@ -35,7 +35,12 @@ from privacy.keys import PublicKey
 from privacy.ledger.entries import BODIES, About, Admits, Choice
 
 POPULATIONS: Final = 50
-_ADMITTED: Final = {Admits.LAUNCH: "to launch", Admits.AUDIT: "to audit", None: "to launch or audit"}
+_ADMITTED: Final = {
+    Admits.LAUNCH: "to launch",
+    Admits.AUDIT: "to audit",
+    Admits.ALONE: "to train alone",
+    None: "to launch or audit",
+}
 _CHOICES: Final = {Choice.APPROVE: "agreed to", Choice.REFUSE: "refused"}
 _SUBJECTS: Final = {About.ADMISSION: "launch", About.RELEASE: "release of its model"}
 _PROMISE: Final = (

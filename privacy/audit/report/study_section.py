@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from privacy.accounting.account import Account
 from privacy.accounting.epsilon import epsilon_of
-from privacy.accounting.events import AnyEvent, Unprotected, repeat_event
+from privacy.accounting.events import AnyEvent, IndividualGaussian, Unprotected, repeat_event
 from privacy.accounting.plan import Planned, Purpose, describe_event
 from privacy.accounting.pld import Certainty
 from privacy.audit.report.findings import Reading
@@ -43,6 +43,8 @@ from privacy.errors import BudgetError
 from privacy.ledger.launches import launches_of
 
 SHEETS: Final = 100
+INDIVIDUAL_FILTERS: Final = "individual Rényi filters, one site"
+"""What a training with a filter for each patient is called."""
 _OPEN_SHEETS: Final = 6
 
 SecondFigure = Callable[[Sequence[AnyEvent], float], float]
@@ -104,6 +106,7 @@ def _render_sheet(
                 "Approved by a person",
                 [_render_approver(each) for each in approvers] or "not asked for: admitted by the site's policy",
             ),
+            ("Kind", _describe_kind(study)),
             ("Paid from", NONE if said.grant is None else f"grant {said.grant}"),
             ("Training rounds paid", _format_rounds(study.reserved)),
             (
@@ -136,6 +139,18 @@ def _describe_launches(reading: Reading, study: Study) -> str | None:
     if launches.same_terms < len(launches.studies):
         same = f"{launches.same_terms} with exactly these terms"
     return f"one of {len(launches.studies)} of this name, {same}; {cost}"
+
+
+def _describe_kind(study: Study) -> str | None:
+    """Describe a training with a filter for each patient; None for all others."""
+    filtered = [part.event for part in study.said.plan if isinstance(part.event, IndividualGaussian)]
+    if not filtered:
+        return None
+    return (
+        f"{INDIVIDUAL_FILTERS}: {filtered[0].steps:,} steps over all patients of this site alone, of which everybody "
+        f"pays for {filtered[0].paid_steps:,}. Whoever has spent theirs, by the length of their own gradients, was "
+        "left out; nothing says who that was, or how many"
+    )
 
 
 def _describe_state(study: Study) -> str:
@@ -328,6 +343,8 @@ def _make_planned_row(study: Study, part: Planned) -> Sequence[Content]:
 def _describe_sampling(event: Mapping[str, Any]) -> Content:
     if "lots" in event:
         return f"{event['lots']} lots in turn"
+    if "paid_steps" in event:
+        return "everybody who can pay"
     return f"{event['sampling_rate']:g}" if "sampling_rate" in event else NONE
 
 

@@ -127,11 +127,11 @@ def test_approval_for_an_audit_is_another_than_one_for_a_launch(folder: Path) ->
     site(folder, "approve", study, "--by", "Ada")
     with SiteFolder(folder).open_ledger() as ledger:
         counted = [ledger.read_state().count_approved_runs(small_terms().digest, each) for each in Admits]
-    assert counted == [1, 2]
+    assert counted == [1, 2, 0]
     site(folder, "revoke", study, "--by", "Bob")
     with SiteFolder(folder).open_ledger() as ledger:
         counted = [ledger.read_state().count_approved_runs(small_terms().digest, each) for each in Admits]
-    assert counted == [0, 0]
+    assert counted == [0, 0, 0]
 
 
 def test_approval_for_an_audit_where_two_people_decide_says_that_it_will_not_do(folder: Path) -> None:

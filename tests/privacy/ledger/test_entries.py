@@ -17,6 +17,7 @@ from privacy.ledger.entries import BODIES, Allow, Approve, Grant, Population, Re
 from privacy.sentence import fit_sentence
 from tests.privacy.ledger_makers import (
     COUNTS,
+    FILTERED,
     KEY,
     OTHER_KEY,
     POPULATION,
@@ -39,20 +40,22 @@ def test_ledger_of_every_kind_reads_back_as_it_was_written(path: Path) -> None:
     assert {entry.kind for entry in entries} == set(BODIES)
     assert [entry.number for entry in entries] == list(range(1, len(entries) + 1))
     assert entries[0].time == "2026-03-02T08:00:00Z"
-    reserved, again, audited = [entry.body for entry in entries if isinstance(entry.body, Reserve)]
+    reserved, again, audited, alone = [entry.body for entry in entries if isinstance(entry.body, Reserve)]
     assert (reserved.study, reserved.round, reserved.event) == ("first", 1, STEP)
     assert (reserved.charge, reserved.curve) == (compute_charge(STEP, 8), compute_stored_curve(STEP))
     assert (again.event, again.charge) == (RECORDS, compute_charge(RECORDS, 8))
     assert (audited.study, audited.event) == ("audited", STEP)
-    first, third, audit = [entry.body for entry in entries if isinstance(entry.body, Allow)]
+    assert (alone.study, alone.event, alone.charge) == ("alone", FILTERED, compute_charge(FILTERED, 8))
+    first, third, audit, by_itself = [entry.body for entry in entries if isinstance(entry.body, Allow)]
     assert (first.grant, list(first.plan), list(third.plan)) == (1, plan(), plan(2, RECORDS, COUNTS))
     approvals = [entry for entry in entries if isinstance(entry.body, Approve)]
     assert [each.body.admits for each in approvals if isinstance(each.body, Approve)] == [
         "launch",
         "launch",
         "audit",
+        "alone",
     ]
-    assert audit.approval == approvals[-1].number
+    assert [audit.approval, by_itself.approval] == [each.number for each in approvals[-2:]]
     assert third.charge == 2 * compute_charge(RECORDS, 8) + 2 * compute_charge(COUNTS, 8)
     assert [entry.body.order for entry in entries if isinstance(entry.body, Grant)] == [8, 32]
     changed = [entry.body for entry in entries if isinstance(entry.body, Population)][1]

@@ -157,7 +157,7 @@ def test_checkpoint_and_recovery_of_the_story_are_read_back(path: Path) -> None:
     with Ledger.open(path, OTHER_KEY) as ledger:
         bodies = [entry.body for entry in ledger.read_entries()]
     checkpoints = [body for body in bodies if isinstance(body, Checkpoint)]
-    assert [body.countersigned.seen.statement.number for body in checkpoints] == [8, 31]
+    assert [body.countersigned.seen.statement.number for body in checkpoints] == [8, 37]
     assert all(body.witness == WITNESS.public.text for body in checkpoints)
     assert any(isinstance(body, Recover) for body in bodies)
     assert number_of(values_of(path, OTHER_KEY), "recover") == 10

@@ -267,13 +267,13 @@ def test_verify_of_every_kind_says_what_was_seen_and_taken_over(every_kind: Path
     assert (done.returncode, done.stderr) == (0, "")
     for line in (
         f"key          {OTHER_KEY.public.typed} (as given)",
-        "complete     up to entry 33, written at 2026-03-02T08:22:00Z",
-        "newest witnessed head: entry 31",
+        "complete     up to entry 39, written at 2026-03-02T08:22:00Z",
+        "newest witnessed head: entry 37",
         "from a backup; a lost ledger's totals up to its entry 10 are taken over",
         "granted    epsilon 3, delta 0.001, kept at order 8",
         "granted    epsilon 1, delta 0.0001, kept at order 32",
-        "studies    3",
-        "clock had been wrong: entry 33 is dated 2026-03-02T08:22:00Z, the one before it 2026-03-02T08:32:00Z. Ada",
+        "studies    4",
+        "clock had been wrong: entry 39 is dated 2026-03-02T08:22:00Z, the one before it 2026-03-02T08:38:00Z. Ada",
     ):
         assert line in done.stdout
 
@@ -304,7 +304,7 @@ def test_verify_of_several_ledgers_reports_each_and_asks_each_for_its_own_key(
 ) -> None:
     result = CliRunner().invoke(cli, ["verify", str(timeline), str(every_kind), "--json"])
     found = json.loads(result.stdout)["ledgers"]
-    assert [(each["file"], each["entries"]) for each in found] == [(str(timeline), 12), (str(every_kind), 33)]
+    assert [(each["file"], each["entries"]) for each in found] == [(str(timeline), 12), (str(every_kind), 39)]
     keys = ["--key", KEY.public.typed, "--key", OTHER_KEY.public.typed]
     assert CliRunner().invoke(cli, ["verify", str(timeline), str(every_kind), *keys]).exit_code == 0
     one = CliRunner().invoke(cli, ["verify", str(timeline), str(every_kind), *keys[:2]])

@@ -157,7 +157,12 @@ def test_approvers_of_a_study_are_who_agreed_to_its_terms_or_to_its_launch(tmp_p
     agreed = {
         name: [each.by for each in timeline.list_approvers(study)] for name, study in timeline.studies.items()
     }
-    assert agreed == {"first": ["data protection"], "third": ["Ada"], "audited": ["data protection"]}
+    assert agreed == {
+        "first": ["data protection"],
+        "third": ["Ada"],
+        "audited": ["data protection"],
+        "alone": ["data protection"],
+    }
 
 
 def test_decision_to_refuse_and_one_about_a_release_are_no_approval_of_the_study(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ RECORDS = {
     "steps": 10,
 }
 COUNTS = {"kind": "laplace", "scale": 40, "count": 2}
+FILTERED = {"kind": "individual-gaussian", "noise_multiplier": 40, "paid_steps": 8, "steps": 20}
 POPULATION = "breast-2026"
 LIMIT, LIMIT_32 = limit(3, 1e-3, 8), limit(1, 1e-4, 32)
 
@@ -166,6 +167,7 @@ APPROVED: Written = ("approve", 3, {"terms": "3" * 64, "runs": 1, "by": "data pr
 LAUNCHES: Written = (*APPROVED[:2], {**APPROVED[2], "admits": "launch"})
 AUDITS: Written = (*APPROVED[:2], {**APPROVED[2], "admits": "audit"})
 REVOKED: Written = ("revoke", 5, {"terms": "3" * 64, "by": "data protection", "account": None})
+ALONE: Written = (*APPROVED[:2], {**APPROVED[2], "admits": "alone"})
 AUDITED: Value = {
     "study": "audited",
     "canaries": 400,
@@ -276,10 +278,16 @@ def accepted() -> Ledger:
     state.add("settle", 28, {"study": "audited", "round": 1})
     state.add("audit", 29, AUDITED)
     state.add("return", 30, {"study": "audited", "charge": 0, "why": "finished"})
-    state.change_key(31, NEW)
-    spent = PRICE + unused + charge(STEP, 8)
+    state.add("approve", 31, ALONE[2])
+    state.add("allow", 32, {**allowed("alone", [("train", FILTERED, 1)]), "approval": len(state.lines)})
+    state.add("reserve", 33, paid("alone", FILTERED))
+    state.add("settle", 34, {"study": "alone", "round": 1})
+    state.add("release", 35, {"study": "alone", "model": "4" * 64, "to": "this site"})
+    state.add("return", 36, {"study": "alone", "charge": 0, "why": "finished"})
+    state.change_key(37, NEW)
+    spent = PRICE + unused + charge(STEP, 8) + charge(FILTERED, 8)
     now = state.standing([grant(spent, 0), grant(0, 0, 1, 0.0001, 32)], recovered=lost.head)
-    state.add("checkpoint", 32, countersigned(now, NEW))
+    state.add("checkpoint", 38, countersigned(now, NEW))
     state.add("clock", 22, {"by": "Ada", "account": "ada"})
     return state
 
@@ -305,6 +313,7 @@ def refused() -> Iterator[tuple[str, Ledger]]:
     yield from _wrong_approvals()
     yield from _wrong_cohorts()
     yield from _wrong_audits()
+    yield from _wrong_trainings_alone()
     yield from _wrong_witnesses()
 
 
@@ -479,6 +488,43 @@ def _wrong_audits() -> Iterator[tuple[str, Ledger]]:
     )
 
 
+def _wrong_trainings_alone() -> Iterator[tuple[str, Ledger]]:
+    filtered = ("allow", 4, allowed("first", [("train", FILTERED, 1)], approval=4))
+    paid_for = ("reserve", 5, paid("first", FILTERED))
+    released = ("release", 6, {"study": "first", "model": "4" * 64, "to": "this site"})
+    for name, approval in (("launch", LAUNCHES), ("audit", AUDITS), ("earlier-approval", APPROVED)):
+        yield f"approval-filters-by-one-for-{name}", Ledger(*BEGUN, approval, filtered)
+    yield (
+        "approval-filters-that-nobody-approved",
+        Ledger(*BEGUN, (*filtered[:2], {**filtered[2], "approval": None})),
+    )
+    yield "approval-other-training-alone", Ledger(*BEGUN, ALONE, AGREED)
+    for name, events in (
+        ("in-parts", [("train", FILTERED, 2)]),
+        ("with-totals", [("train", FILTERED, 1), ("evaluate", TOTALS, 1)]),
+        ("of-test-patients", [("evaluate", FILTERED, 1)]),
+    ):
+        body = allowed("first", events, approval=4)
+        yield f"approval-filters-{name}", Ledger(*BEGUN, ALONE, ("allow", 4, body))
+    yield "once-model-alone-before-it-paid", Ledger(*BEGUN, ALONE, filtered, released)
+    yield (
+        "approval-alone-asked-for-as-a-launch",
+        Ledger(*BEGUN, ALONE, filtered, paid_for, ("require", 6, REQUIRED[2])),
+    )
+    counted = ("cohort", 6, {"study": "first", "cohort": ["east", "north", "south"], "minimum": 3})
+    yield "approval-alone-with-a-cohort", Ledger(*BEGUN, ALONE, filtered, paid_for, counted)
+    yield (
+        "approval-alone-with-an-audit",
+        Ledger(*BEGUN, ALONE, filtered, paid_for, ("audit", 6, {**AUDITED, "study": "first"})),
+    )
+    yield "approval-launch-by-one-for-alone", Ledger(*BEGUN, ALONE, REQUIRED, filtered)
+    more = {**FILTERED, "paid_steps": 21}
+    yield (
+        "form-filters-that-pay-for-more",
+        Ledger(*BEGUN, ALONE, ("allow", 4, allowed("first", [("train", more, 1)], approval=4))),
+    )
+
+
 def _wrong_witnesses() -> Iterator[tuple[str, Ledger]]:
     spent = RESERVED[2]["charge"]
     true = grant(spent, PRICE - spent)
@@ -509,14 +555,14 @@ def expected(state: Ledger, wrong: list[tuple[str, Ledger]]) -> Value:
             "entries": len(state.lines),
             "head": state.head,
             "last_entry": state.time,
-            "witnessed": 31,
+            "witnessed": 37,
             "recovered": 10,
             "unsettled_rounds": 1,
             "grants": [
                 {
                     "order": 8,
                     "limit": LIMIT,
-                    "spent": PRICE + charge(RECORDS, 8) + charge(COUNTS, 8) + charge(STEP, 8),
+                    "spent": PRICE + charge(RECORDS, 8) + charge(COUNTS, 8) + charge(STEP, 8) + charge(FILTERED, 8),
                     "set_aside": 0,
                 },
                 {"order": 32, "limit": LIMIT_32, "spent": 0, "set_aside": 0},
