@@ -6,6 +6,9 @@ makes it. For each model one federation of real processes is made, and one study
 without privacy last. On the same files each hospital alone (with the largest epsilon) and all pooled (without privacy)
 are simulated by the sites' own code. Models that are in the document already and are not named stay as they are.
 
+Where the document has further epsilons of a model on the same data, only the federations that are asked for run, and
+their figures go beside the others; alone and pooled stay as they are. An epsilon that is asked for is measured anew.
+
 With ``--elsewhere`` only one study runs for each model, with the largest epsilon and its noise placed the other way
 (:func:`place_noise_elsewhere`), and its figure is added to what the document has of the model.
 
@@ -22,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Final
@@ -86,7 +90,9 @@ def main(
         if elsewhere:
             found = {"elsewhere": measure_elsewhere(replace(choice, epsilon=_find_largest(asked)))}
         else:
-            found = measure_study(name, choice, repeats, asked)
+            found = measure_study(
+                name, choice, repeats, asked, keep_epsilons(_read_known(out, name), choice, asked)
+            )
         say(json.dumps(found))
         _write_found(out, name, found)
 
@@ -107,12 +113,34 @@ def _write_found(out: Path, name: str, found: dict[str, Any]) -> None:
     out.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
+def keep_epsilons(known: dict[str, Any], choice: DemoChoice, asked: list[str]) -> dict[str, float | None]:
+    """Return the figures of a ``known`` model's federations with epsilons that are not ``asked`` for.
+
+    Raises ``click.UsageError`` where they are of other data, of which no row may be made together.
+    """
+    kept = {epsilon: value for epsilon, value in known.get("federated", {}).items() if epsilon not in asked}
+    assert choice.data is not None, "the hospitals' records are in a folder"
+    if kept and known["data"] != choice.data.name:
+        raise click.UsageError(
+            f"the document has {known['model']} on {known['data']!r} with epsilon {', '.join(kept)}, and these are "
+            f"{choice.data.name!r}: name the folder as the data there, or ask for every epsilon"
+        )
+    return kept
+
+
+def order_epsilons(figures: dict[str, float | None]) -> dict[str, float | None]:
+    """Put the smallest epsilon first, and none last."""
+    return dict(sorted(figures.items(), key=lambda item: inf if item[0] == "none" else float(item[0])))
+
+
 def _find_largest(epsilons: list[str]) -> str:
-    return next(each for each in reversed(epsilons) if each != "none")
+    return next((each for each in reversed(epsilons) if each != "none"), "none")
 
 
-def measure_study(name: str, choice: DemoChoice, repeats: int, epsilons: list[str]) -> dict[str, Any]:
-    """Run the chosen study of ``name`` for each epsilon; simulate alone and pooled."""
+def measure_study(
+    name: str, choice: DemoChoice, repeats: int, epsilons: list[str], kept: dict[str, float | None]
+) -> dict[str, Any]:
+    """Run the chosen study of ``name`` for each epsilon; unless figures are ``kept``, simulate alone and pooled."""
     assert choice.data is not None, "the hospitals' records are in a folder"
     terms, hospitals = choose_study(replace(choice, epsilon=_find_largest(epsilons)))
     first = list_figures(terms.task, terms.data)[0]
@@ -128,6 +156,8 @@ def measure_study(name: str, choice: DemoChoice, repeats: int, epsilons: list[st
             federated[epsilon], moved = _run_study(federation, processes, asked, first.name)
             say(f"{name}, epsilon {epsilon}: {federated[epsilon]}")
         processes.stop()
+        if kept:
+            return {"federated": order_epsilons(kept | federated)}
         tables = list(federation.tables.values())
         trains, tests = [train for train, _ in tables], [test for _, test in tables]
         noise = compute_study_noise(terms)
