@@ -8,6 +8,9 @@ the script beside the study makes it; all are pooled.
 * *With epsilon 8*, on all of them, with the noise of as many patients, of four times and of sixteen times as many. The
   noise of a step does not depend on how many patients there are, so of k times as many each counts against a k-th of
   it. What more patients would also teach is not in it.
+
+A study that begins with public weights needs their file (``--weights``); ``--study`` names another file than the
+example of the model. Both are for one MODEL.
 """
 
 import json
@@ -36,11 +39,16 @@ _SEED: Final = 1
 @click.argument("pairs", metavar="MODEL=DIR...", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True)
 @click.option("--repeats", default=2, show_default=True, type=click.IntRange(1, 100), help="Trainings each.")
-def main(pairs: tuple[str, ...], out: Path, repeats: int) -> None:
+@click.option("--study", type=click.Path(path_type=Path), help="Instead of the example of the one MODEL.")
+@click.option("--weights", type=click.Path(path_type=Path), help="The public weights that it begins with.")
+def main(pairs: tuple[str, ...], out: Path, repeats: int, study: Path | None, weights: Path | None) -> None:
     """Measure the learning curves of models on real data."""
+    if len(pairs) > 1 and (study or weights):
+        raise click.UsageError("--study and --weights are for one MODEL=DIR")
     for pair in pairs:
         name, _, data = pair.partition("=")
-        found = {"curves": measure_curves(name, Path(data), repeats)}
+        choice = DemoChoice(None if study else name, None, study, Path(data), None, False, "8", None, weights)
+        found = {"curves": measure_curves(choice, repeats)}
         say(f"{name}: {json.dumps(found)}")
         # read anew: a run takes minutes, and another may have written meanwhile
         known: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"studies": []}
@@ -50,29 +58,31 @@ def main(pairs: tuple[str, ...], out: Path, repeats: int) -> None:
         out.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
-def measure_curves(name: str, data: Path, repeats: int) -> dict[str, Any]:
-    """Simulate the study of ``name`` on shares of its patients, and with the noise of more of them."""
-    terms, _ = choose_study(DemoChoice(name, None, None, data, None, False, "8", None))
-    first = list_figures(terms.task, terms.data)[0]
-    folders = sorted(path for path in data.iterdir() if path.is_dir())
+def measure_curves(choice: DemoChoice, repeats: int) -> dict[str, Any]:
+    """Simulate the chosen study on shares of its patients, and with the noise of more of them."""
+    assert choice.data is not None, "the hospitals' records are in a folder"
+    terms, _ = choose_study(choice)
+    figure = list_figures(terms.task, terms.data)[0]
+    folders = sorted(path for path in choice.data.iterdir() if path.is_dir())
     trains, tests = ([folder / f"{part}.npz" for folder in folders] for part in ("train", "test"))
+
+    def measure(files: list[Path], noise: float | None) -> float | None:
+        runs = simulate(terms, files, tests, noise, repeats, choice.weights)
+        defined = [value for run in runs if (value := run.figures[figure.name]) is not None]
+        return fmean(defined) if defined else None
+
     with tempfile.TemporaryDirectory(prefix="consilium-") as folder:
         shares = {}
         for share in SHARES:
             files, patients = _draw_share(trains, terms, share, Path(folder) / f"{share}")
-            shares[patients] = _measure(terms, files, tests, None, repeats, first.name)
+            shares[patients] = measure(files, None)
     noise = compute_study_noise(terms)
     assert noise is not None, "the study has an epsilon"
-    times = {each: _measure(terms, trains, tests, noise / each, repeats, first.name) for each in TIMES}
-    return {"figure": first.title, "no_privacy": shares, "noise_of_times_as_many": times}
-
-
-def _measure(
-    terms: Terms, trains: list[Path], tests: list[Path], noise: float | None, repeats: int, figure: str
-) -> float | None:
-    found = [each.figures[figure] for each in simulate(terms, trains, tests, noise, repeats)]
-    defined = [each for each in found if each is not None]
-    return fmean(defined) if defined else None
+    return {
+        "figure": figure.title,
+        "no_privacy": shares,
+        "noise_of_times_as_many": {each: measure(trains, noise / each) for each in TIMES},
+    }
 
 
 def _draw_share(trains: list[Path], terms: Terms, share: float, folder: Path) -> tuple[list[Path], int]:
