@@ -1,8 +1,8 @@
 """Measure from how many patients on a model's example study works: without privacy, and with epsilon.
 
 ``python -m benchmarks.learning_curves MODEL=DIR ... [--out docs/models.json] [--repeats 2]`` adds two curves to what
-the document has of the model (``docs/models.md`` shows them). ``DIR`` has a folder for each hospital with arrays, as
-the script beside the study makes it; all are pooled.
+the document has of the model (``docs/models.md`` shows them). ``DIR`` has a folder for each hospital, as the script
+beside the study makes it; all are pooled.
 
 * *Without privacy*, on a quarter, a half and all of the training patients, drawn once: does more data help?
 * *With epsilon 8*, on all of them, with the noise of as many patients, of four times and of sixteen times as many. The
@@ -22,6 +22,7 @@ from typing import Any, Final
 import click
 import numpy as np
 
+from benchmarks.model_studies import write_files
 from client.training.simulate import simulate
 from models.tasks.registry import list_figures
 from privacy.command_line import say
@@ -60,11 +61,8 @@ def main(pairs: tuple[str, ...], out: Path, repeats: int, study: Path | None, we
 
 def measure_curves(choice: DemoChoice, repeats: int) -> dict[str, Any]:
     """Simulate the chosen study on shares of its patients, and with the noise of more of them."""
-    assert choice.data is not None, "the hospitals' records are in a folder"
-    terms, _ = choose_study(choice)
+    terms, hospitals = choose_study(choice)
     figure = list_figures(terms.task, terms.data)[0]
-    folders = sorted(path for path in choice.data.iterdir() if path.is_dir())
-    trains, tests = ([folder / f"{part}.npz" for folder in folders] for part in ("train", "test"))
 
     def measure(files: list[Path], noise: float | None) -> float | None:
         runs = simulate(terms, files, tests, noise, repeats, choice.weights)
@@ -72,17 +70,16 @@ def measure_curves(choice: DemoChoice, repeats: int) -> dict[str, Any]:
         return fmean(defined) if defined else None
 
     with tempfile.TemporaryDirectory(prefix="consilium-") as folder:
+        pairs = [write_files(each, terms, Path(folder)) for each in hospitals]
+        trains, tests = [train for train, _ in pairs], [test for _, test in pairs]
         shares = {}
         for share in SHARES:
             files, patients = _draw_share(trains, terms, share, Path(folder) / f"{share}")
             shares[patients] = measure(files, None)
-    noise = compute_study_noise(terms)
-    assert noise is not None, "the study has an epsilon"
-    return {
-        "figure": figure.title,
-        "no_privacy": shares,
-        "noise_of_times_as_many": {each: measure(trains, noise / each) for each in TIMES},
-    }
+        noise = compute_study_noise(terms)
+        assert noise is not None, "the study has an epsilon"
+        times = {each: measure(trains, noise / each) for each in TIMES}
+    return {"figure": figure.title, "no_privacy": shares, "noise_of_times_as_many": times}
 
 
 def _draw_share(trains: list[Path], terms: Terms, share: float, folder: Path) -> tuple[list[Path], int]:

@@ -192,7 +192,7 @@ def measure_seeds(
     first = list_figures(terms.task, terms.data)[0]
     measured: dict[str, dict[str, float | None]] = dict(known["seeds"]) if known else {}
     with tempfile.TemporaryDirectory(prefix="consilium-") as folder:
-        sites = [PairedSite.read(terms, each.name, *_write_files(each, terms, Path(folder))) for each in hospitals]
+        sites = [PairedSite.read(terms, each.name, *write_files(each, terms, Path(folder))) for each in hospitals]
         for seed in range(1, seeds + 1):
             if set(epsilons) <= set(measured.get(str(seed), {})):
                 continue
@@ -205,7 +205,7 @@ def measure_seeds(
             yield {"data": choice.data.name, "figure": first.title, "seeds": measured}
 
 
-def _write_files(hospital: DemoHospital, terms: Terms, folder: Path) -> tuple[Path, Path]:
+def write_files(hospital: DemoHospital, terms: Terms, folder: Path) -> tuple[Path, Path]:
     """Write a hospital's training and test file into ``folder``, converted by its mapping if it has one."""
     match hospital.write(folder / hospital.name):
         case (train, test):
