@@ -92,6 +92,10 @@ _COMMANDS: Final = {
         "client.commands.audit_run:audit_run",
         "Attack one training on public or generated data: what epsilon is it at least, beside the one claimed?",
     ),
+    "train-alone": Later(
+        "client.commands.train_alone:train_alone",
+        "Train on this site's patients alone, each left out once their own budget is spent (individual Rényi filters).",
+    ),
     "check": Later(
         "client.commands.check:check",
         "Look at everything that this site needs; each line is green, amber or red, with the next step.",

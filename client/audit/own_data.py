@@ -4,9 +4,7 @@ The audit trains the study's terms once, here alone: the other sites are in memo
 the training are noised sums, which are charged as the study itself would be; the attack uses nothing else of the
 patients. So the audit costs the population what one launch of these terms costs.
 
-Whatever would refuse a launch of these terms here refuses the audit: the policy and its quotas, a restored site that
-nobody has confirmed, a ledger that is behind the head which the coordinator has countersigned. Where the policy asks
-for two people there is no audit: the second one decides about a launch that waits, and an audit does not wait.
+Whatever would refuse a launch of these terms here refuses the audit (``client/study/own_training.py``).
 
 While it trains, the patients that take part are in a hidden folder of the site's, which no backup takes. A crash may
 leave it; the next audit removes it.
@@ -28,18 +26,15 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from client.admission.quotas import list_earlier_studies
-from client.admission.rules import list_refusal_reasons
 from client.audit.audit_study import FOLDER_PREFIX, OwnPatients, StudyAudit, audit_study
 from client.audit.canaries import require_auditable
 from client.data.dataset import read_study
 from client.site.folder import SiteFolder
+from client.study.own_training import require_allowed
 from privacy.accounting.plan import Planned, Purpose
-from privacy.errors import RefusedError, SiteConfigError
+from privacy.errors import SiteConfigError
 from privacy.files import take_lock
-from privacy.ledger import Ledger
 from privacy.ledger.entries import Admits, AtLeast, Audit, Ending
-from privacy.refusal_codes import RefusalCode
 from privacy.study import Terms
 from privacy.study.cost import compute_study_noise, make_training_event
 
@@ -70,7 +65,7 @@ def audit_own_data(home: SiteFolder, terms: Terms, *, canaries: int, sites: int,
     plan = [Planned(purpose=Purpose.TRAIN, event=event, times=terms.training.rounds)]
     study = f"audit-{terms.name}-{secrets.token_hex(4)}"
     with _hold_alone(home), home.open_ledger() as ledger:
-        _require_allowed(home, ledger, terms)
+        require_allowed(home, ledger, terms, "an audit", "Audit on generated patients: leave --own-data out")
         ledger.allow(study, registration.population, plan, terms.digest, approval=Admits.AUDIT)
         paid: list[int] = []
 
@@ -90,37 +85,6 @@ def audit_own_data(home: SiteFolder, terms: Terms, *, canaries: int, sites: int,
         finally:
             ledger.give_back(study, ended)
     return found
-
-
-def _require_allowed(home: SiteFolder, ledger: Ledger, terms: Terms) -> None:
-    """Refuse for every reason for which a launch of ``terms`` would be refused here."""
-    if (unconfirmed := home.describe_unconfirmed()) is not None:
-        raise SiteConfigError(unconfirmed)
-    state, registration = ledger.read_state(), home.load_registry().find_nearest(terms.data)
-    witnessed = home.load_witnessed()
-    if witnessed is not None and not state.contains(witnessed.head.statement.number, witnessed.head.statement.hash):
-        raise RefusedError(
-            RefusalCode.REFUSED,
-            f"entry {witnessed.head.statement.number}, which the coordinator has countersigned, is not in this ledger; "
-            "restore the newest backup, then run: consilium-site ledger recover",
-        )
-    against = list_refusal_reasons(
-        terms,
-        policy=home.policy,
-        registration=registration,
-        account=None if registration is None else state.find_account(registration.population).budget,
-        weights=home.open_public_weights().list_held(),
-        device=home.config.device,
-        earlier=list_earlier_studies(state),
-    )
-    for reason in against:
-        raise reason
-    if home.policy.persons > 1:
-        raise RefusedError(
-            RefusalCode.APPROVAL,
-            f"policy.yaml asks for {home.policy.persons} people (persons), who decide about a launch that waits; an "
-            "audit does not wait. Audit on generated patients: leave --own-data out",
-        )
 
 
 @contextmanager

@@ -48,7 +48,8 @@ def render_privacy(card: ModelCard | None) -> Markup:
             ("Promise to training patients", promise),
             ("Noise", _describe_noise(card)),
             ("Test patients", _describe_test_patients(card)),
-            ("Sums of sites", "sealed: nobody saw a single site’s" if privacy.updates_sealed else _not_sealed()),
+            ("Filters", _describe_filters(card)),
+            ("Sums of sites", _describe_sums(card)),
             *_list_rounds(card),
         ),
     )
@@ -73,7 +74,24 @@ def _describe_test_patients(card: ModelCard) -> Content:
     return render_element("span", "no promise: their totals were opened without noise", class_="caution")
 
 
-def _not_sealed() -> Markup:
+def _describe_filters(card: ModelCard) -> Markup | None:
+    """Describe a training alone; None for all others."""
+    alone = card.alone
+    if alone is None:
+        return None
+    return render_element(
+        "span",
+        f"{alone.kind}: every patient pays for {alone.paid_steps:,} of {alone.steps:,} steps. Whoever had spent theirs "
+        "was left out, most likely those whom the model gets wrong; nobody knows who, or how many",
+        class_="caution",
+    )
+
+
+def _describe_sums(card: ModelCard) -> Content:
+    if card.alone is not None:
+        return "none: one site trained alone"
+    if card.privacy.updates_sealed:
+        return "sealed: nobody saw a single site’s"
     return render_element("span", "not sealed: the coordinator could read every site’s", class_="alarm")
 
 

@@ -108,6 +108,7 @@ class Policy(Document):
         sealing_schemes: the schemes under which a study's updates may be sealed.
         open_sealing: whether a study may leave its updates unsealed.
         unprotected_test_patients: whether the totals of test patients may leave without noise.
+        individual_filters: whether this site may train alone with a filter for each of its patients.
         statistics: who may ask for statistics of this site's patients, together with those of other sites.
         operators: the people who may launch studies for this site, with their keys; anybody if there is none.
         devices: what training may run on.
@@ -136,6 +137,7 @@ class Policy(Document):
     )
     open_sealing: bool = False
     unprotected_test_patients: bool = False
+    individual_filters: bool = False
     statistics: Literal["nobody", "operators", "anybody"] = "nobody"
     operators: dict[Name, TypedKey] = Field(default_factory=dict)
     devices: tuple[Literal["cpu", "cuda"], ...] = Field(default=("cpu", "cuda"), min_length=1)

@@ -49,6 +49,10 @@ MEANINGS: Final = {
     ),
     "open_sealing": "Whether a study may leave its updates unsealed, so that the coordinator reads each of them.",
     "unprotected_test_patients": "Whether the totals of test patients may leave this site without noise.",
+    "individual_filters": (
+        "Whether this site may train alone with a filter for each patient (consilium-site train-alone): whoever has "
+        "spent their own budget is left out, and nobody may know who. A person approves each training all the same."
+    ),
     "statistics": (
         "Who may ask for statistics of this site's patients, together with those of other sites (consilium study "
         "feasibility): nobody; operators: those who are listed under 'operators'; anybody whom the coordinator lets "

@@ -5,7 +5,7 @@ Every figure comes from the terms, from opened totals or from the ledger, never 
 
 from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from client.study.history import AtEdge
 from privacy.document import Document
@@ -125,6 +125,14 @@ class RangeFacts(Document):
     at_edge: tuple[AtEdge, ...]
 
 
+class AloneFacts(Document):
+    """A training by one site alone, with a filter for each patient, of whom each pays for some of its steps."""
+
+    kind: str
+    steps: int
+    paid_steps: int
+
+
 class ModelCard(Document):
     """The contents of ``card.json``."""
 
@@ -145,3 +153,4 @@ class ModelCard(Document):
     ended: EndFacts
     launches: LaunchFacts
     range: RangeFacts
+    alone: AloneFacts | None = Field(default=None, exclude_if=lambda alone: alone is None)

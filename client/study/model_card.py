@@ -30,7 +30,7 @@ from models.fit import describe_inputs
 from models.tasks.registry import find_threshold, list_figures, make_task
 from models.tasks.uncertainty import estimate_noise_errors
 from privacy.protocol.headers import Evaluated
-from privacy.study import SchemeName, Unit
+from privacy.study import SchemeName, Terms, Unit
 
 _CLIPPED: Final = {Unit.PATIENT: "patient", Unit.RECORD: "record", Unit.SITE: "whole update of a site"}
 _MECHANISM: Final = {
@@ -46,7 +46,7 @@ def make_card(context: StudyContext, choice: Chosen, model_sha256: str, contract
         study=context.launch.study,
         purpose=context.terms.purpose,
         terms_sha256=context.terms.digest,
-        model=_make_model_facts(context, model_sha256),
+        model=make_model_facts(context.terms, context.launch.parameters, model_sha256),
         contract_sha256=contract_sha256,
         task=context.terms.task.kind,
         threshold=find_threshold(context.terms.task),
@@ -66,14 +66,15 @@ def make_card(context: StudyContext, choice: Chosen, model_sha256: str, contract
     )
 
 
-def _make_model_facts(context: StudyContext, sha256: str) -> ModelFacts:
-    model = context.terms.model
+def make_model_facts(terms: Terms, parameters: int, sha256: str) -> ModelFacts:
+    """Return what the model of ``terms`` is, of so many parameters that are trained together."""
+    model = terms.model
     return ModelFacts(
         name=model.name,
         version=find_model(model.name).version,
         options=model.options,
-        inputs=describe_inputs(model, context.terms.data),
-        parameters=context.launch.parameters,
+        inputs=describe_inputs(model, terms.data),
+        parameters=parameters,
         start=model.start,
         frozen=model.frozen,
         trained=model.trained,

@@ -14,7 +14,8 @@ Rules:
   a loop on invented records;
 * training has diverged when it moved a parameter beyond the numbers that a model can compute with. With privacy
   parameters are outputs of the mechanism, so to report that they diverged costs nothing more. The loss is computed
-  from records without noise: it goes to the log, and decides nothing.
+  from records without noise: it goes to the log, and decides nothing. With a filter for each patient there is none:
+  what the model makes of those who were left out is nobody's to see.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ from models.parameters.flatten import (
 from models.parameters.trainable import train_only
 from models.parameters.vector import Vector
 from models.tasks.registry import make_task
-from privacy.dpsgd import Augment, DpSgd, Example, Loss, Mechanism, OrderedSteps, Spec, run_self_test
+from privacy.dpsgd import Augment, DpSgd, Example, Loss, Mechanism, OrderedSteps, PatientFilter, Spec, run_self_test
 from privacy.errors import TrainingError
 from privacy.mechanisms.correlated_noise import BandedNoise
 from privacy.randomness import KeyStream, from_os
@@ -87,7 +88,7 @@ class Trained:
     Attributes:
         update: (P,) float64, the model after minus the model before; may be sealed.
         personal: (Q,) the personal layers afterwards; they stay here.
-        log: figures for the site's own log.
+        log: figures for the site's own log; none with a filter for each patient.
         carried: (bands - 1, P) the noise of the last steps, which a later round cancels; None where none does.
     """
 
@@ -110,6 +111,7 @@ def train(
     model: nn.Module | None = None,
     personal: Vector | None = None,
     in_turn: LotsInTurn | None = None,
+    kept: PatientFilter | None = None,
 ) -> Trained:
     """Train ``local_steps`` steps from ``start``.
 
@@ -129,10 +131,12 @@ def train(
             trained; without it, one that needs no public weights is built.
         personal: (Q,) the site's personal layers; without it, their first values.
         in_turn: the order of lots and their noise; None draws lots by chance, with independent noise.
+        kept: who takes part in a step, where everybody is in each of them; None: everybody in the lot.
 
     Raises:
         TermsError: the model cannot be built, or a patient's gradient would not be the one that is clipped.
-        ValueError: the terms' noise is correlated, and no order of lots is given.
+        ValueError: the terms' noise is correlated, and no order of lots is given; or patients are drawn by chance, or
+            not clipped, and a filter is given.
         DivergedError: the parameters left the numbers that a model can compute with.
     """
     if noise_multiplier is not None and (terms.privacy.placement is Placement.CORRELATED) != (in_turn is not None):
@@ -151,14 +155,15 @@ def train(
     )
     began = time.perf_counter()
     with _limit_threads(_count_parameters(module)), begin_stage(module, terms, number):
-        carried = _run_local_steps(
-            module, records, mechanism, terms, device.precision, stream or from_os(), number, correction, in_turn
-        )
-        loss = _compute_loss(module, records, make_loss(terms))
+        engine = make_engine(module, terms, mechanism, stream or from_os(), device.precision, kept)
+        carried = _run_local_steps(module, engine, records, mechanism, terms, number, correction, in_turn)
+        loss = None if kept is not None else _compute_loss(module, records, make_loss(terms))
     update, own = read_shared_parameters(module), read_personal_parameters(module)
     update -= begin
     require_usable(update, terms)
     require_usable(own, terms)
+    if loss is None:
+        return Trained(update, own, {}, carried)
     if not math.isfinite(loss):  # from records without noise: no answer may show it
         _log.warning(
             "round %d: the loss over this site's records is not a finite number; the study's learning_rate (%g) may be "
@@ -211,11 +216,10 @@ def _limit_threads(parameters: int) -> Iterator[None]:
 
 def _run_local_steps(
     module: nn.Module,
+    engine: DpSgd,
     records: DeviceRecords,
     mechanism: Mechanism,
     terms: Terms,
-    precision: torch.dtype | None,
-    stream: KeyStream,
     number: int,
     correction: Vector | None,
     in_turn: LotsInTurn | None,
@@ -225,7 +229,6 @@ def _run_local_steps(
     ``proximal`` pulls every step back to where the steps began; ``correction`` is the same in each. Return the noise
     that a later round cancels, (bands - 1, P); None where none does.
     """
-    engine = make_engine(module, terms, mechanism, stream, precision)
     private: DpSgd | OrderedSteps = engine
     parameters, noise = list(list_trained_parameters(module).values()), None
     if in_turn is not None:
@@ -252,9 +255,14 @@ def _run_local_steps(
 
 
 def make_engine(
-    module: nn.Module, terms: Terms, mechanism: Mechanism, stream: KeyStream, precision: torch.dtype | None
+    module: nn.Module,
+    terms: Terms,
+    mechanism: Mechanism,
+    stream: KeyStream,
+    precision: torch.dtype | None,
+    kept: PatientFilter | None = None,
 ) -> DpSgd:
-    """Make the engine of a study: its loss, and how often and how varied a record enters."""
+    """Make the engine of a study: its loss, how often and how varied a record enters, and who takes part."""
     return DpSgd(
         module,
         make_loss(terms),
@@ -263,6 +271,7 @@ def make_engine(
         precision=precision,
         views=terms.training.views,
         augment=make_augment(terms),
+        kept=kept,
     )
 
 

@@ -2,6 +2,9 @@
 
 For public or invented data only: no ledger is asked, no budget is spent, and pooling tables is what a federation
 exists to avoid. Steps, noise and scoring are exactly those of a site, so the figures can be compared.
+
+A site that trains alone on its own patients takes the same steps (:func:`train_in_one_place`), and pays before
+(``client/study/train_alone.py``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +28,9 @@ from models.federated.server_optimiser import make_optimiser
 from models.parameters.flatten import read_personal_parameters, set_personal_parameters, set_shared_parameters
 from models.task import Values
 from models.tasks.registry import make_task
+from privacy.dpsgd import PatientFilter
 from privacy.errors import TermsError
-from privacy.randomness import KEY_BYTES, from_os
+from privacy.randomness import KEY_BYTES, KeyStream, from_os
 from privacy.study import Choice, Placement, Terms, Unit
 
 
@@ -98,17 +102,32 @@ def _join(arrays: Sequence[Mapping[str, Array]], parts: Sequence[Patients]) -> d
 
 
 def train_in_one_place(
-    terms: Terms, training: Patients, noise_multiplier: float | None, weights: Path | None = None
+    terms: Terms,
+    training: Patients,
+    noise_multiplier: float | None,
+    weights: Path | None = None,
+    *,
+    public_patients: int | None = None,
+    kept: PatientFilter | None = None,
+    stream: KeyStream | None = None,
 ) -> nn.Module:
     """Train all rounds of ``terms`` on ``training``; return the model that would be released, on the CPU.
 
-    Without a noise multiplier, ``terms`` must be without privacy (:func:`remove_privacy`). Where lots are in a fixed
-    order, a patient's lot follows from their place among the patients.
+    Where lots are in a fixed order, a patient's lot follows from their place among the patients.
+
+    Args:
+        terms: the study.
+        training: the patients.
+        noise_multiplier: sigma; without it ``terms`` must be without privacy (:func:`remove_privacy`).
+        weights: the public weights that the terms begin with.
+        public_patients: the registered, rounded patient count; computed from ``training`` if not given.
+        kept: who takes part in a step; None: everybody in the lot.
+        stream: secret randomness; fresh from the operating system unless a test gives one.
 
     Raises:
         TermsError, RefusedError, DivergedError: as :func:`simulate`.
     """
-    public_patients = compute_public_count(training.patients)
+    public_patients = public_patients or compute_public_count(training.patients)
     optimiser = replace(make_optimiser(terms), control_variates=False)  # they correct sites towards each other
     shared = optimiser.make_initial_state(make_first_model(terms, weights))
     module, _ = begin_model(terms, weights)
@@ -118,8 +137,8 @@ def train_in_one_place(
     for number in range(1, terms.training.rounds + 1):
         model = optimiser.model_of(shared)
         trained = train(
-            model, terms, records, public_patients, noise_multiplier, CPU,
-            number=number, model=module, personal=personal,
+            model, terms, records, public_patients, noise_multiplier, CPU, stream,
+            number=number, model=module, personal=personal, kept=kept,
             in_turn=order_lots(terms, names, from_os().draw_bytes(KEY_BYTES), carried) if correlated else None,
         )  # fmt: skip
         carried = trained.carried

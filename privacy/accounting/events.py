@@ -25,7 +25,7 @@ IndividualGaussian   ``privacy/accounting/individual_filter.py`` (Feldman and Zr
 
 from collections.abc import Iterable
 from decimal import Decimal, localcontext
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -252,6 +252,7 @@ class IndividualGaussian(Document):
     most ``paid_steps``. So everybody pays for so many steps of full length, however many are taken.
     """
 
+    title: ClassVar[str] = "individual Rényi filters, one site"
     kind: Literal["individual-gaussian"] = "individual-gaussian"
     noise_multiplier: NoiseMultiplier
     paid_steps: Annotated[int, Field(ge=1, le=10**9)]

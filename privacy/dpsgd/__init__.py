@@ -67,7 +67,7 @@ Read in this order: ``records``, ``named_tensors``, ``engine``, ``mechanism``, `
 ``layer_checks``, ``example``, ``self_test``, ``opacus_reference``, ``fixed_order``.
 """
 
-from privacy.dpsgd.engine import Augment, DpSgd
+from privacy.dpsgd.engine import Augment, DpSgd, PatientFilter
 from privacy.dpsgd.example import Example, Spec
 from privacy.dpsgd.fixed_order import OrderedSteps, StepNoise, assign_lots
 from privacy.dpsgd.ghost_clipping import CLIP_MARGIN
@@ -87,6 +87,7 @@ __all__ = [
     "Loss",
     "Mechanism",
     "OrderedSteps",
+    "PatientFilter",
     "Records",
     "Spec",
     "StepNoise",

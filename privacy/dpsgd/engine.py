@@ -35,13 +35,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from privacy.dpsgd.batching import Batch, make_batches
-from privacy.dpsgd.ghost_clipping import (
-    Admit,
-    GhostClipping,
-    add_unclipped,
-    compute_clip_factors,
-    compute_lengths,
-)
+from privacy.dpsgd.ghost_clipping import Admit, GhostClipping, add_unclipped, compute_clip_factors, compute_lengths
 from privacy.dpsgd.layer_checks import check_module
 from privacy.dpsgd.loss import BatchLoss, Loss
 from privacy.dpsgd.mechanism import Mechanism, NoiseAhead, sample_patients

@@ -17,7 +17,7 @@ ROOMS: Final = {
     "client": "cli",
     "client/commands": "join key peer consortium policy data data_sources data_show mapped_data objections approve "
     "decision_table release budget study_table weights ledger status check evidence doctor backup "
-    "withdraw predict explain report export release_data simulate audit_run confirm init up",
+    "withdraw predict explain report export release_data simulate audit_run train_alone confirm init up",
     "client/health": "evidence machine network records shown site sources",
     "client/connection": "service agent link message_listener node_memory renewal ledger_verification daily_look "
     "tls_trust client_app blob_exchange transfers metrics",
@@ -44,7 +44,7 @@ ROOMS: Final = {
     "room_check noise_modes control_variates personal_layers carried_noise cut_values noiseless_sums "
     "shared_counts seal_round outgoing_update apply_aggregate state history store round_files "
     "held_models released_model release_folder release statistics_file model_card card_document "
-    "papers held_budget activity_log",
+    "papers held_budget activity_log own_training train_alone alone_card",
     "client/training": "jobs interface array_format job_format answer_format frames worker child confinement "
     "restrict system_calls session device device_records study_model step_rules lots_in_turn local_steps "
     "global_step site_update scoring statistics statistics_session simulate confined_conversion "

@@ -66,7 +66,9 @@ need another decision. Which launch was shown is checked again when the decision
 one launch. To agree ahead of a launch: `consilium-site approve STUDY.yaml --by NAME`, for one launch or `--runs`. It
 shows and asks the same, as far as the terms say it. An [audit](privacy-systems/empirical-audit.md) on the site's own
 patients always needs such an approval, with `--for audit`, whatever `automatic` says; it admits no launch, and one for
-a launch admits no audit. With `persons: 2` there is no such audit.
+a launch admits no audit. With `persons: 2` there is no such audit. It is the same with a [training
+alone](privacy-systems/individual-filters.md) (`consilium-site train-alone`), `--for alone`, which `individual_filters`
+must allow too; with `release: person` there is none.
 
 With `release: person` a finished model is kept unpublished in the study's folder until `consilium-site release
 approve STUDY --by NAME`. The other sites have the same model, by their own policies.
@@ -81,7 +83,8 @@ study then waits for a person.
 {rows}
 
 Quotas (`epsilon_per_year`, `epsilon_per_operator`) add up what admitted studies have asked for in their terms; a
-study that was closed before it paid for anything does not count. Outside its `hours`, and after a round that took
+study that was closed before it paid for anything does not count, nor do audits and trainings alone, which a person has
+approved one by one. Outside its `hours`, and after a round that took
 longer than `minutes_per_round`, a site counts as away: nothing is refused, and the study goes on without it if
 enough others are there.
 

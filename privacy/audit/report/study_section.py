@@ -43,8 +43,6 @@ from privacy.errors import BudgetError
 from privacy.ledger.launches import launches_of
 
 SHEETS: Final = 100
-INDIVIDUAL_FILTERS: Final = "individual Rényi filters, one site"
-"""What a training with a filter for each patient is called."""
 _OPEN_SHEETS: Final = 6
 
 SecondFigure = Callable[[Sequence[AnyEvent], float], float]
@@ -147,9 +145,9 @@ def _describe_kind(study: Study) -> str | None:
     if not filtered:
         return None
     return (
-        f"{INDIVIDUAL_FILTERS}: {filtered[0].steps:,} steps over all patients of this site alone, of which everybody "
-        f"pays for {filtered[0].paid_steps:,}. Whoever has spent theirs, by the length of their own gradients, was "
-        "left out; nothing says who that was, or how many"
+        f"{IndividualGaussian.title}: {filtered[0].steps:,} steps over all patients of this site alone, of which "
+        f"everybody pays for {filtered[0].paid_steps:,}. Whoever has spent theirs, by the length of their own "
+        "gradients, was left out; nothing says who that was, or how many"
     )
 
 

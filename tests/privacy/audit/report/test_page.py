@@ -26,7 +26,6 @@ from privacy.audit.report.findings import Reading
 from privacy.audit.report.formatting import format_percent
 from privacy.audit.report.html import Markup, render_element
 from privacy.audit.report.page import read_style_sheet, render_page
-from privacy.audit.report.study_section import INDIVIDUAL_FILTERS
 from privacy.audit.report.timeline import Moment, Point, Timeline
 from privacy.errors import LedgerError
 from privacy.keys import PublicKey
@@ -221,11 +220,8 @@ def test_report_of_every_kind_of_entry_counts_each(tmp_path: Path) -> None:
 def test_report_labels_a_training_with_a_filter_for_each_patient(tmp_path: Path) -> None:
     write_every_kind(tmp_path / "ledger.sqlite")
     text = words(render_page(read_timeline(tmp_path / "ledger.sqlite", None)).decode())
-    assert text.count(INDIVIDUAL_FILTERS) == 1
-    assert (
-        f"{INDIVIDUAL_FILTERS}: 20 steps over all patients of this site alone, of which everybody pays for 8"
-        in text
-    )
+    assert text.count("individual Rényi filters, one site") == 1
+    assert "one site: 20 steps over all patients of this site alone, of which everybody pays for 8" in text
     assert "individual-gaussian 40 everybody who can pay 20 1 1" in text
     assert "1 to train alone" in text
 
