@@ -71,6 +71,12 @@ class Interactome:
         """Return the places of ``genes`` in rising order; those that are not here are left out."""
         return sorted({self._place[gene] for gene in genes if gene in self._place})
 
+    def list_edges(self) -> NDArray[np.int64]:
+        """List the edges, each once, by the places of their genes; (edges, 2), the smaller place first."""
+        ends = coo_matrix(self._neighbours)
+        pairs = np.stack([ends.row, ends.col], axis=1).astype(np.int64)
+        return pairs[pairs[:, 0] < pairs[:, 1]]
+
     def measure_distances(self, sources: Sequence[int]) -> Distances:
         """Count the edges of a shortest path from each place in ``sources`` to each gene; (sources, genes)."""
         found = np.zeros((len(sources), len(self.genes)), dtype=np.uint8)

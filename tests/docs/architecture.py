@@ -128,7 +128,7 @@ ROOMS: Final = {
     "expression_autoencoder late cnnc deepnet_rbp",
     "models/drugs": "deepdta smiles_rnn drug_class_mlp deepdr deepdtnet seq2seq_fingerprint cascade_fusion "
     "deepwalk_dti drug_combo deepdtis deepcpi deepsynergy dti_cnn dti_lstm dti_sae dfcnn gans_dta",
-    "models/molecules": "graphs interactome",
+    "models/molecules": "graphs convolution policy reinforcement interactome likeness alarms critic pair_reward",
     "models/layers": "heads dense sigmoid rectifier letter_tower sequence_gan boltzmann vgg_unet convolutional_gru "
     "graph network_embedding graph_autoencoder image_blocks denoising segmentation fusion recurrent "
     "masked_softmax masked_max visit_outputs sparsity gaussian_code regions own_codes sequence_blocks "

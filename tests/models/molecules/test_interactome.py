@@ -37,6 +37,9 @@ def test_distances_and_separation_are_those_of_networkx(nodes: int, seed: int) -
     found = Interactome([100 + node for node in range(nodes)], np.array(edges))
     assert len(found.genes) == len(part)
     inside = graph.subgraph({gene - 100 for gene in found.genes})
+    listed = {(found.genes[one] - 100, found.genes[two] - 100) for one, two in found.list_edges().tolist()}
+    assert listed == {(min(pair), max(pair)) for pair in inside.edges if pair[0] != pair[1]}
+    assert len(listed) == len(found.list_edges())
     lengths = dict(networkx.all_pairs_shortest_path_length(inside))
     distances = found.measure_distances(range(len(found.genes)))
     for row, gene in enumerate(found.genes):
