@@ -32,6 +32,13 @@ Pooled trainings of the same studies, means of two (`python -m benchmarks.learni
 quarter, a half and all of the training patients; with epsilon 8 on all of them, with the noise that as many, four and
 sixteen times as many patients would have. What more patients would also teach is not in it.
 """
+_FLOORS_HEAD: Final = """\
+### Beside a simple way
+
+What a simple way reaches on the same test patients, pooled and without privacy where it is fitted at all, and what the
+network has without privacy, in the federation and pooled. "Above" says which of the two is better than the simple way.
+Whether more patients would help a network that is not, its curve says, where one was measured.
+"""
 _PAIRED_HEAD: Final = """\
 ### Paired seeds
 
@@ -144,11 +151,39 @@ def _results() -> Iterator[str]:
             f"{each['seconds_per_round']:.1f} |"
         )
     yield ""
+    yield from _floors(measured["studies"])
     yield from _paired(measured["studies"])
     yield from _curves(measured["studies"])
     for remark in measured.get("remarks", ()):
         yield fill(f"* {remark}", 118, subsequent_indent="  ")
     yield ""
+
+
+def _floors(studies: list[dict[str, Any]]) -> Iterator[str]:
+    """Show what a simple way reaches beside what the network has without privacy."""
+    yield _FLOORS_HEAD
+    yield "| model | data | figure | simple way | reaches | federated | pooled | above |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for each in (one for one in studies if "floor" in one):
+        figures = (each["federated"]["none"], each["pooled"]["mean"])
+        above = " and ".join(list_above_floor(each)) or "neither"
+        yield (
+            f"| {each['model']} | {each['data']} | {each['figure']} | {each['floor']['of']} | "
+            f"{_shorten(each['floor']['figure'])} | {' | '.join(map(_figure, figures))} | {above} |"
+        )
+    yield ""
+
+
+def list_above_floor(study: dict[str, Any]) -> list[str]:
+    """Say which trainings of a row without privacy are better than the simple way, at the digits that are shown."""
+    figures = {"federated": study["federated"]["none"], "pooled": study["pooled"]["mean"]}
+    gains = {name: round(value, 3) - round(study["floor"]["figure"], 3) for name, value in figures.items()}
+    return [name for name, gain in gains.items() if (-gain if study["lower_is_better"] else gain) > 0]
+
+
+def _shorten(value: float) -> str:
+    """Write as many digits as were measured, two at least."""
+    return f"{value:.2f}" if round(value, 2) == value else _figure(value)
 
 
 def _curves(studies: list[dict[str, Any]]) -> Iterator[str]:
