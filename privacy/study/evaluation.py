@@ -1,5 +1,6 @@
 """The parts ``evaluation`` and ``release`` of the terms: when to evaluate, early stopping, the released model."""
 
+from bisect import bisect_left
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -35,6 +36,11 @@ class Evaluation(Document):
     records: CountedRecords = CountedRecords.LAST
     epsilon: Epsilon = None
     patience: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+    def scores(self, base: int) -> bool:
+        """Return whether the model after round ``base`` is scored; rounds stand in rising order."""
+        place = bisect_left(self.rounds, base)
+        return self.rounds[place : place + 1] == (base,)
 
 
 class Choice(StrEnum):

@@ -266,7 +266,7 @@ class Terms(Document):
     @property
     def last_round(self) -> int:
         """The last exchange: one more than the training rounds if the final model is evaluated."""
-        return self.training.rounds + (self.training.rounds in self.evaluation.rounds)
+        return self.training.rounds + self.evaluation.scores(self.training.rounds)
 
     def trains(self, number: int) -> bool:
         """Return whether sites train in round ``number``; in the last exchange they may only evaluate."""
@@ -281,7 +281,7 @@ class Terms(Document):
 
     def evaluates(self, number: int, base: int) -> bool:
         """Return whether round ``number``, from the model after round ``base``, carries totals of that model."""
-        return base in self.evaluation.rounds or not self.trains(number)
+        return self.evaluation.scores(base) or not self.trains(number)
 
 
 def _read_rounds(training: Any) -> Any:

@@ -236,6 +236,11 @@ class History:
     released: AttemptAsked | None = None
     """The last attempt for which a site may have released its mask."""
     committed: dict[int, RoundCommitted] = field(default_factory=dict)
+    """The committed rounds by number, in rising order."""
+    base: int = 0
+    """The last committed round; 0 before the first."""
+    next_round: int = 1
+    """The round to begin or continue; void rounds count."""
     totals: dict[int, Evaluated] = field(default_factory=dict)
     """Totals that all of a cohort have opened alike, by the round whose aggregate brought them.
 
@@ -280,11 +285,14 @@ class History:
             case SiteDecided():
                 self.deciding.pop(event.site, None)
             case RoundCommitted():
-                self.committed[event.committed.round] = event
+                self.base = event.committed.round
+                self.committed[self.base] = event
+                self.next_round = max(self.next_round, self.base + 1)
             case TotalsOpened():
                 self.totals[event.evaluated.opened_in] = event.evaluated
             case RoundVoid():
                 self.void.add(event.round)
+                self.next_round = max(self.next_round, event.round + 1)
                 self.voids_by.update(event.sites)
             case AggregatesRemoved():
                 self.removed = event.upto
@@ -307,16 +315,6 @@ class History:
                 self.deciding.clear()
             case Finished():
                 self.finished, self.waiting = True, None
-
-    @property
-    def base(self) -> int:
-        """The last committed round; 0 before the first."""
-        return max(self.committed, default=0)
-
-    @property
-    def next_round(self) -> int:
-        """The round to begin or continue; void rounds count."""
-        return max([self.base, *self.void]) + 1
 
     @property
     def release_asked(self) -> bool:

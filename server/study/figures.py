@@ -7,7 +7,7 @@ from privacy.study.cost import compute_evaluation_noise, compute_totals_deviatio
 from privacy.study.tasks.figures import FigureName
 from privacy.study.tasks.statistics import UNIT
 from privacy.study.tasks.task import count_cells
-from server.study.events import History
+from server.study.events import Finished, History, SiteClosed, TotalsOpened
 
 
 class Figure(Shown):
@@ -64,10 +64,20 @@ def find_known_totals(terms: study.Terms, history: History) -> tuple[list[Evalua
     return [known[number] for number in sorted(known)], remarks
 
 
+def find_told_totals(terms: study.Terms, history: History, event: object) -> list[Evaluated]:
+    """Find the totals that the newest ``event`` tells, new or not: those that it brings, or all once a site closes."""
+    match event:
+        case TotalsOpened(evaluated=evaluated):
+            return [evaluated] if _fits(terms, history, evaluated) else []
+        case SiteClosed() | Finished():
+            return find_known_totals(terms, history)[0]
+    return []
+
+
 def _fits(terms: study.Terms, history: History, totals: Evaluated) -> bool:
     """Return whether a site's report can be totals of this study, which nothing else has checked."""
     return (
-        totals.round in terms.evaluation.rounds
+        terms.evaluation.scores(totals.round)
         and totals.opened_in in history.committed
         and len(totals.counts) == count_cells(terms.cell_groups)
     )

@@ -49,8 +49,8 @@ from privacy.study import COORDINATOR
 from server.study.actions import Action, Ask, Commit, Note, Record, Restart
 from server.study.aggregates import MOST_BYTES, Aggregates
 from server.study.crash_marks import MOST_CRASHES, CrashMarks
-from server.study.events import Finished, RoundCommitted, RoundVoid, SiteClosed, SiteOut, Stopped, TotalsOpened
-from server.study.figures import compute_evaluation_result, find_known_totals
+from server.study.events import RoundCommitted, RoundVoid, SiteOut, Stopped
+from server.study.figures import compute_evaluation_result, find_known_totals, find_told_totals
 from server.study.journal import Journal
 from server.study.machine import REMOVED, StudyMachine
 from server.study.notes import (
@@ -375,13 +375,8 @@ class StudyRunner:
                 self._report(RoundVoided(round=event.round, sites=tuple(event.sites)))
             case Stopped():
                 self._report(StudyStopped(why=event.why))
-        if isinstance(event, RoundCommitted | TotalsOpened | SiteClosed | Finished):
-            self._report_figures()
-
-    def _report_figures(self) -> None:
-        """Report the figures of totals that have become known."""
         terms, history = self._launch.terms, self._machine.history
-        for totals in find_known_totals(terms, history)[0]:
+        for totals in find_told_totals(terms, history, event):
             if totals.round not in self._known:
                 self._known.add(totals.round)
                 self._report(FiguresOpened(**dict(compute_evaluation_result(terms, history, totals))))

@@ -6,6 +6,7 @@ durable or sent is returned as actions.
 
 from collections.abc import Iterable
 from enum import StrEnum
+from itertools import takewhile
 from math import inf
 
 from models.federated.early_stopping import RankedEvaluations
@@ -89,8 +90,8 @@ class StudyState:
 
     def list_missed_rounds(self, site: SiteView) -> list[Committed]:
         """List the committed rounds that ``site`` has not opened yet, oldest first."""
-        committed = sorted(self.history.committed.items())
-        return [event.committed for number, event in committed if number > site.base]
+        newest_first = takewhile(lambda number: number > site.base, reversed(self.history.committed))
+        return [self.history.committed[number].committed for number in reversed(list(newest_first))]
 
     def describe_too_late(self, base: int) -> str | None:
         """Describe why a site that has opened the rounds up to ``base`` cannot catch up; None if it can."""

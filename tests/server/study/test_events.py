@@ -3,6 +3,8 @@
 import typing
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from privacy.canonical import to_canonical
 from privacy.errors import FederationError
@@ -123,6 +125,19 @@ def test_study_without_events_is_at_its_beginning() -> None:
 def test_committed_round_is_the_base_of_the_next() -> None:
     found = after(committed(1), committed(2))
     assert (found.base, found.next_round) == (2, 3)
+
+
+@given(st.lists(st.sampled_from(["committed", "void"]), max_size=8))
+def test_base_and_next_round_are_those_of_all_rounds_before(what: list[str]) -> None:
+    rounds = dict(enumerate(what, 1))
+    found = after(
+        *(
+            committed(each) if kind == "committed" else RoundVoid(round=each, sites=())
+            for each, kind in rounds.items()
+        )
+    )
+    assert found.base == max((each for each, kind in rounds.items() if kind == "committed"), default=0)
+    assert found.next_round == len(rounds) + 1
 
 
 def test_void_round_counts_and_is_no_base() -> None:
