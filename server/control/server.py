@@ -69,6 +69,8 @@ _STREAMS: Final = {
     Role.OPERATOR: STREAMS_OF_A_PERSON,
     Role.AUDITOR: STREAMS_OF_A_PERSON,
 }
+WINDOW_BYTES: Final = 16 << 10
+"""What a stream may send beside the message that is awaited; HTTP/2 begins with four times as much."""
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", 16 << 10),
@@ -76,9 +78,10 @@ _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
     ("grpc.so_reuseport", 0),
-    # A stream keeps the window of 64 KiB that HTTP/2 begins with, in place of several MiB on a fast line: who calls is
-    # the gateway, or on this machine, so that the way is short.
+    # A stream has a small window beside the message that is awaited, in place of several MiB on a fast line: who calls
+    # is the gateway, or on this machine, so that the way is short.
     ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
 )
 _log = logging.getLogger(__name__)
 
@@ -164,8 +167,7 @@ class ControlServer:
                     record(f"refused: {error}")
                     raise
                 record("done", found)
-                answered: bytes = to_message(CALLS[name].answer, found).SerializeToString()
-                return answered
+                return _serialize(name, found)
             raise AssertionError  # an error has ended the call
 
         return grpc.unary_unary_rpc_method_handler(answer)
@@ -176,10 +178,9 @@ class ControlServer:
                 fields, caller = self._admit(name, request, context)
                 transfers = CALLS[name].service == TRANSFER
                 with self._take_transfer(name, caller, context) if transfers else self._take_stream(caller):
-                    for each in streamer(fields, caller):
-                        if not context.is_active():
-                            return
-                        yield to_message(CALLS[name].answer, each).SerializeToString()
+                    # map keeps no answer while the caller takes it, which a loop would
+                    answers = map(partial(_serialize, name), streamer(fields, caller))
+                    yield from itertools.takewhile(lambda _: context.is_active(), answers)
 
         return grpc.unary_stream_rpc_method_handler(answer)
 
@@ -194,8 +195,7 @@ class ControlServer:
                     # map keeps no part while it waits for the next one, which a loop would
                     rest = map(to_fields, map(partial(parse_message, CALLS[name].request), requests))
                     found = receiver(itertools.chain((fields,), rest), caller)
-                answered: bytes = to_message(CALLS[name].answer, found).SerializeToString()
-                return answered
+                return _serialize(name, found)
             raise AssertionError  # an error has ended the call
 
         return grpc.stream_unary_rpc_method_handler(answer)
@@ -305,6 +305,11 @@ class Record(Protocol):
 
     def __call__(self, outcome: str, found: Fields | None = None) -> None:
         """Write it."""
+
+
+def _serialize(name: str, answer: Fields) -> bytes:
+    serialized: bytes = to_message(CALLS[name].answer, answer).SerializeToString()
+    return serialized
 
 
 def _find_subject(fields: Fields, found: Fields) -> str:

@@ -16,6 +16,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -101,8 +102,7 @@ class Transfers:
         try:
             with path.open("rb") as file:
                 file.seek(fields["offset"])
-                while data := file.read(CHUNK_BYTES):
-                    yield {"data": data}
+                yield from map(_make_part, iter(partial(file.read, CHUNK_BYTES), b""))
         except OSError:
             raise RefusedCallError(f"there is no aggregate of round {fields['round']}") from None
 
@@ -117,6 +117,10 @@ def _require_invited(folder: Path, caller: Caller) -> None:
         roster = {member.name: member.identity for member in journal.read_launch().statement.roster}
     if roster.get(caller.name) != caller.identity:
         raise RefusedCallError(f"'{caller.name}' was not invited to {folder.name}")
+
+
+def _make_part(data: bytes) -> Fields:
+    return {"data": data}
 
 
 def _measure(path: Path) -> int:

@@ -20,6 +20,7 @@ from privacy.control.channel import ControlClient, NotRunningError
 from privacy.control.flat_messages import to_message
 from privacy.errors import Error, FederationError, RefusedCallError, WireError
 from privacy.protocol.chunks import CHUNK_BYTES
+from server.control.server import WINDOW_BYTES
 from server.control.transfers import Transfers as ServedTransfers
 from tests.loopback import wait_for
 from tests.server.control.plane import MASK, OTHER_MASK, SITES, Plane, note, stored
@@ -77,6 +78,39 @@ def test_update_that_is_asked_for_again_is_not_sent_again(plane: Plane) -> None:
     before = file.stat().st_ino
     plane.transfers("ash").send(plane.study, MASK, note(data), data)
     assert (file.stat().st_ino, file.read_bytes()) == (before, data)
+
+
+def test_coordinator_takes_little_of_an_upload_that_it_does_not_read(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, piece, reading = 0, bytes(1024), threading.Event()
+
+    def upload(self: ServedTransfers, parts: Iterator[dict[str, Any]], _: Any) -> dict[str, Any]:
+        assert reading.wait(60)
+        return {"stored": sum(len(each["data"]) for each in parts), "sha256": ""}
+
+    def give() -> Iterator[dict[str, Any]]:
+        nonlocal taken
+        yield {"study": plane.study, "mask": MASK, "length": 1 << 20, "offset": 0}
+        for _ in range(1 << 10):
+            taken += len(piece)
+            yield {"data": piece}
+
+    monkeypatch.setattr(ServedTransfers, "_upload", upload)
+    plane.restart()
+    try:
+        wait_for_answer = plane.connect("ash").begin_sending("Upload", give())
+        seen = -1
+        while seen != taken:  # until nothing has been taken for a while
+            seen = taken
+            time.sleep(0.5)
+        assert 0 < seen < 2 * WINDOW_BYTES
+        reading.set()
+        assert wait_for_answer()["stored"] == 1 << 20
+    finally:
+        reading.set()
+        monkeypatch.undo()
+        plane.restart()
 
 
 def test_update_that_was_added_stays_readable_after_it_is_removed(plane: Plane) -> None:
