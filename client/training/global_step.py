@@ -58,7 +58,7 @@ def compute_global_step(
     # asked before the stage begins: within it, the layers that it does not train are no parameters
     ranges = list_trained_ranges(module, terms, number)
     with begin_stage(module, terms, number):
-        private = make_engine(module, terms, mechanism, stream, device.precision)
+        private = make_engine(module, terms, mechanism, stream, device)
         total = private.sum_lot(records, sample_patients(records.patients, rate, stream)).cpu().double().numpy()
     if ranges is None:
         return total  # (P,)

@@ -35,6 +35,7 @@ from torch.nn.utils import parameters_to_vector
 from client.training.device import Device
 from client.training.device_records import DeviceRecords, Tensors
 from client.training.lots_in_turn import LotsInTurn
+from client.training.physical_batch import choose_batch_bytes
 from client.training.step_rules import make_directions
 from client.training.study_model import build_model, find_layers, make_model_to_train
 from models.augment.augmentation import make_augmentation
@@ -155,7 +156,7 @@ def train(
     )
     began = time.perf_counter()
     with _limit_threads(_count_parameters(module)), begin_stage(module, terms, number):
-        engine = make_engine(module, terms, mechanism, stream or from_os(), device.precision, kept)
+        engine = make_engine(module, terms, mechanism, stream or from_os(), device, kept)
         carried = _run_local_steps(module, engine, records, mechanism, terms, number, correction, in_turn)
         loss = None if kept is not None else _compute_loss(module, records, make_loss(terms))
     update, own = read_shared_parameters(module), read_personal_parameters(module)
@@ -259,16 +260,17 @@ def make_engine(
     terms: Terms,
     mechanism: Mechanism,
     stream: KeyStream,
-    precision: torch.dtype | None,
+    device: Device,
     kept: PatientFilter | None = None,
 ) -> DpSgd:
-    """Make the engine of a study: its loss, how often and how varied a record enters, and who takes part."""
+    """Make the engine of a study: its loss, how often and how varied a record enters, who takes part, how many at once."""
     return DpSgd(
         module,
         make_loss(terms),
         mechanism,
         stream,
-        precision=precision,
+        batch_bytes=choose_batch_bytes(device.device),
+        precision=device.precision,
         views=terms.training.views,
         augment=make_augment(terms),
         kept=kept,

@@ -126,6 +126,7 @@ class TrainingSession:
 
     def _train_round(self, job: TrainRound) -> TrainedRound:
         from client.training.local_steps import train
+        from client.training.physical_batch import give_back
         from privacy.randomness import KeyStream
 
         trained = train(
@@ -142,6 +143,7 @@ class TrainingSession:
             self._choose_personal_layers(job.personal),
             self._order_lots(job),
         )
+        give_back(self._device.device)
         figures = ", ".join(f"{name} {value:.4g}" for name, value in trained.log.items())
         _log.info("round %d: %s", job.number, figures)
         return TrainedRound(trained.update, trained.personal, trained.carried)
@@ -156,6 +158,7 @@ class TrainingSession:
 
     def _share_round(self, job: ShareRound) -> SharedRound:
         from client.training.global_step import compute_global_step
+        from client.training.physical_batch import give_back
         from client.training.site_update import compute_site_update
         from privacy.randomness import KeyStream
 
@@ -166,6 +169,7 @@ class TrainingSession:
             total, personal = compute_site_update(*own, job.number, job.noise.clipping_norm, self._module, personal)
         else:
             total = compute_global_step(*own, job.number, self._module)
+        give_back(self._device.device)
         _log.info("round %d: a share with noise of %d squared grid units", job.number, job.variance)
         return SharedRound(make_noised_share(total, job.noise, job.variance, stream), personal)
 

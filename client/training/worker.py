@@ -38,6 +38,7 @@ from client.site.launcher import Confinement
 from client.training import frames
 from client.training.answer_format import compute_most_bytes, read_answer
 from client.training.confinement import choose_confinement, confine, make_environment
+from client.training.free_memory import describe_group_limit
 from client.training.job_format import make_setup, pack, reads_records, rekey_objections, split_job
 from client.training.jobs import Job, R
 from privacy.errors import DataUnavailableError, RefusedError, TermsError, TrainingError
@@ -197,7 +198,7 @@ class Worker:
                     stderr=log,
                     pass_fds=(theirs.fileno(),),
                     cwd="/",
-                    env={**make_environment(), **KEPT_MEMORY},
+                    env={**make_environment(), **KEPT_MEMORY, **describe_group_limit()},
                     start_new_session=True,  # Ctrl-C is for the site, which lets the job end
                 )
             except OSError as error:
