@@ -263,7 +263,7 @@ def make_engine(
     device: Device,
     kept: PatientFilter | None = None,
 ) -> DpSgd:
-    """Make the engine of a study: its loss, how often and how varied a record enters, who takes part, how many at once."""
+    """Make the engine of a study: its loss, how often and how varied a record enters, who takes part, batches."""
     return DpSgd(
         module,
         make_loss(terms),

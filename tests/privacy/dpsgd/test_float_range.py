@@ -19,6 +19,7 @@ from torch import nn
 
 from privacy.dpsgd import DpSgd, Inputs, Mechanism, Targets
 from privacy.dpsgd.batching import Batch
+from privacy.dpsgd.ghost_clipping import Admit
 from privacy.dpsgd.grad_sample.outer_products import compute_gram_norms
 from privacy.dpsgd.norms import add_scaled, compute_row_norms, use_exact_float32
 from privacy.dpsgd.trainable import FlatSum
@@ -240,7 +241,15 @@ class Unclipped:
     def estimate_record_bytes(self, inputs: Inputs) -> int:
         return 100
 
-    def add_clipped(self, inputs: Inputs, targets: Targets, batch: Batch, norm: float, into: FlatSum) -> None:
+    def add_clipped(
+        self,
+        inputs: Inputs,
+        targets: Targets,
+        batch: Batch,
+        norm: float,
+        into: FlatSum,
+        admit: Admit | None = None,
+    ) -> None:
         into.vector.add_(self._value)
 
 
