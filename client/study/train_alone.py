@@ -21,10 +21,11 @@ allow      the whole price is set aside, by an approval of trainings alone of ex
 reserve    it is paid
 settle     the training has ended, and the model is unpublished
 release    the model's digest; then it moves to ``studies/NAME/release``
-return     the account is closed. After a failure what was paid stays paid, and there is no model
+return     the account is closed. After a failure what was paid stays paid
 =========  ===========================================================================================================
 
-What a crash has left (an open account, an unpublished model) is put in order by the next training alone.
+A model whose release was not recorded is removed. What a crash has left (an open account, an unpublished model) is put
+in order by the next training alone.
 """
 
 import os
@@ -104,7 +105,7 @@ def train_alone(home: SiteFolder, terms: Terms, paid_steps: int) -> TrainedAlone
     study = f"alone-{terms.name}-{secrets.token_hex(4)}"
     with _hold_alone(home), home.open_ledger() as ledger:
         _require_allowed(home, ledger, terms)
-        _finish_interrupted(home, ledger)
+        _close_open(home, ledger)
         # what can fail without a step fails before anything is paid
         objections = home.open_patient_register().load_objections()
         patients = read_study(registration.to_study_files(objections))[0].patients
@@ -112,13 +113,11 @@ def train_alone(home: SiteFolder, terms: Terms, paid_steps: int) -> TrainedAlone
         run_self_test_once(terms, CPU.device)
         plan = [Planned(purpose=Purpose.TRAIN, event=event, times=1)]
         ledger.allow(study, registration.population, plan, terms.digest, approval=Admits.ALONE)
-        ended = Ending.WITHDRAWN
         try:
             ledger.reserve(study, _ROUND, event)
             model = _train(home, ledger, study, terms, registration, patients, event)
-            ended = Ending.FINISHED
         finally:
-            ledger.give_back(study, ended)
+            _close_open(home, ledger)
     return TrainedAlone(study, event, model, home.find_study_folder(study) / "release")
 
 
@@ -233,8 +232,11 @@ def _hold_alone(home: SiteFolder) -> Iterator[None]:
         os.close(lock)
 
 
-def _finish_interrupted(home: SiteFolder, ledger: Ledger) -> None:
-    """Close what earlier trainings left open; publish a model whose release stands in the ledger, remove any other."""
+def _close_open(home: SiteFolder, ledger: Ledger) -> None:
+    """Close every open account of a training alone, of which none runs now.
+
+    A model whose release stands in the ledger is published, if it is not yet; any other is removed.
+    """
     state = ledger.read_state()
     left = [
         study

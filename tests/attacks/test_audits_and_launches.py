@@ -16,18 +16,19 @@ from tests.simulator import Simulator, change_policy
 NOTHING_FOUND = AtLeast(one_run=0, trade_off=0, gaussian=0, independent=None)
 
 
-def test_coordinator_cannot_launch_terms_of_which_an_audit_was_approved(tmp_path: Path) -> None:
-    """The data protection officer agreed to an audit here, of terms that a coordinator then launches."""
+def test_coordinator_cannot_launch_terms_of_which_an_audit_or_a_training_alone_was_approved(tmp_path: Path) -> None:
+    """The data protection officer agreed to something else here, of terms that a coordinator then launches."""
     simulator = Simulator(tmp_path / "wood", small_terms())
     change_policy(simulator.homes["ash"], automatic=[])
-    for admits, answer in ((Admits.AUDIT, Waiting), (Admits.LAUNCH, Joined)):
+    for admits, answer in ((Admits.AUDIT, Waiting), (Admits.ALONE, Waiting), (Admits.LAUNCH, Joined)):
         with simulator.homes["ash"].open_ledger() as ledger:
             ledger.approve(simulator.terms.digest, "Ada", admits=admits)
         simulator.launch()
         message = Join(launch=simulator.journal.read_launch(), epoch=1)
         assert isinstance(simulator.exchange("ash", message)[0], answer)
     with simulator.homes["ash"].open_ledger() as ledger:
-        assert ledger.read_state().count_approved_runs(simulator.terms.digest, Admits.AUDIT) == 1
+        state = ledger.read_state()
+    assert [state.count_approved_runs(simulator.terms.digest, each) for each in Admits] == [0, 1, 1]
 
 
 @pytest.mark.parametrize("ahead", [True, False], ids=["approved ahead", "by the policy"])

@@ -320,6 +320,7 @@ def test_training_alone_that_diverges_has_paid_and_has_no_model(folder: Path, st
     with pytest.raises(DivergedError):
         train(folder, wild)
     assert kinds(folder)[-3:] == ["allow", "reserve", "return"]
+    assert not list((folder / "studies").iterdir())
     assert not list((folder / "studies").glob("alone-*/release"))
 
 

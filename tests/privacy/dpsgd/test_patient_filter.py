@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from torch import nn
 
 from privacy.accounting.individual_filter import PARTS, IndividualFilter
 from privacy.dpsgd import CLIP_MARGIN, DpSgd, Mechanism
@@ -60,13 +61,28 @@ def test_sum_has_exactly_the_admitted_and_lengths_are_those_of_clipped_gradients
     assert np.flatnonzero(np.isnan(some.lengths)).tolist() == [2]
 
 
+def test_gradients_beyond_single_precision_are_left_out_whole() -> None:
+    """Those of patients 1 and 3 are scaled in float64, apart from the others."""
+    module, records = network().double(), table(6).double()
+    records.features[(records.patient == 1) | (records.patient == 3)] *= 1e25
+    module.float()
+    records.features, records.labels = records.features.float(), records.labels.float()
+    engine = DpSgd(module, loss, EVERYBODY, KeyStream(KEY), kept=Only(np.array([1, 2]), 6))
+    got = engine.sum_lot(records, everybody(records))
+    reference = DpSgd(module, loss, EVERYBODY, KeyStream(KEY)).sum_lot(records, np.array([1, 2]))
+    assert torch.isfinite(got).all()
+    assert torch.allclose(got, reference, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("drops", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-def test_step_in_which_everybody_is_admitted_is_the_plain_step_to_the_bit(method: Method) -> None:
+def test_step_in_which_everybody_is_admitted_is_the_plain_step_to_the_bit(method: Method, drops: bool) -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Dropout(0.5), network()) if drops else network()
+
     records = table()
-    plain = DpSgd(network(), loss, EVERYBODY, KeyStream(KEY), method=method)
-    kept = DpSgd(
-        network(), loss, EVERYBODY, KeyStream(KEY), method=method, kept=IndividualFilter(records.patients, 3)
-    )
+    plain = DpSgd(make(), loss, EVERYBODY, KeyStream(KEY), method=method)
+    kept = DpSgd(make(), loss, EVERYBODY, KeyStream(KEY), method=method, kept=IndividualFilter(records.patients, 3))
     for _ in range(3):
         assert torch.equal(plain.compute_gradient(records), kept.compute_gradient(records))
 
