@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from client.training.local_steps import begin_stage, make_example, make_loss
@@ -148,6 +149,36 @@ def test_one_patient_more_moves_the_sum_by_no_more_than_the_norm(name: str, tmp_
     for patient in range(5):
         rest = engine.sum_lot(site.records, np.array([each for each in range(5) if each != patient]))
         assert float((everybody - rest).norm()) <= 0.01
+
+
+class Admits:
+    """A filter that admits ``patients``, always."""
+
+    def __init__(self, *patients: int) -> None:
+        self._patients = patients
+
+    def admit(self, lengths: NDArray[np.float64], patients: NDArray[np.int64]) -> NDArray[np.bool_]:
+        assert ((lengths > 0) & (lengths <= 1)).all()
+        return np.isin(patients, self._patients)
+
+    def settle(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_patients_who_are_left_out_add_nothing_and_change_nothing_of_the_others(name: str, tmp_path: Path) -> None:
+    """Two sums of which each leaves out whom the other has are together the sum of everybody."""
+    terms = generated_terms(name)
+    site = generated_site(tmp_path, terms, patients=4)
+
+    def add(kept: Admits | None) -> torch.Tensor:
+        engine = DpSgd(site.module, make_loss(terms), Mechanism(1.0, 4, 0.1, 1.0), KeyStream(KEY), kept=kept)
+        return engine.sum_lot(site.records, np.arange(4)).double()
+
+    with begin_stage(site.module, terms, terms.training.rounds):
+        whole, apart = add(None), [add(Admits(0, 3)), add(Admits(1, 2))]
+    assert float((apart[0] + apart[1] - whole).norm()) <= 1e-5 * float(sum(each.norm() for each in apart))
+    assert all(0 < float(each.norm()) <= 0.2 for each in apart)
 
 
 @pytest.mark.parametrize("name", NAMES)
