@@ -27,7 +27,15 @@ from torch.nn import functional
 
 from models.entry import Count, Input, ModelEntry, Options, Replacement, Sizes
 from models.layers.gaussian_code import bound_log_variance, compute_divergence, draw_code
-from models.layers.graph_autoencoder import ConvolutionOfNetworks, compute_edge_loss, normalise_network, pool_groups
+from models.layers.graph_autoencoder import (
+    ConvolutionOfNetworks,
+    compute_edge_loss,
+    draw_others,
+    estimate_edge_loss,
+    normalise_edges,
+    normalise_network,
+    pool_groups,
+)
 from models.layers.heads import count_outputs, shape_outputs
 
 _NARROW: Final = -4.0
@@ -131,8 +139,10 @@ def embed_genes(
 ) -> Codes:
     """Train a :class:`NetworkAutoencoder` on public networks and return the means of its codes.
 
+    Memory grows with genes and edges, not with pairs of genes: each step draws as many of these as there are edges.
+
     Args:
-        networks: between genes, of each kind of edge, (genes, genes), 0 or 1 and the same both ways.
+        networks: between genes, the edges of each kind, (edges, 2), each listed once and none of a gene with itself.
         features: sets of features of the genes, (genes, n) each.
         members: which genes each disease has, (diseases, genes), 0 or 1, at least one.
         diseases: between diseases, (diseases, diseases), 0 or 1 and the same both ways.
@@ -144,13 +154,15 @@ def embed_genes(
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         module = NetworkAutoencoder(len(networks), [each.shape[1] for each in features], width)
-        normal, above = [normalise_network(each) for each in networks], normalise_network(diseases)
-        any_kind = torch.stack(list(networks)).amax(0)
+        genes = members.shape[1]
+        normal, above = [normalise_edges(genes, each) for each in networks], normalise_network(diseases)
+        any_kind = torch.unique(torch.cat([each.sort(1).values for each in networks]), dim=0)
         optimiser = torch.optim.Adam(module.parameters(), lr=rate)
         for _ in range(steps):
             mean, log_variance = module.encode(features, normal)
             upper, upper_variance = module.encode_diseases(mean, members, above)
-            loss = compute_edge_loss(draw_code(mean, log_variance), any_kind)
+            others = draw_others(genes, any_kind, len(any_kind))
+            loss = estimate_edge_loss(draw_code(mean, log_variance), any_kind, others)
             loss = loss + compute_edge_loss(draw_code(upper, upper_variance), diseases)
             loss = loss + compute_divergence(mean, log_variance).mean() / mean.shape[0]
             loss = loss + compute_divergence(upper, upper_variance).mean() / upper.shape[0]

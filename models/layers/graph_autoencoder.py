@@ -22,6 +22,16 @@ def normalise_network(network: torch.Tensor) -> torch.Tensor:
     return root[:, None] * joined * root[None]
 
 
+def normalise_edges(nodes: int, edges: torch.Tensor) -> torch.Tensor:
+    """Return what :func:`normalise_network` returns, as a sparse matrix: of ``edges`` (edges, 2), each listed once."""
+    loops = torch.arange(nodes).expand(2, -1)
+    ends = torch.cat([edges.T, edges.T.flip(0), loops], dim=1)
+    root = torch.bincount(ends[0], minlength=nodes).float().rsqrt()
+    return torch.sparse_coo_tensor(
+        ends, root[ends[0]] * root[ends[1]], (nodes, nodes), check_invariants=True
+    ).coalesce()
+
+
 class ConvolutionOfNetworks(nn.Module):
     """A convolution for each kind of edge, and three small layers that weigh the kinds, the same for every feature.
 
@@ -78,6 +88,28 @@ def compute_edge_loss(codes: torch.Tensor, network: torch.Tensor) -> torch.Tenso
         / (2 * (pairs - edges))
         * functional.binary_cross_entropy_with_logits(codes @ codes.T, network, pos_weight=(pairs - edges) / edges)
     )
+
+
+def estimate_edge_loss(codes: torch.Tensor, edges: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Estimate :func:`compute_edge_loss` without a number for each pair of nodes.
+
+    Its weights make it half of the mean over edges and the mean over all other pairs. So it is estimated without bias
+    by pairs that are drawn among the others; with all of them, both ways and each node with itself, it is equal.
+
+    Args:
+        codes: of the nodes; (nodes, width).
+        edges: each listed once; (edges, 2).
+        others: pairs that are no edges; (pairs, 2).
+    """
+    joined, apart = ((codes[pairs[:, 0]] * codes[pairs[:, 1]]).sum(1) for pairs in (edges, others))
+    return (functional.softplus(-joined).mean() + functional.softplus(apart).mean()) / 2
+
+
+def draw_others(nodes: int, edges: torch.Tensor, count: int) -> torch.Tensor:
+    """Draw pairs of nodes that are no edges, from torch's generator; about ``count`` of them, (pairs, 2)."""
+    pairs = torch.randint(nodes, (count, 2))
+    known = torch.cat([edges, edges.flip(1)])
+    return pairs[~torch.isin(pairs[:, 0] * nodes + pairs[:, 1], known[:, 0] * nodes + known[:, 1])]
 
 
 def pool_groups(values: torch.Tensor, scores: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:

@@ -10,15 +10,15 @@ lure                      the same of the cube roots of the chances, which a lea
 overlapping               the part that both bind, expected: a b
 exposure                  1 if the molecules' targets are apart on the interactome (s_AB at least 0) and both near the
                           disease (proximity below 0), "complementary exposure" in Cheng et al. 2019; else 0
-alarms                    of both molecules
-likeness                  what the critic says of both (``models/molecules/critic.py``)
+alarms                    of each molecule (``models/molecules/alarms.py``)
+likeness                  what the critic says of each (``models/molecules/critic.py``)
 ========================  ==========================================================================================
 
-The reward is the weighted sum; its weights are options of whoever asks. Chances come from known drugs
+The reward of a policy is the weighted sum, with alarms and likeness of its own molecule. Chances come from known drugs
 (``models/molecules/likeness.py``); targets on the interactome are those of the known drug that a molecule is most like.
 
-Sources: Karimi, Hasanzadeh and Shen 2020 (``models/drugs/drug_combo.py``), whose weights of network and filters are the
-first values; Cheng, Kovács and Barabási 2019 (``models/molecules/interactome.py``).
+Sources: Karimi, Hasanzadeh and Shen 2020 (``models/drugs/drug_combo.py``); Cheng, Kovács and Barabási 2019
+(``models/molecules/interactome.py``).
 """
 
 from collections.abc import Sequence
@@ -36,18 +36,18 @@ from models.molecules.likeness import BindingByLikeness, compare_fingerprints, f
 
 @dataclass(frozen=True)
 class Weights:
-    """What each part counts; alarms are taken off."""
+    """What each part counts; alarms are taken off. Pairs of imitated drugs differ by each part about as much."""
 
     complementary: float = 0.0
-    lure: float = 10.0
+    lure: float = 40.0
     overlapping: float = 0.0
-    exposure: float = 1.0
+    exposure: float = 0.5
     alarms: float = 1.0
-    likeness: float = 1.0
+    likeness: float = 0.5
 
 
 class Parts(NamedTuple):
-    """The parts of pairs' rewards; (pairs,) each."""
+    """The parts of pairs' rewards: (pairs,) of a pair, (2, pairs) of its molecules, which are the last two."""
 
     complementary: torch.Tensor
     lure: torch.Tensor
@@ -57,7 +57,7 @@ class Parts(NamedTuple):
     likeness: torch.Tensor
 
     def weigh(self, weights: Weights) -> torch.Tensor:
-        """Return the rewards; (pairs,)."""
+        """Return the rewards of both policies; (2, pairs)."""
         return (
             weights.complementary * self.complementary
             + weights.lure * self.lure
@@ -138,8 +138,8 @@ class PairReward:
             lure,
             overlapping,
             self._expose(first, second, numbers),
-            (count_alarms(first) + count_alarms(second)).float(),
-            compare_with_known(critic, first, known) + compare_with_known(critic, second, known),
+            torch.stack([count_alarms(first), count_alarms(second)]).float(),
+            torch.stack([compare_with_known(critic, made, known) for made in (first, second)]),
         )
 
     def _expose(self, first: Graphs, second: Graphs, numbers: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,8 @@
     advantage   A_t = sum over k of (gamma lambda)^k (r_t+k + gamma v_t+k+1 - v_t+k)     gamma 1, lambda 0.95
     loss        -min(ratio A, clip(ratio, 0.8, 1.2) A) + (v - target)^2 / 2 - 0.01 entropy
 
-Two policies build a molecule each, for the same disease, and both get the reward of the pair when both have stopped.
+Two policies build a molecule each, for the same disease, and get their rewards when both have stopped: what is of the
+pair counts for both, what is of one molecule for its policy alone.
 
 **Privacy unit: none.** The molecules come from the policies, and those that are imitated are public. What was learned
 from patients enters as a released model alone, so that nothing here costs privacy: it is post-processing.
@@ -30,7 +31,7 @@ _Parts = TypeVar("_Parts", Graphs, Steps)
 _NORM: Final = 0.5  # at most, of an update's gradient
 
 Reward = Callable[[Graphs, Graphs, torch.Tensor], torch.Tensor]
-"""The reward of each pair: first molecules, second ones, and the number of the disease that each is for; (pairs,)."""
+"""Of first molecules, second ones, and the number of each pair's disease: the rewards of both policies; (2, pairs)."""
 
 
 class Episode(NamedTuple):
@@ -142,7 +143,7 @@ def imitate(
 
 
 class Progress(NamedTuple):
-    """One round of learning: the mean reward of the pairs, and those pairs with the number of each one's disease."""
+    """One round of learning: the mean reward of the policies, and those pairs with the number of each one's disease."""
 
     reward: float
     pairs: tuple[Graphs, Graphs]
@@ -185,8 +186,8 @@ def reinforce(
         first, second = (build_molecules(policy, wishes, places, most, random) for policy in policies)
         rewards = reward(first.made, second.made, numbers)
         yield Progress(float(rewards.mean()), (first.made, second.made), numbers)
-        for policy, optimiser, episode in zip(policies, optimisers, (first, second), strict=True):
-            advantages = compute_advantages(rewards, episode.values, episode.active)
+        for policy, optimiser, episode, own in zip(policies, optimisers, (first, second), rewards, strict=True):
+            advantages = compute_advantages(own, episode.values, episode.active)
             targets = (advantages + episode.values)[episode.active]
             scaled = advantages[episode.active]
             scaled = (scaled - scaled.mean()) / (scaled.std() + 1e-8)

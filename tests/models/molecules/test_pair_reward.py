@@ -77,19 +77,22 @@ def test_parts_of_pairs_are_those_by_hand() -> None:
     assert parts.lure.tolist() == pytest.approx([1.0, 0.0, 1.0])
     # {1, 2} and {4, 5} are 3, 2, 2, 3 apart and 1 within: s_AB = 1.5; with itself -1; nitriles are far from the second
     assert parts.exposure.tolist() == [1.0, 0.0, 0.0]
-    assert parts.alarms.tolist() == [0.0, 0.0, 0.0]
+    assert parts.alarms.tolist() == [[0.0] * 3] * 2
 
 
-def test_alarms_and_likeness_are_those_of_both_molecules() -> None:
+def test_alarms_and_likeness_are_those_of_each_molecule() -> None:
     peroxide = (["C", "O", "O", "C"], [(0, 1, 1), (1, 2, 1), (2, 3, 1)])
-    parts = compute([peroxide], [peroxide], [0])
+    parts = compute([peroxide], [ALCOHOLS[0]], [0])
     made = make_molecules([peroxide], 8)
-    assert parts.alarms.tolist() == [2 * int(count_alarms(made))] == [2]
+    assert parts.alarms.tolist() == [count_alarms(made).tolist(), [0]] == [[1], [0]]
     torch.manual_seed(0)
-    torch.testing.assert_close(parts.likeness, 2 * compare_with_known(Critic(8), made, KNOWN))
+    torch.testing.assert_close(parts.likeness[0], compare_with_known(Critic(8), made, KNOWN))
 
 
 def test_reward_is_the_weighted_sum_of_its_parts() -> None:
-    parts = Parts(*(torch.tensor([value]) for value in (0.5, 0.25, 0.125, 1.0, 3.0, -2.0)))
+    complementary, lure, overlapping, exposure = (torch.tensor([value]) for value in (0.5, 0.25, 0.125, 1.0))
+    own = torch.tensor([[3.0], [1.0]]), torch.tensor([[-2.0], [0.0]])
+    parts = Parts(complementary, lure, overlapping, exposure, *own)
     weights = Weights(complementary=2, lure=4, overlapping=-8, exposure=3, alarms=0.5, likeness=0.25)
-    assert float(parts.weigh(weights)) == 2 * 0.5 + 4 * 0.25 - 8 * 0.125 + 3 - 0.5 * 3 - 0.25 * 2
+    shared = 2 * 0.5 + 4 * 0.25 - 8 * 0.125 + 3
+    assert parts.weigh(weights).tolist() == [[shared - 0.5 * 3 - 0.25 * 2], [shared - 0.5]]
