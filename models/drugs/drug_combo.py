@@ -12,8 +12,9 @@ belongs to a record (``models/layers/graph_autoencoder.py``). :func:`embed_genes
 hospitals train together is the last line, and a patient there is a patient: epsilon protects them. The codes are the
 weights of its first layer, and enter the study by digest (``model.start``), frozen if the study says so.
 
-The generator of molecules that the paper trains by reinforcement is not here. :func:`search_pairs` looks instead
-through the pairs of known drugs, by the same reward of networks.
+Two molecules for a disease are built after the study, by two policies that see its genes' codes in the released model
+and learn by the reward of networks (``models/molecules``, ``examples/drugs/generate_drug_pairs.py``): no record is
+read, and it costs no privacy. :func:`search_pairs` looks through the pairs of known drugs by the same reward.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -244,9 +245,14 @@ MODEL: Final = ModelEntry(
             why="message passing mixes all nodes: no gradient there belongs to a patient, and none could be clipped",
         ),
         Replacement(
-            paper="a generator of two molecules, trained by reinforcement with adversarial and network rewards",
-            here="the network reward, and a search through pairs of known drugs by it",
-            why="not because of privacy: the oracle of affinities that its reward asks for is not public",
+            paper="affinities of the two generated molecules by a trained network (DeepAffinity)",
+            here="what the known drugs bind that a molecule is like, as a chance",
+            why="not because of privacy: that network's weights are not public",
+        ),
+        Replacement(
+            paper="a bond that breaks a valence is taken back and costs a part of the reward",
+            here="such a bond has no chance",
+            why="not because of privacy: every molecule is then one, and nothing must be learned for it",
         ),
         Replacement(
             paper="attention over all genes, of which those of a disease are kept",

@@ -111,7 +111,7 @@ class PairReward:
         weights: Weights,
     ) -> None:
         self.weights = weights
-        self._diseases, self._drugs, self._targets, self._distances = diseases, drugs, targets, distances
+        self.diseases, self._drugs, self._targets, self._distances = diseases, drugs, targets, distances
 
     def compute_parts(
         self, first: Graphs, second: Graphs, numbers: torch.Tensor, critic: Critic, known: Graphs
@@ -127,7 +127,7 @@ class PairReward:
         """
         complementary, lure, overlapping = (torch.zeros(len(numbers)) for _ in range(3))
         for number in sorted(set(numbers.tolist())):
-            disease, asked = self._diseases[number], numbers == number
+            disease, asked = self.diseases[number], numbers == number
             chances = [
                 disease.binding.predict(Graphs(made.atoms[asked], made.bonds[asked])) for made in (first, second)
             ]
@@ -149,7 +149,7 @@ class PairReward:
         return torch.tensor(
             [
                 float(
-                    max(self._diseases[number].proximity[one], self._diseases[number].proximity[two]) < 0
+                    max(self.diseases[number].proximity[one], self.diseases[number].proximity[two]) < 0
                     and compute_separation(self._distances, self._targets[one], self._targets[two]) >= 0
                 )
                 for one, two, number in zip(*nearest, numbers.tolist(), strict=True)
