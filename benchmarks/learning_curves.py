@@ -40,16 +40,21 @@ _SEED: Final = 1
 @click.argument("pairs", metavar="MODEL=DIR...", nargs=-1, required=True)
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True)
 @click.option("--repeats", default=2, show_default=True, type=click.IntRange(1, 100), help="Trainings each.")
+@click.option(
+    "--only-shares", is_flag=True, help="Only the curve without privacy, which takes a third of the time."
+)
 @click.option("--study", type=click.Path(path_type=Path), help="Instead of the example of the one MODEL.")
 @click.option("--weights", type=click.Path(path_type=Path), help="The public weights that it begins with.")
-def main(pairs: tuple[str, ...], out: Path, repeats: int, study: Path | None, weights: Path | None) -> None:
+def main(
+    pairs: tuple[str, ...], out: Path, repeats: int, only_shares: bool, study: Path | None, weights: Path | None
+) -> None:
     """Measure the learning curves of models on real data."""
     if len(pairs) > 1 and (study or weights):
         raise click.UsageError("--study and --weights are for one MODEL=DIR")
     for pair in pairs:
         name, _, data = pair.partition("=")
         choice = DemoChoice(None if study else name, None, study, Path(data), None, False, "8", None, weights)
-        found = {"curves": measure_curves(choice, repeats)}
+        found = {"curves": measure_curves(choice, repeats, () if only_shares else TIMES)}
         say(f"{name}: {json.dumps(found)}")
         # read anew: a run takes minutes, and another may have written meanwhile
         known: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"studies": []}
@@ -59,8 +64,8 @@ def main(pairs: tuple[str, ...], out: Path, repeats: int, study: Path | None, we
         out.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
-def measure_curves(choice: DemoChoice, repeats: int) -> dict[str, Any]:
-    """Simulate the chosen study on shares of its patients, and with the noise of more of them."""
+def measure_curves(choice: DemoChoice, repeats: int, multiples: tuple[int, ...]) -> dict[str, Any]:
+    """Simulate the chosen study on shares of its patients, and with the noise of ``multiples`` of them."""
     terms, hospitals = choose_study(choice)
     figure = list_figures(terms.task, terms.data)[0]
 
@@ -78,7 +83,7 @@ def measure_curves(choice: DemoChoice, repeats: int) -> dict[str, Any]:
             shares[patients] = measure(files, None)
         noise = compute_study_noise(terms)
         assert noise is not None, "the study has an epsilon"
-        times = {each: measure(trains, noise / each) for each in TIMES}
+        times = {each: measure(trains, noise / each) for each in multiples}
     return {"figure": figure.title, "no_privacy": shares, "noise_of_times_as_many": times}
 
 

@@ -28,9 +28,10 @@ below, epsilon is that of the gene or the compound.
 _CURVES_HEAD: Final = """\
 ### From how many patients on
 
-Pooled trainings of the same studies, means of two (`python -m benchmarks.learning_curves`): without privacy on a
-quarter, a half and all of the training patients; with epsilon 8 on all of them, with the noise that as many, four and
-sixteen times as many patients would have. What more patients would also teach is not in it.
+Pooled trainings of the same studies, means of two or one each (`python -m benchmarks.learning_curves`): without privacy
+on a quarter, a half and all of the training patients; with epsilon 8 on all of them, with the noise that as many, four
+and sixteen times as many patients would have (- where that was not measured). What more patients would also teach is
+not in it.
 """
 _FLOORS_HEAD: Final = """\
 ### Beside a simple way
@@ -197,7 +198,7 @@ def _curves(studies: list[dict[str, Any]]) -> Iterator[str]:
     for each in measured:
         curves = each["curves"]
         shares = ", ".join(f"{int(count):,}: {_figure(value)}" for count, value in curves["no_privacy"].items())
-        times = ", ".join(_figure(value) for value in curves["noise_of_times_as_many"].values())
+        times = ", ".join(_figure(value) for value in curves["noise_of_times_as_many"].values()) or "-"
         yield f"| {each['model']} | {curves['figure']} | {shares} | {times} |"
     yield ""
 
