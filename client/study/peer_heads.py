@@ -44,10 +44,10 @@ CREATE TABLE IF NOT EXISTS seen (
     entry INTEGER NOT NULL,
     hash TEXT NOT NULL,
     refused TEXT,
-    header BLOB NOT NULL UNIQUE
+    header BLOB NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS seen_entry ON seen (site, lineage, entry);
-CREATE INDEX IF NOT EXISTS seen_attempt ON seen (study, round, attempt);
+CREATE INDEX IF NOT EXISTS seen_attempt ON seen (study, round, attempt, site);
 CREATE INDEX IF NOT EXISTS seen_of_site ON seen (site) WHERE refused IS NULL;
 CREATE INDEX IF NOT EXISTS seen_in_study ON seen (site, study, entry) WHERE refused IS NULL;
 CREATE INDEX IF NOT EXISTS seen_refused ON seen (site, study) WHERE refused IS NOT NULL;
@@ -96,8 +96,7 @@ class PeerHeads:
                 header, data = each.statement, each.to_bytes()
                 self._remember(data, each)
                 connection.execute(
-                    "INSERT OR IGNORE INTO seen (site, study, round, attempt, lineage, entry, hash, refused, header) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    _KEEP,
                     (
                         header.site,
                         header.view.study,
@@ -212,6 +211,13 @@ class PeerHeads:
                 f"{self._path}: not a file of seen heads of version {_FORMAT.version}; restore it from your backup"
             ) from None
 
+
+_KEEP: Final = """
+INSERT OR IGNORE INTO seen (site, study, round, attempt, lineage, entry, hash, refused, header)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE NOT EXISTS
+    (SELECT 1 FROM seen WHERE site = ?1 AND study = ?2 AND round = ?3 AND attempt = ?4 AND header = ?9)
+"""
+# found among those of its attempt: an index of whole headers would take three times the room of the headers
 
 _NEWEST: Final = """
 SELECT header FROM seen

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from client.study.peer_heads import PeerHeads, SignedHeader
+from client.study.peer_heads import _FORMAT, PeerHeads, SignedHeader
 from privacy.errors import StorageError
 from privacy.protocol.headers import Header, HeadReference, LostHead, View
 from tests.privacy.launch_makers import SITE_KEYS
@@ -102,6 +102,28 @@ def test_round_reads_no_more_rows_after_a_hundred_rounds_than_after_ten(peers: P
     after_ten = count_sqlite_steps(peers, 10)
     keep_rounds(peers, 12, 100)
     assert count_sqlite_steps(peers, 100) == after_ten > 0
+
+
+def test_header_takes_little_more_room_than_its_bytes(peers: PeerHeads, tmp_path: Path) -> None:
+    keep_rounds(peers, 1, 100)
+    peers.close()  # what is in the log goes into the file
+    kept = sum(len(each.header.to_bytes()) for each in peers.read_all())
+    assert kept < (tmp_path / "peers.sqlite").stat().st_size < 2 * kept
+
+
+def test_file_that_kept_headers_in_an_index_is_gone_on_with(peers: PeerHeads, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "peers.sqlite") as connection:
+        connection.executescript(
+            _FORMAT.schema.replace("header BLOB NOT NULL", "header BLOB NOT NULL UNIQUE").replace(
+                "(study, round, attempt, site)", "(study, round, attempt)"
+            )
+            + f"PRAGMA application_id = {_FORMAT.application_id}; PRAGMA user_version = 1;"
+        )
+    for _ in range(2):
+        keep_rounds(peers, 1, 3)
+    assert [each.header for each in peers.read_all()] == [
+        header(name, 2 * number + more, number) for number in (1, 2, 3) for name, more in (("ash", 0), ("birch", 1))
+    ]
 
 
 @pytest.mark.parametrize("statement", ["DELETE FROM seen", "UPDATE seen SET entry = 1"])
