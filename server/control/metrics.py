@@ -142,12 +142,7 @@ class CoordinatorMetrics:
         with Journal(self._federation.find_study_folder(name)) as journal:
             for note in journal.read_notes(study.last):
                 study.add(note)
-            history = journal.read_history()
-            study.status = journal.read_status()
-        if history.given_up:
-            study.status = StudyStatus.GIVEN_UP
-        elif study.status is StudyStatus.OPEN and history.waiting:
-            study.status = StudyStatus.WAITING
+            study.status = journal.read_exact_status()
         return study
 
     def _collect_upkeep(self) -> Iterator[Family]:

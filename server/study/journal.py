@@ -33,6 +33,7 @@ _FORMAT: Final = SqliteFormat(
     version=1,
     schema="""
 CREATE TABLE event (number INTEGER PRIMARY KEY, time REAL NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;
+CREATE INDEX event_turn ON event (number, kind) WHERE kind IN ('stopped', 'resumed', 'finished', 'gave-up');
 CREATE TABLE note (number INTEGER PRIMARY KEY, time REAL NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE TABLE request (number INTEGER PRIMARY KEY CHECK (number > 0)) STRICT;
 """,
@@ -109,13 +110,20 @@ class Journal:
 
     def read_status(self) -> StudyStatus:
         """Read the status from the newest events only; a waiting study counts as open."""
-        newest = (
-            "SELECT kind FROM event WHERE kind IN ('stopped', 'resumed', 'finished') ORDER BY number DESC LIMIT 1"
-        )
-        row = self._connection.execute(newest).fetchone()
-        return {"stopped": StudyStatus.STOPPED, "finished": StudyStatus.FINISHED}.get(
-            row and row[0], StudyStatus.OPEN
-        )
+        newest = next((kind for kind in self._read_turns() if kind != "gave-up"), "")
+        return {"stopped": StudyStatus.STOPPED, "finished": StudyStatus.FINISHED}.get(newest, StudyStatus.OPEN)
+
+    def read_exact_status(self) -> StudyStatus:
+        """Read the status as :meth:`read_status` does, but tell a waiting study and one that was given up."""
+        if "gave-up" in self._read_turns():
+            return StudyStatus.GIVEN_UP
+        status = self.read_status()
+        waits = status is StudyStatus.OPEN and self._connection.execute(_NEWEST_OF_WAITING).fetchone()
+        return StudyStatus.WAITING if waits and waits[0] == "wait-began" else status
+
+    def _read_turns(self) -> list[str]:
+        """Read the kinds of the events that changed the status, newest first."""
+        return [kind for (kind,) in self._connection.execute(_TURNS)]
 
     def compute_waited_s(self) -> float:
         """Compute for how many seconds the study has waited for sites, or for decisions; 0 if it does not wait."""
@@ -177,3 +185,16 @@ class Journal:
         if descriptor is None:
             raise FederationError(f"another process drives the study '{self.folder.name}'")
         return descriptor
+
+
+_TURNS: Final = """
+SELECT kind FROM event WHERE kind IN ('stopped', 'resumed', 'finished', 'gave-up') ORDER BY number DESC
+"""
+# the same words as of the index event_turn, which has these few events alone
+
+_NEWEST_OF_WAITING: Final = """
+SELECT kind FROM event
+WHERE kind IN ('wait-began', 'epoch-keyed', 'release-asked', 'models-held', 'stopped', 'finished')
+ORDER BY number DESC LIMIT 1
+"""
+# the newest of those that begin and end a wait (History.waiting): every round has one, so few events are read

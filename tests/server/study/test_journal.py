@@ -9,9 +9,22 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from privacy.errors import FederationError
-from server.study.events import EpochAsked, Finished, Resumed, Stopped, StudyStatus
+from server.study.events import (
+    EpochAsked,
+    Event,
+    Finished,
+    GaveUp,
+    ModelsHeld,
+    ReleaseAsked,
+    Resumed,
+    Stopped,
+    StudyStatus,
+    WaitBegan,
+)
 from server.study.journal import Journal
 from server.study.notes import Remark
 from tests.privacy.launch_makers import golden_launch
@@ -48,6 +61,54 @@ def test_events_are_there_for_the_next_process(folder: Path) -> None:
         journal.record(EpochAsked(epoch=2))
     with Journal(folder) as journal:
         assert journal.read_history().epoch_asked == 2
+
+
+def read_status_from_history(folder: Path) -> StudyStatus:
+    """The status by the documented order: given up, finished or stopped, waiting, open."""
+    with Journal(folder) as journal:
+        history = journal.read_history()
+    if history.given_up:
+        return StudyStatus.GIVEN_UP
+    if history.finished:
+        return StudyStatus.FINISHED
+    if history.stopped is not None:
+        return StudyStatus.STOPPED
+    return StudyStatus.OPEN if history.waiting is None else StudyStatus.WAITING
+
+
+TURNS: tuple[Event, ...] = (
+    WaitBegan(why="2 sites are here"), ReleaseAsked(round=1, attempt=1), ModelsHeld(held={}), EpochAsked(epoch=1),
+    Stopped(why="too few"), Resumed(),
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(TURNS), max_size=8), st.sampled_from([(), (Finished(),), (GaveUp(), Resumed())]))
+def test_exact_status_is_that_of_the_whole_history(
+    tmp_path_factory: pytest.TempPathFactory, events: list[Event], end: tuple[Event, ...]
+) -> None:
+    folder = tmp_path_factory.mktemp("study") / "golden-00000000"
+    with Journal.create(folder, golden_launch()) as journal:
+        for event in (*events, *end):
+            journal.record(event)
+        exact, status = journal.read_exact_status(), journal.read_status()
+    assert exact is read_status_from_history(folder)
+    assert status is {StudyStatus.WAITING: StudyStatus.OPEN, StudyStatus.GIVEN_UP: status}.get(exact, exact)
+
+
+def test_status_is_read_from_as_few_events_after_a_hundred_rounds_as_after_ten(folder: Path) -> None:
+    counts, steps = list[int](), list[None]()
+    with Journal(folder) as journal:
+        journal.record(Stopped(why="too few sites"))
+        journal.record(Resumed())
+        for number in range(1, 101):
+            journal.record(ReleaseAsked(round=number, attempt=1))
+            if number in (10, 100):
+                journal._connection.set_progress_handler(lambda: steps.append(None), 1)
+                journal.read_exact_status()
+                journal._connection.set_progress_handler(None, 1)
+                counts.append(len(steps))
+                steps.clear()
+    assert counts[0] == counts[1] > 0
 
 
 def test_standing_is_what_the_newest_word_says(folder: Path) -> None:
