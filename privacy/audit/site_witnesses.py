@@ -86,7 +86,7 @@ def find_newest_seen(ledger_state: SiteLedger, sites: Iterable[SiteTestimony]) -
     """Find the newest entry of a ledger that other sites have seen, by their testimonies and by their headers."""
     numbers: dict[str, int] = defaultdict(int)
     for witness, head in _list_sightings(ledger_state.name, sites):
-        if ledger_state.ledger.find_entry_number(head.hash) == head.number:
+        if ledger_state.ledger.has_entry(head.number, head.hash):
             numbers[witness] = max(numbers[witness], head.number)
     if not numbers:
         return None

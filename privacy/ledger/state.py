@@ -214,8 +214,11 @@ class LedgerState:
 
     def contains(self, number: int, hash: str) -> bool:
         """Return whether entry ``number`` with this hash is in this ledger, or was taken over by a recovery."""
-        here = 0 < number <= self.head.number and self._hashes[number - 1] == hash
-        return here or Head(number, hash) in self._taken_over
+        return self.has_entry(number, hash) or Head(number, hash) in self._taken_over
+
+    def has_entry(self, number: int, hash: str) -> bool:
+        """Return whether entry ``number`` of this ledger itself has this hash."""
+        return 0 < number <= self.head.number and self._hashes[number - 1] == hash
 
     def find_entry_number(self, hash: str) -> int | None:
         """Return the number of the entry with this hash; None if this ledger has none."""
@@ -536,7 +539,7 @@ class LedgerState:
 
     def _apply_checkpoint(self, body: Checkpoint, verified: bool) -> None:
         head = body.countersigned.head.statement if verified else verify_seen_head(body, self.site, self.keys)
-        if not (head.number <= self.head.number and self._hashes[head.number - 1] == head.hash):
+        if not self.has_entry(head.number, head.hash):
             raise BrokenRuleError(
                 Rule.WITNESS, f"the entry {head.number} that a witness has seen is not the one in this ledger"
             )

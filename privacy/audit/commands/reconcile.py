@@ -268,10 +268,8 @@ def _keep_longest_copies(ledgers: Sequence[SiteLedger]) -> list[SiteLedger]:
 
 
 def _is_continuation(longer: SiteLedger, ledger_state: SiteLedger) -> bool:
-    return (
-        longer.name == ledger_state.name
-        and longer.ledger.find_entry_number(ledger_state.ledger.head.hash) == ledger_state.ledger.head.number
-    )
+    head = ledger_state.ledger.head
+    return longer.name == ledger_state.name and longer.ledger.has_entry(head.number, head.hash)
 
 
 def _find_kind(path: Path) -> str | None:

@@ -90,6 +90,9 @@ def test_state_with_the_mark_is_that_of_a_whole_verification(path: Path) -> None
         assert quick.list_budgets() == whole.list_budgets()
         assert (quick.unsettled, quick.time, quick.keys) == (whole.unsettled, whole.time, whole.keys)
         assert all(quick.contains(number, hash) for number, hash in enumerate(whole._hashes, start=1))
+        for number in range(-1, whole.head.number + 2):
+            held = [hash for hash in whole._hashes if whole.has_entry(number, hash)]
+            assert held == [hash for hash in whole._hashes if whole.find_entry_number(hash) == number]
 
 
 def test_old_signature_is_not_verified_twice_and_the_auditors_command_finds_it(path: Path) -> None:
