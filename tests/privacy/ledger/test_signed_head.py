@@ -78,6 +78,17 @@ def test_head_that_a_witness_has_seen_is_noted_once(path: Path) -> None:
     assert ledger_state.witnessed.number == noted.number - 1
 
 
+def test_other_head_under_a_number_that_its_witness_has_seen_is_no_repetition(path: Path) -> None:
+    with granted_ledger(path) as ledger:
+        honest, other = countersigned(ledger), head_with(ledger, {"accounts": ()})
+        ledger.record_checkpoint(honest, WITNESS.public)
+        state = ledger.read_state()
+        assert state.has_recorded(Checkpoint(witness=WITNESS.public.text, countersigned=honest))
+        assert not state.has_recorded(Checkpoint(witness=OTHER_KEY.public.text, countersigned=honest))
+        with pytest.raises(LedgerError, match="is in the ledger already, and it says something else there"):
+            state.has_recorded(Checkpoint(witness=WITNESS.public.text, countersigned=other))
+
+
 def test_head_of_before_that_another_witness_has_seen_does_not_take_the_newest_back(path: Path) -> None:
     with granted_ledger(path) as ledger:
         old = countersigned(ledger, OTHER_KEY)
