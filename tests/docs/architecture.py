@@ -46,9 +46,9 @@ ROOMS: Final = {
     "held_models released_model release_folder release statistics_file model_card card_document "
     "papers held_budget activity_log own_training train_alone alone_card",
     "client/training": "jobs interface array_format job_format answer_format frames worker child confinement "
-    "restrict system_calls session device device_records free_memory physical_batch study_model step_rules lots_in_turn "
-    "local_steps global_step site_update scoring statistics statistics_session simulate confined_conversion "
-    "conversion_child",
+    "restrict system_calls session device device_records free_memory physical_batch study_model step_rules "
+    "lots_in_turn local_steps global_step site_update scoring statistics statistics_session simulate "
+    "confined_conversion conversion_child",
     "client/training/launchers": "choose queue queued job_folder slurm kubernetes manifests batch_job",
     "client/prediction": "release_contract columns predict prediction_file figures calibration certificate certify "
     "level_set refine watch",
