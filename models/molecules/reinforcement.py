@@ -6,7 +6,8 @@
     loss        -min(ratio A, clip(ratio, 0.8, 1.2) A) + (v - target)^2 / 2 - 0.01 entropy
 
 Two policies build a molecule each, for the same disease, and get their rewards when both have stopped: what is of the
-pair counts for both, what is of one molecule for its policy alone.
+pair counts for both, what is of one molecule for its policy alone. Rewards are learned from in standard deviations of
+the first round's, from their mean: else what a policy expects would be learned at the cost of what it does.
 
 **Privacy unit: none.** The molecules come from the policies, and those that are imitated are public. What was learned
 from patients enters as a released model alone, so that nothing here costs privacy: it is post-processing.
@@ -180,12 +181,15 @@ def reinforce(
         rate: of Adam.
     """
     optimisers = [torch.optim.Adam(policy.parameters(), lr=rate) for policy in policies]
-    for _ in range(rounds):
+    for number in range(rounds):
         numbers = torch.randint(len(diseases), (pairs,), generator=random)
         wishes = diseases[numbers]
         first, second = (build_molecules(policy, wishes, places, most, random) for policy in policies)
         rewards = reward(first.made, second.made, numbers)
         yield Progress(float(rewards.mean()), (first.made, second.made), numbers)
+        if not number:
+            mean, deviation = rewards.mean(), rewards.std() + 1e-8
+        rewards = (rewards - mean) / deviation
         for policy, optimiser, episode, own in zip(policies, optimisers, (first, second), rewards, strict=True):
             advantages = compute_advantages(own, episode.values, episode.active)
             targets = (advantages + episode.values)[episode.active]
