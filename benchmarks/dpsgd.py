@@ -15,6 +15,9 @@ patient, cross-entropy. The first step of each is a warm-up. Figures are medians
 * ``ratio_to_plain``: the median over the steps of ours by plain; ``bar``: what it should not exceed.
 * ``..._peak_mb``: the most that torch holds during a step above what it held before: tensors, without what libraries
   take for themselves. ``memory_ratio``: of ours by plain.
+* ``batch_records``: how many records a physical batch has in a site's training, by the memory that is free now, of which
+  it may take ``batch_allowed_mb`` (:mod:`client.training.physical_batch`); ``batch_peak_mb``: the most that torch held
+  during a step on one such batch.
 * ``wide``: ``deepsynergy`` as its authors' program has it (12758-8182-4096-1, 138 million parameters), 64 records, each
   in both orders: one whole private step with noise and update, in a process of its own; ``peak_gb`` is the largest
   resident size of the process, libraries and model included.
@@ -46,6 +49,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.dpsgd_networks import NETWORKS, Network
+from client.training.physical_batch import choose_batch_bytes
 from client.training.worker import KEPT_MEMORY
 from models.catalogue import find_model
 from privacy.command_line import print_json, print_table, say
@@ -162,7 +166,29 @@ def _compare(network: Network, steps: int, device: torch.device) -> dict[str, fl
         "bar": network.bar,
         **{f"{name}_peak_mb": peak for name, peak in peaks.items()},
         "memory_ratio": round(ours_mb / plain_mb, 2),
+        **_fill_batch(network, device),
     }
+
+
+def _fill_batch(network: Network, device: torch.device) -> dict[str, float | None]:
+    """Take a step on as many records as the memory that is free now allows."""
+    chosen, module = choose_batch_bytes(device), network.build().to(device)
+    engine = DpSgd(module, _losses, Mechanism(0.25, 1, _NORM, 1.0), from_os(), "book-keeping", chosen)
+
+    def make_table(records: int) -> TensorRecords:
+        features = torch.randn(records, *network.shape, device=device)
+        return TensorRecords(features, torch.zeros(records, dtype=torch.long, device=device), torch.arange(records))
+
+    engine.sum_lot(make_table(1), np.arange(1))
+    number = engine.records_at_once
+    assert number is not None
+    table = make_table(number)
+
+    def step(lot: NDArray[np.int64]) -> None:
+        engine.sum_lot(table, lot)
+
+    peak = _find_peak_mb(step, np.arange(number), device)
+    return {"batch_allowed_mb": round(chosen / 1e6), "batch_records": engine.records_at_once, "batch_peak_mb": peak}
 
 
 def _plain(module: nn.Module, table: TensorRecords) -> Step:

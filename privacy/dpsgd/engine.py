@@ -149,6 +149,11 @@ class DpSgd:
         self._draws: torch.Generator | None = None  # of the augmentation, in the present lot
         self._limit: int | None = None  # views of records in a physical batch, once known
 
+    @property
+    def records_at_once(self) -> int | None:
+        """How many views of records a physical batch may have now; None before the first lot that has a record."""
+        return self._limit
+
     def compute_gradient(self, records: Records) -> torch.Tensor:
         """Return the noised gradient of one step over the expected lot; (P,) on the records' device."""
         norm, multiplier = self._mechanism.clipping_norm, self._mechanism.noise_multiplier
