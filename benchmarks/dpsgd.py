@@ -15,9 +15,9 @@ patient, cross-entropy. The first step of each is a warm-up. Figures are medians
 * ``ratio_to_plain``: the median over the steps of ours by plain; ``bar``: what it should not exceed.
 * ``..._peak_mb``: the most that torch holds during a step above what it held before: tensors, without what libraries
   take for themselves. ``memory_ratio``: of ours by plain.
-* ``batch_records``: how many records a physical batch has in a site's training, by the memory that is free now, of which
-  it may take ``batch_allowed_mb`` (:mod:`client.training.physical_batch`); ``batch_peak_mb``: the most that torch held
-  during a step on one such batch.
+* ``batch_records``: how many records a physical batch has in a site's training, by the memory that is free now, of
+  which it may take ``batch_allowed_mb`` (:mod:`client.training.physical_batch`); ``batch_peak_mb``: the most that torch
+  held during a step on one such batch.
 * ``wide``: ``deepsynergy`` as its authors' program has it (12758-8182-4096-1, 138 million parameters), 64 records, each
   in both orders: one whole private step with noise and update, in a process of its own; ``peak_gb`` is the largest
   resident size of the process, libraries and model included.

@@ -125,9 +125,11 @@ def test_lot_sum_out_of_memory_sums_the_same_lot_in_smaller_batches(
             raise RuntimeError(sentence)
         return loss(logits, labels)
 
-    got = DpSgd(module, cramped, PRIVATE, KeyStream(KEY), batch_bytes=20_000).compute_gradient(records)
+    engine = DpSgd(module, cramped, PRIVATE, KeyStream(KEY), batch_bytes=20_000)
+    got = engine.compute_gradient(records)
     want = DpSgd(module, loss, PRIVATE, KeyStream(KEY)).compute_gradient(records)
     assert max(sizes) > 5
+    assert engine.records_at_once in range(max(size for size in sizes if size <= 5), 6)
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
     assert "not enough memory; from now on" in caplog.text
 
