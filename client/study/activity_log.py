@@ -28,6 +28,8 @@ class ActivityLog:
     def __init__(self, show: Callable[[str], None] = lambda line: None) -> None:
         self._show = show
         self._last: dict[str, str] = {}
+        self._reported_edges = dict[str, int]()
+        """How many of a study's rounds whose sum the range did not hold are reported."""
 
     def report(self, sentence: str, *, about: str = "", level: int = logging.INFO) -> None:
         """Report ``sentence``, unless it repeats the last one about the same subject."""
@@ -60,9 +62,11 @@ class ActivityLog:
     def report_answer(self, context: StudyContext, request: Request | Reply, reply: Reply) -> None:
         """Report that a request was answered."""
         study, rounds = context.launch.study, context.terms.training.rounds
-        for mark in context.history.edges:
+        edges, reported = context.history.edges, self._reported_edges.get(study, 0)
+        for mark in edges[reported:]:
             about = f"{study}, round {mark.round}"
             self.report(f"{study}: {describe_mark(context, mark)}", about=about, level=logging.WARNING)
+        self._reported_edges[study] = len(edges)
         if isinstance(request, Train) and isinstance(reply, Sealed):
             what = f"round {request.round} of {rounds} is trained and sealed"
             if context.terms.counts_only:
