@@ -11,7 +11,8 @@ of a site is read, and what is made of a released model costs no privacy.
 
 OUT gets the pairs that the policies build at the end, with the parts of their reward; the means of these before and
 after are printed, beside those of pairs of known drugs, and of vectors that were exchanged between modules. Needs rdkit
-(``pip install 'consilium[chemistry]'``). It takes about ten minutes on one core.
+(``pip install 'consilium[chemistry]'``). It takes five to ten minutes on one core; how far it gets in them stands in
+``drug_combo.yaml``.
 """
 
 import argparse
