@@ -65,9 +65,9 @@ class Example:
     inputs: Specs
     targets: Specs = field(default_factory=lambda: Spec(low=0.0))
 
-    def draw(self, records: int, device: torch.device) -> tuple[Inputs, Targets]:
-        """Draw invented records, always the same ones."""
-        random = torch.Generator().manual_seed(_SEED)
+    def draw(self, records: int, device: torch.device, turn: int = 0) -> tuple[Inputs, Targets]:
+        """Draw invented records, in each ``turn`` always the same ones."""
+        random = torch.Generator().manual_seed(_SEED + turn)
         return _draw(self.inputs, records, random, device), _draw(self.targets, records, random, device)
 
 

@@ -1,5 +1,6 @@
 """What the self-test lets through, and the mistakes it names."""
 
+import contextlib
 import logging
 
 import pytest
@@ -252,6 +253,29 @@ def test_self_test_of_a_model_that_keeps_something_between_batches_is_refused() 
     module.seen = 46
     with pytest.raises(TermsError, match="has another gradient than the one that is clipped"):
         run_self_test(module, loss, Example(Spec((6,))))
+
+
+class Kinked(nn.Module):
+    """Mixes records where the first feature of the first one is one of ``places``, as rounding beside a kink would."""
+
+    def __init__(self, places: list[float]) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 1)
+        self._places = places
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = torch.tanh(self.layer(features)).squeeze(1)
+        return found - found.mean() if float(features[0, 0]) in self._places else found
+
+
+@pytest.mark.parametrize(("turns", "refused"), [([0], False), ([0, 1], True), ([0, 2], True), ([1, 2], False)])
+def test_self_test_refuses_what_differs_with_more_than_the_first_records(turns: list[int], refused: bool) -> None:
+    example = Example(Spec((6,)))
+    draws = [example.draw(4, torch.device("cpu"), turn)[0] for turn in turns]
+    assert all(isinstance(inputs, torch.Tensor) for inputs in draws)
+    module = Kinked([float(inputs[0, 0]) for inputs in draws])  # type: ignore[index]
+    with pytest.raises(TermsError, match="has another gradient") if refused else contextlib.nullcontext():
+        run_self_test(module, loss, example)
 
 
 def test_self_test_says_nothing_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
