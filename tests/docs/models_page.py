@@ -46,8 +46,9 @@ _PAIRED_HEAD: Final = """\
 The figures above are of one federation each. Here the same studies are trained in one process from three seeds each
 (`python -m benchmarks.model_studies --seeds 3`), by the sites' own steps, rounding and averaging. Keys and sealing,
 which change no figure, are left out. A seed gives the first model and the patients of every lot, the same without
-privacy and with each epsilon, so that a difference is not that of another beginning. Mean and standard deviation over
-the seeds; "less none" is each seed's figure less its own without privacy. Of errors, less is better.
+privacy and with each epsilon, so that a difference is not that of another beginning. Test patients are counted with the
+model after the last round. Mean and standard deviation over the seeds; "less none" is each seed's figure less its own
+without privacy. Of errors, less is better.
 """
 _DOMAINS_HEAD: Final = """\
 Every one of them trains with epsilon. The figure is of federations on real data, [below](#on-real-data) in full, where
