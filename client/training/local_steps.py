@@ -263,7 +263,7 @@ def make_engine(
     device: Device,
     kept: PatientFilter | None = None,
 ) -> DpSgd:
-    """Make the engine of a study: its loss, how often and how varied a record enters, who takes part, batches."""
+    """Make the engine of a study, with ``kept`` as filter of patients and batches for the memory of ``device``."""
     return DpSgd(
         module,
         make_loss(terms),

@@ -12,9 +12,9 @@ its noise is added (:meth:`privacy.dpsgd.DpSgd.sum_lot`): in one batch; in batch
 with three is summed in parts; and after memory ran out in the middle of the lot.
 
 Where a rectifier is given a number next to zero, or numbers that are pooled are nearly equal, rounding alone decides
-which way the gradient takes: a network with 32 million parameters was refused for it once. So a model whose gradients
-differ is refused unless they differ again with the same records, so that it is these and not what the model keeps, and
-agree with two further draws.
+which way the gradient takes: a network with 32 million parameters was refused for it once. So where gradients differ,
+the model is compared three more times. It passes only if the same records differ again (otherwise it keeps something
+between its calls) and if two other draws of records agree.
 
 Records are drawn from a fixed seed (:mod:`privacy.dpsgd.example`); nothing here reads a site's data.
 
