@@ -121,7 +121,7 @@ def _train(rate: float, paid: int, seed: int) -> tuple[float, float]:
     assert sites is not None, "the data were there before"
     train, test = pooled([site.train for site in sites]), pooled([site.test for site in sites])
     patients, kept = make_patients(train.features, train.labels), IndividualFilter(len(train.labels), paid)
-    module = train_in_one_place(terms, patients, make_event(terms, paid).noise_multiplier, kept=kept)
+    module = train_in_one_place(terms, patients, make_event(terms, paid).noise_multiplier, patient_filter=kept)
     found = score(module, make_patients(test.features, test.labels), terms).figures["auroc"]
     assert isinstance(found, float), "both outcomes are among the patients held out"
     return found, float((kept.spent <= (paid - 1) * PARTS**2).mean())

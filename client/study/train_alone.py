@@ -186,14 +186,14 @@ def _train(
     event: IndividualGaussian,
 ) -> str:
     """Train, write the model and its card, and release it; return the SHA-256 of the model's file."""
-    kept = IndividualFilter(patients.patients, event.paid_steps)
+    patient_filter = IndividualFilter(patients.patients, event.paid_steps)
     module = train_in_one_place(
         terms,
         patients,
         event.noise_multiplier,
         _find_weights(home, terms),
         public_patients=registration.public_patients,
-        kept=kept,
+        patient_filter=patient_filter,
     )
     ledger.settle(study, _ROUND)
     folder = home.find_study_folder(study)

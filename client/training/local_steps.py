@@ -112,7 +112,7 @@ def train(
     model: nn.Module | None = None,
     personal: Vector | None = None,
     in_turn: LotsInTurn | None = None,
-    kept: PatientFilter | None = None,
+    patient_filter: PatientFilter | None = None,
 ) -> Trained:
     """Train ``local_steps`` steps from ``start``.
 
@@ -132,7 +132,7 @@ def train(
             trained; without it, one that needs no public weights is built.
         personal: (Q,) the site's personal layers; without it, their first values.
         in_turn: the order of lots and their noise; None draws lots by chance, with independent noise.
-        kept: who takes part in a step, where everybody is in each of them; None: everybody in the lot.
+        patient_filter: who takes part in a step, where everybody is in each of them; None: everybody in the lot.
 
     Raises:
         TermsError: the model cannot be built, or a patient's gradient would not be the one that is clipped.
@@ -156,9 +156,9 @@ def train(
     )
     began = time.perf_counter()
     with _limit_threads(_count_parameters(module)), begin_stage(module, terms, number):
-        engine = make_engine(module, terms, mechanism, stream or from_os(), device, kept)
+        engine = make_engine(module, terms, mechanism, stream or from_os(), device, patient_filter)
         carried = _run_local_steps(module, engine, records, mechanism, terms, number, correction, in_turn)
-        loss = None if kept is not None else _compute_loss(module, records, make_loss(terms))
+        loss = None if patient_filter is not None else _compute_loss(module, records, make_loss(terms))
     update, own = read_shared_parameters(module), read_personal_parameters(module)
     update -= begin
     require_usable(update, terms)
@@ -261,9 +261,9 @@ def make_engine(
     mechanism: Mechanism,
     stream: KeyStream,
     device: Device,
-    kept: PatientFilter | None = None,
+    patient_filter: PatientFilter | None = None,
 ) -> DpSgd:
-    """Make the engine of a study, with ``kept`` as filter of patients and batches for the memory of ``device``."""
+    """Make the engine of a study, with its filter of patients, if any, and batches that ``device`` has room for."""
     return DpSgd(
         module,
         make_loss(terms),
@@ -273,7 +273,7 @@ def make_engine(
         precision=device.precision,
         views=terms.training.views,
         augment=make_augment(terms),
-        kept=kept,
+        patient_filter=patient_filter,
     )
 
 

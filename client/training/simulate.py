@@ -108,7 +108,7 @@ def train_in_one_place(
     weights: Path | None = None,
     *,
     public_patients: int | None = None,
-    kept: PatientFilter | None = None,
+    patient_filter: PatientFilter | None = None,
     stream: KeyStream | None = None,
 ) -> nn.Module:
     """Train all rounds of ``terms`` on ``training``; return the model that would be released, on the CPU.
@@ -121,7 +121,7 @@ def train_in_one_place(
         noise_multiplier: sigma; without it ``terms`` must be without privacy (:func:`remove_privacy`).
         weights: the public weights that the terms begin with.
         public_patients: the registered, rounded patient count; computed from ``training`` if not given.
-        kept: who takes part in a step; None: everybody in the lot.
+        patient_filter: who takes part in a step; None: everybody in the lot.
         stream: secret randomness; fresh from the operating system unless a test gives one.
 
     Raises:
@@ -138,7 +138,7 @@ def train_in_one_place(
         model = optimiser.model_of(shared)
         trained = train(
             model, terms, records, public_patients, noise_multiplier, CPU, stream,
-            number=number, model=module, personal=personal, kept=kept,
+            number=number, model=module, personal=personal, patient_filter=patient_filter,
             in_turn=order_lots(terms, names, from_os().draw_bytes(KEY_BYTES), carried) if correlated else None,
         )  # fmt: skip
         carried = trained.carried

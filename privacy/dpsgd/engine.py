@@ -111,7 +111,7 @@ class DpSgd:
         precision: type of the passes (``torch.autocast``), for example bfloat16; clipping stays in float32.
         views: how often each record of a chosen patient enters.
         augment: changes each view of a record by its own draw; None: views differ by what the module draws.
-        kept: who takes part in a step; None: everybody in the lot.
+        patient_filter: who takes part in a step; None: everybody in the lot.
 
     Raises:
         TermsError: the module has a layer without per-sample gradients.
@@ -129,11 +129,11 @@ class DpSgd:
         precision: torch.dtype | None = None,
         views: int = 1,
         augment: Augment | None = None,
-        kept: PatientFilter | None = None,
+        patient_filter: PatientFilter | None = None,
     ) -> None:
         if views < 1:
             raise ValueError(f"expected at least one view of a record, got {views}")
-        if kept is not None and (mechanism.sampling_rate != 1 or mechanism.clipping_norm is None):
+        if patient_filter is not None and (mechanism.sampling_rate != 1 or mechanism.clipping_norm is None):
             raise ValueError("a filter for each patient needs everybody in every step (sampling_rate 1), clipped")
         check_module(module)
         self._lens = BatchLoss(module, loss, precision)
@@ -145,7 +145,7 @@ class DpSgd:
         self._batch_bytes = batch_bytes
         self._views = views
         self._augment = augment
-        self._kept = kept
+        self._patient_filter = patient_filter
         self._draws: torch.Generator | None = None  # of the augmentation, in the present lot
         self._limit: int | None = None  # views of records in a physical batch, once known
 
@@ -165,8 +165,8 @@ class DpSgd:
             with NoiseAhead(self._trainable.count, self._stream, self._trainable.device) as noise:
                 total = self._sum_checked(records, chosen, seed)
                 noise.add_to(total, multiplier * norm)
-        if self._kept is not None:
-            self._kept.settle()
+        if self._patient_filter is not None:
+            self._patient_filter.settle()
         # the expected lot is public; the real one is secret (McMahan et al. 2018)
         return total.div_(self._mechanism.expected_lot)
 
@@ -276,13 +276,13 @@ class DpSgd:
 
     def _make_admit(self, records: Records, batch: Batch) -> Admit | None:
         """Make the function that says which patients of the batch take part; None without a filter."""
-        kept = self._kept
-        if kept is None:
+        patient_filter = self._patient_filter
+        if patient_filter is None:
             return None
         patients = batch.find_patients(records.counts)
 
         def admit(lengths: torch.Tensor) -> torch.Tensor:
-            return torch.from_numpy(kept.admit(lengths.cpu().numpy(), patients)).to(lengths.device)
+            return torch.from_numpy(patient_filter.admit(lengths.cpu().numpy(), patients)).to(lengths.device)
 
         return admit
 

@@ -172,7 +172,9 @@ def test_patients_who_are_left_out_add_nothing_and_change_nothing_of_the_others(
     site = generated_site(tmp_path, terms, patients=4)
 
     def add(kept: Admits | None) -> torch.Tensor:
-        engine = DpSgd(site.module, make_loss(terms), Mechanism(1.0, 4, 0.1, 1.0), KeyStream(KEY), kept=kept)
+        engine = DpSgd(
+            site.module, make_loss(terms), Mechanism(1.0, 4, 0.1, 1.0), KeyStream(KEY), patient_filter=kept
+        )
         return engine.sum_lot(site.records, np.arange(4)).double()
 
     with begin_stage(site.module, terms, terms.training.rounds):

@@ -69,7 +69,7 @@ def audit(kind: type[IndividualFilter], looked_at: int = STEPS) -> Bounds:
             CPU,
             KeyStream(stream.draw_bytes(KEY_BYTES)),
             number=number,
-            kept=kept,
+            patient_filter=kept,
         )
         seen.append(SeenRound(number, model, read_total_of_update(audited, number, trained.update, PATIENTS)))
         shared = optimiser.advance(shared, trained.update)

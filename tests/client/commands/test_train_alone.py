@@ -181,7 +181,7 @@ def count_admitted(folder: Path, terms: Terms) -> int:
     assert registration is not None
     patients = read_study(registration.to_study_files())[0].patients
     kept = IndividualFilter(patients.patients, 1)
-    train_in_one_place(terms, patients, make_event(terms, 1).noise_multiplier, kept=kept)
+    train_in_one_place(terms, patients, make_event(terms, 1).noise_multiplier, patient_filter=kept)
     return int((kept.spent < PARTS**2).sum())
 
 
@@ -362,9 +362,9 @@ def test_training_in_which_nobody_is_left_out_is_the_plain_one_to_the_bit(
     key = bytes(range(32))
     plain = train_in_one_place(terms, patients, noise, stream=KeyStream(key))
     kept = IndividualFilter(40, STEPS)
-    filtered = train_in_one_place(terms, patients, noise, stream=KeyStream(key), kept=kept)
+    filtered = train_in_one_place(terms, patients, noise, stream=KeyStream(key), patient_filter=kept)
     assert kept.spent.any()
     for name, parameter in plain.state_dict().items():
         assert torch.equal(parameter, filtered.state_dict()[name])
-    few = train_in_one_place(terms, patients, noise, stream=KeyStream(key), kept=IndividualFilter(40, 1))
+    few = train_in_one_place(terms, patients, noise, stream=KeyStream(key), patient_filter=IndividualFilter(40, 1))
     assert any(not torch.equal(each, few.state_dict()[name]) for name, each in plain.state_dict().items())

@@ -51,7 +51,9 @@ def test_sum_has_exactly_the_admitted_and_lengths_are_those_of_clipped_gradients
 ) -> None:
     module, records = network(), of_sizes(torch.tensor([1, 3, 0, 2, 5, 1, 4]), (6,))
     some = Only(np.array([1, 3, 5]), 7)
-    engine = DpSgd(module, loss, EVERYBODY, KeyStream(KEY), method=method, batch_bytes=batch_bytes, kept=some)
+    engine = DpSgd(
+        module, loss, EVERYBODY, KeyStream(KEY), method=method, batch_bytes=batch_bytes, patient_filter=some
+    )
     got = engine.sum_lot(records, everybody(records))
     expected = loop_sum(module, records, np.array([1, 3, 5]), NORM)
     assert_as_the_loop(module, got, expected)
@@ -67,7 +69,7 @@ def test_gradients_beyond_single_precision_are_left_out_whole() -> None:
     records.features[(records.patient == 1) | (records.patient == 3)] *= 1e25
     module.float()
     records.features, records.labels = records.features.float(), records.labels.float()
-    engine = DpSgd(module, loss, EVERYBODY, KeyStream(KEY), kept=Only(np.array([1, 2]), 6))
+    engine = DpSgd(module, loss, EVERYBODY, KeyStream(KEY), patient_filter=Only(np.array([1, 2]), 6))
     got = engine.sum_lot(records, everybody(records))
     reference = DpSgd(module, loss, EVERYBODY, KeyStream(KEY)).sum_lot(records, np.array([1, 2]))
     assert torch.isfinite(got).all()
@@ -82,7 +84,9 @@ def test_step_in_which_everybody_is_admitted_is_the_plain_step_to_the_bit(method
 
     records = table()
     plain = DpSgd(make(), loss, EVERYBODY, KeyStream(KEY), method=method)
-    kept = DpSgd(make(), loss, EVERYBODY, KeyStream(KEY), method=method, kept=IndividualFilter(records.patients, 3))
+    kept = DpSgd(
+        make(), loss, EVERYBODY, KeyStream(KEY), method=method, patient_filter=IndividualFilter(records.patients, 3)
+    )
     for _ in range(3):
         assert torch.equal(plain.compute_gradient(records), kept.compute_gradient(records))
 
@@ -90,7 +94,7 @@ def test_step_in_which_everybody_is_admitted_is_the_plain_step_to_the_bit(method
 def test_step_in_which_nobody_is_admitted_is_the_noise_alone() -> None:
     records = table()
     kept = Only(np.array([], dtype=np.int64), records.patients)
-    engine = DpSgd(network(), loss, EVERYBODY, KeyStream(KEY), kept=kept)
+    engine = DpSgd(network(), loss, EVERYBODY, KeyStream(KEY), patient_filter=kept)
     seen = engine.compute_gradient(records)
     stream = KeyStream(KEY)
     stream.draw_uniform(records.patients)
@@ -108,7 +112,7 @@ def test_what_a_patient_adds_in_all_steps_is_at_most_what_they_pay_for(seed: int
     rest, module = records.without(leaving), network(seed % 7).double()
     mechanism = Mechanism(1.0, 10, NORM, 1.0)
     kept = [IndividualFilter(records.patients, paid), IndividualFilter(rest.patients, paid)]
-    engines = [DpSgd(module, loss, mechanism, KeyStream(KEY), kept=each) for each in kept]
+    engines = [DpSgd(module, loss, mechanism, KeyStream(KEY), patient_filter=each) for each in kept]
     added = 0.0
     for _ in range(steps):
         sums = [
@@ -127,9 +131,9 @@ def test_what_a_patient_adds_in_all_steps_is_at_most_what_they_pay_for(seed: int
 
 def test_lot_that_is_summed_again_for_want_of_memory_is_charged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     records, kept = table(), IndividualFilter(20, 5)
-    engine = DpSgd(network(), loss, EVERYBODY, KeyStream(KEY), kept=kept)
+    engine = DpSgd(network(), loss, EVERYBODY, KeyStream(KEY), patient_filter=kept)
     once = IndividualFilter(20, 5)
-    DpSgd(network(), loss, EVERYBODY, KeyStream(KEY), kept=once).compute_gradient(records)
+    DpSgd(network(), loss, EVERYBODY, KeyStream(KEY), patient_filter=once).compute_gradient(records)
     failures = iter([True, False])
     whole = DpSgd._add_batch
 
@@ -147,7 +151,7 @@ def test_lot_that_is_summed_again_for_want_of_memory_is_charged_once(monkeypatch
 def test_gradient_that_is_not_finite_adds_nothing_and_costs_nothing() -> None:
     records, kept = table(), IndividualFilter(20, 5)
     records.features[records.patient == 4] = torch.inf
-    DpSgd(network(), loss, EVERYBODY, KeyStream(KEY), kept=kept).compute_gradient(records)
+    DpSgd(network(), loss, EVERYBODY, KeyStream(KEY), patient_filter=kept).compute_gradient(records)
     assert kept.spent[4] == 0
     assert (np.delete(kept.spent, 4) > 0).all()
 
@@ -155,4 +159,4 @@ def test_gradient_that_is_not_finite_adds_nothing_and_costs_nothing() -> None:
 @pytest.mark.parametrize("mechanism", [Mechanism(0.5, 20, NORM, 1.3), Mechanism(1.0, 20, None, None)])
 def test_filter_is_refused_where_patients_are_drawn_or_not_clipped(mechanism: Mechanism) -> None:
     with pytest.raises(ValueError, match="everybody in every step"):
-        DpSgd(network(), loss, mechanism, KeyStream(KEY), kept=IndividualFilter(20, 5))
+        DpSgd(network(), loss, mechanism, KeyStream(KEY), patient_filter=IndividualFilter(20, 5))
