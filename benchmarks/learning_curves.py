@@ -22,7 +22,7 @@ from typing import Any, Final
 import click
 import numpy as np
 
-from benchmarks.model_studies import write_files
+from benchmarks.model_studies import OUT, add_figures, write_files
 from client.training.simulate import simulate
 from models.tasks.registry import list_figures
 from privacy.command_line import say
@@ -30,7 +30,6 @@ from privacy.study import Terms
 from privacy.study.cost import compute_study_noise
 from server.demo.sources import DemoChoice, choose_study
 
-OUT: Final = Path("docs/models.json")
 SHARES: Final = (0.25, 0.5, 1.0)
 TIMES: Final = (1, 4, 16)
 _SEED: Final = 1
@@ -56,12 +55,7 @@ def main(
         choice = DemoChoice(None if study else name, None, study, Path(data), None, False, "8", None, weights)
         found = {"curves": measure_curves(choice, repeats, () if only_shares else TIMES)}
         say(f"{name}: {json.dumps(found)}")
-        # read anew: a run takes minutes, and another may have written meanwhile
-        known: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"studies": []}
-        studies = {each["model"]: each for each in known["studies"]}
-        studies[name] = studies.get(name, {"model": name}) | found
-        known["studies"] = list(studies.values())
-        out.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        add_figures(out, name, found)
 
 
 def measure_curves(choice: DemoChoice, repeats: int, multiples: tuple[int, ...]) -> dict[str, Any]:

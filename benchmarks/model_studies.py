@@ -85,7 +85,7 @@ def main(
         if seeds:
             for found in measure_seeds(choice, seeds, asked, _read_known(out, name).get("paired")):
                 say(json.dumps(found))
-                _write_found(out, name, {"paired": found})
+                add_figures(out, name, {"paired": found})
             continue
         if elsewhere:
             found = {"elsewhere": measure_elsewhere(replace(choice, epsilon=_find_largest(asked)))}
@@ -94,7 +94,7 @@ def main(
                 name, choice, repeats, asked, keep_epsilons(_read_known(out, name), choice, asked)
             )
         say(json.dumps(found))
-        _write_found(out, name, found)
+        add_figures(out, name, found)
 
 
 def _read_known(out: Path, name: str) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _read_known(out: Path, name: str) -> dict[str, Any]:
     return next((each for each in known["studies"] if each["model"] == name), {"model": name})
 
 
-def _write_found(out: Path, name: str, found: dict[str, Any]) -> None:
+def add_figures(out: Path, name: str, found: dict[str, Any]) -> None:
     """Add ``found`` to what the document has of a model."""
     # read anew: a run takes minutes, and another may have written meanwhile
     known: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"studies": []}

@@ -14,7 +14,7 @@ Streams are seeded here, so that a run can be repeated. Training on real patient
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -141,6 +141,11 @@ class PairedCohort:
             TermsError: a patient's gradient would not be the one that is clipped.
             DivergedError: the parameters left the numbers that a model can compute with.
         """
+        *_, last = self.train_by_rounds()
+        return last
+
+    def train_by_rounds(self) -> Iterator[Vector]:
+        """Train as :meth:`train`; yield the shared model after each round, (P,)."""
         optimiser, training = make_optimiser(self._terms), self._terms.training
         shared, halvings = optimiser.make_initial_state(self._first), 0
         for number in range(1, training.rounds + 1):
@@ -149,7 +154,7 @@ class PairedCohort:
             shared = optimiser.advance(shared, mean.update, ranges=ranges)
             same = training.find_stage(number) is training.find_stage(number + 1)
             halvings = mean.halvings if same else 0  # the next stage's updates may be longer
-        return optimiser.model_of(shared)
+            yield optimiser.model_of(shared)
 
     def score(self, model: Vector) -> Values:
         """Count the test patients of every site, with its own personal layers; return the figures of all."""
