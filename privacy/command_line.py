@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Container, Mapping, Sequence
 from itertools import takewhile
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, TextIO
 
 import click
 
@@ -101,7 +101,7 @@ def run(commands: click.Group, name: str) -> NoReturn:
         say(f"{name}: {error}")
         sys.exit(error.exit_code)
     except (BrokenPipeError, SystemExit):  # click ends by SystemExit when stdout has no reader any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         sys.exit(0)
     except Exception as error:
         if os.environ.get(TRACEBACK):
@@ -112,6 +112,17 @@ def run(commands: click.Group, name: str) -> NoReturn:
         )
         sys.exit(DEFECT)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _discard(stream: TextIO) -> None:
+    """Discard what is written to ``stream`` from now on, and what it still holds.
+
+    Python flushes both streams as it ends, and ends with 120 where that fails.
+    """
+    with contextlib.suppress(OSError, ValueError):  # it has no descriptor, or was closed
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, stream.fileno())
+        os.close(nothing)
 
 
 class Styled(str):
@@ -140,8 +151,10 @@ def print_text(text: str = "") -> None:
 
 def say(text: str) -> None:
     """Print a message on stderr; it is dropped if stderr is closed, as with a closed terminal."""
-    with contextlib.suppress(OSError):
+    try:
         click.echo(_make_plain(text), err=True)
+    except OSError:
+        _discard(sys.stderr)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], alarming: Container[int] = ()) -> None:

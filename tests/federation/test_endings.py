@@ -58,7 +58,8 @@ def in_terminal(folder: Path, program: str, party: str) -> Iterator[tuple["subpr
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env=os.environ | {_MARK: str(folder)},
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        | {_MARK: str(folder)},  # as in a hospital: what cannot be written stays in Python's buffer
         start_new_session=True,
         preexec_fn=take_terminal,  # noqa: PLW1509 - no thread of ours holds a lock here
     )
