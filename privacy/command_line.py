@@ -4,16 +4,17 @@ What is printed may hold names from files: columns, code words, DICOM strings, n
 here, with its invisible characters written as code points; only what this program styles itself (:func:`style`) reaches
 a terminal as it is.
 
-Exit codes are listed in ``docs/exit-codes.md``: 0 done, 2 written wrongly, 130 interrupted, 1 a defect of this
-program, and those of ``privacy/errors.py``.
+Exit codes are listed in ``docs/exit-codes.md``: 0 done, 2 written wrongly, 3 the output cannot be written, 130
+interrupted, 1 a defect of this program, and those of ``privacy/errors.py``.
 """
 
 import contextlib
 import importlib
+import io
 import json
 import os
 import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final, NamedTuple, NoReturn, TextIO
 
@@ -27,6 +28,7 @@ from privacy.process_lifetime import take_default_signals
 
 INTERRUPTED: Final = 130
 DEFECT: Final = 1
+OUTPUT_LOST: Final = 3
 TRACEBACK: Final = "CONSILIUM_TRACEBACK"
 _HELP: Final = {"-h", "--help"}
 
@@ -89,6 +91,14 @@ def run(commands: click.Group, name: str) -> NoReturn:
     os.environ.setdefault(
         "PYDANTIC_DISABLE_PLUGINS", "__all__"
     )  # to look for some takes long, and nobody may read along
+    if isinstance(sys.stdout, io.TextIOWrapper):  # None where a script closed it
+        sys.stdout = _Output(
+            sys.stdout.buffer,
+            encoding=sys.stdout.encoding,
+            errors=sys.stdout.errors,
+            line_buffering=sys.stdout.line_buffering,
+            write_through=sys.stdout.write_through,
+        )
     try:
         code = commands.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:
@@ -103,6 +113,12 @@ def run(commands: click.Group, name: str) -> NoReturn:
     except (BrokenPipeError, SystemExit):  # click ends by SystemExit when stdout has no reader any more
         _discard(sys.stdout)
         sys.exit(0)
+    except _OutputLostError as error:
+        say(
+            f"{name}: its output could not all be written: {error}; what was recorded is kept; make room and ask again"
+        )
+        _discard(sys.stdout)
+        sys.exit(OUTPUT_LOST)
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
@@ -112,6 +128,37 @@ def run(commands: click.Group, name: str) -> NoReturn:
         )
         sys.exit(DEFECT)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+class _OutputLostError(Exception):
+    """Stdout cannot be written, and not because its reader left."""
+
+
+class _Output(io.TextIOWrapper):
+    """Stdout, whose own errors are told from those of other files.
+
+    Raises:
+        _OutputLostError: it cannot be written.
+        BrokenPipeError: its reader left.
+    """
+
+    def write(self, text: str) -> int:
+        with _tell_lost():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _tell_lost():
+            super().flush()
+
+
+@contextlib.contextmanager
+def _tell_lost() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _OutputLostError(error.strerror) from None
 
 
 def _discard(stream: TextIO) -> None:

@@ -47,6 +47,9 @@ def interrupted(): os.kill(os.getpid(), signal.SIGINT); signal.pause()
 def talks():
     for _ in range(100_000): click.echo("x" * 100)
 
+@cli.command()
+def fills(): raise OSError(28, "No space left on device")
+
 run(cli, "tool")
 """
 
@@ -144,6 +147,30 @@ def test_help_is_on_stdout_and_ends_with_0() -> None:
     done = tool("--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "works" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["works", "table", "talks", "--help"])
+@pytest.mark.parametrize("unbuffered", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["usual", "unbuffered"])
+def test_output_that_cannot_be_written_is_said(command: str, unbuffered: dict[str, str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PATH": "", "PYTHONPATH": str(Path(__file__).parents[2])} | unbuffered,
+            timeout=60,
+        )
+    assert done.returncode == 3
+    said = "tool: its output could not all be written: No space left on device; what was recorded is kept"
+    assert done.stderr.removeprefix("talk\n").startswith(said)
+    assert done.stderr.count("\n") == 1 + (command == "works")
+
+
+def test_a_full_disk_elsewhere_is_not_the_output() -> None:
+    done = tool("fills")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("tool: a defect of this program (OSError)")
 
 
 def test_reader_that_leaves_early_is_no_failure() -> None:
