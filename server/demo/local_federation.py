@@ -54,7 +54,7 @@ class LocalFederation:
         self.tables = {each.name: each.write(folder / "source" / each.name) for each in hospitals}
         self._coordinator = folder / "coordinator"
         self._tell = tell
-        self.study_file.write_text(yaml.safe_dump(terms.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        self._write_study()
 
     def make(self) -> None:
         """Run every person's commands, from empty folders to registered data and granted budgets."""
@@ -125,6 +125,22 @@ class LocalFederation:
         self._run_site_command(name, "join", "--request", str(self.folder / f"{name}.request"))
         return key
 
+    def add_study(self, terms: Terms, hospitals: Sequence[DemoHospital]) -> None:
+        """Take up another study on other data: register these, grant a budget for them, and allow it.
+
+        The next :meth:`run_study` is of this one.
+
+        Args:
+            terms: the study; its data have a name of their own.
+            hospitals: the sites that there are, with their tables.
+        """
+        self.terms = terms
+        self.study_file = self.folder / f"{terms.name}.yaml"
+        self._write_study()
+        self.tables = {each.name: each.write(self.folder / "source" / terms.name / each.name) for each in hospitals}
+        self.allow(terms)
+        _run_side_by_side(self._equip_site, list(self.tables))
+
     def allow(self, terms: Terms) -> None:
         """Let every hospital's data protection officer allow a study of ``terms``."""
         for name in self.tables:
@@ -137,11 +153,15 @@ class LocalFederation:
         run_to_end([find_program("consilium"), *at, "admit", str(request), "--out", str(admission), "--yes"])
 
     def _prepare_site(self, name: str, keys: dict[str, str]) -> None:
-        """Read a site's admission, pin its peers, register its data, add public weights and grant its budget."""
+        """Read a site's admission, pin its peers, and equip it for the study."""
         self._run_site_command(name, "join", "--admission", str(self.folder / f"{name}.admission"))
         for peer, key in keys.items():
             if peer != name:
                 self._run_site_command(name, "peer", "trust", peer, key)
+        self._equip_site(name)
+
+    def _equip_site(self, name: str) -> None:
+        """Register a site's data, add public weights and grant its budget."""
         self._register_data(name, self.tables[name])
         if self.weights is not None:
             self._run_site_command(name, "weights", "add", str(self.weights), "--study", str(self.study_file))
@@ -158,13 +178,20 @@ class LocalFederation:
         if len(files) == 1:
             words = ("--mapping", str(files[0]))
         else:
-            train, test = (shutil.copy(path, home) for path in files)
+            kept = home / self.terms.data.name
+            kept.mkdir()
+            train, test = (shutil.copy(path, kept) for path in files)
             words = ("--train", str(train), "--test", str(test))
+        before = set(home.glob("data/*/train.npz"))
         # no person is here to answer a warning
         self._run_site_command(name, "data", "add", str(self.study_file), *words, "--despite")
         if len(files) == 1:
-            (made,) = home.glob("data/*/train.npz")
+            (made,) = set(home.glob("data/*/train.npz")) - before
             self.tables[name] = (made, made.with_name("test.npz"))
+
+    def _write_study(self) -> None:
+        written = yaml.safe_dump(self.terms.model_dump(mode="json"), sort_keys=False)
+        self.study_file.write_text(written, encoding="utf-8")
 
     def _run_site_command(self, name: str, *words: str) -> str:
         return run_to_end([find_program("consilium-site"), "--dir", str(self.folder / name), *words])

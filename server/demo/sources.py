@@ -83,7 +83,9 @@ class GeneratedHospital:
         folder.mkdir(parents=True, exist_ok=True)
         paths = folder / "train.npz", folder / "test.npz"
         for place, (path, count) in enumerate(zip(paths, (self.patients, _GENERATED_TESTS), strict=True)):
-            records = generate_records(self.contract, count, 2 * self.seed + place, f"{self.name}-{place}")
+            # two studies in one federation are of different people
+            prefix = f"{self.contract.name}-{self.name}-{place}"
+            records = generate_records(self.contract, count, 2 * self.seed + place, prefix)
             write_records(path, records, self.contract.patient)
         return paths
 
