@@ -6,6 +6,8 @@ Rules:
   so that a busy week does not displace them. Both are bounded in size, and only their owner can read them.
 * Other libraries log every call: of these only warnings and errors are kept.
 * A message that repeats is written once an hour.
+* A log that cannot be written, as on a full disk, ends nothing: stderr has a sentence about it once an hour, without
+  what was to be written.
 * With ``--log-json`` a line is one JSON object (``time`` in UTC, ``level``, ``logger``, ``message``, and ``exception``
   where there is one). What :data:`SHOWN` names goes to stderr too, for a container's collector. All else stays in
   the files, since a site's log may hold figures that never leave.
@@ -13,12 +15,16 @@ Rules:
 
 import json
 import logging
+import math
 import os
+import sys
 import time
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
+
+from privacy.command_line import say
 
 MOST_BYTES: Final = 5_000_000
 FILES: Final = 4
@@ -47,7 +53,7 @@ def log_to(folder: Path, name: str, *, as_json: bool = False) -> None:
     ]
     handlers[1].setLevel(logging.WARNING)
     if as_json:
-        handlers.append(logging.StreamHandler())
+        handlers.append(_Shown())
         handlers[2].addFilter(_NotAgain())
         handlers[2].addFilter(lambda record: may_be_shown(record.name))
         for handler in handlers:
@@ -71,11 +77,28 @@ def open_bounded_log(path: Path, line: str = LINE) -> RotatingFileHandler:
 class _OwnersAlone(RotatingFileHandler):
     """A rotating log that others cannot read, whatever the umask."""
 
+    _said_at = -math.inf
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name in logging
+        """Say that the log cannot be written; Python's own words about it have the record's text."""
+        error, now = sys.exception(), time.monotonic()
+        if now - self._said_at >= _AGAIN_S:
+            self._said_at = now
+            why = error.strerror if isinstance(error, OSError) else type(error).__name__
+            say(f"{self.baseFilename}: the log cannot be written: {why}; the program goes on without it")
+
     def _open(self) -> TextIOWrapper:
         def opener(path: str, flags: int) -> int:
             return os.open(path, flags, 0o600)
 
         return open(self.baseFilename, "a", encoding=self.encoding, opener=opener)
+
+
+class _Shown(logging.StreamHandler[TextIO]):
+    """Writes to stderr, as long as somebody takes it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name in logging
+        """Drop the line; it stands in the file."""
 
 
 class _JsonLines(logging.Formatter):

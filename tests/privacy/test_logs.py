@@ -2,9 +2,12 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from privacy.logs import open_bounded_log
 
@@ -50,6 +53,33 @@ def test_sentence_is_written_again_after_another_one(tmp_path: Path) -> None:
         handler.handle(logging.LogRecord("x", logging.INFO, "", 0, word, (), None))
     handler.close()
     assert (tmp_path / "x.log").read_text() == "a\nb\na\n"
+
+
+FULL_PROGRAM = """
+import logging, sys
+from pathlib import Path
+from privacy.logs import log_to
+log_to(Path(sys.argv[1]), "site", as_json=sys.argv[2] == "json")
+for number in range(3):
+    logging.getLogger("client.training.session").warning("round %d: loss %s", number, 0.7)
+print("done")
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_log_on_a_full_disk_is_said_once_without_what_was_to_be_written(tmp_path: Path, form: str) -> None:
+    (tmp_path / "site.log").symlink_to("/dev/full")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_PROGRAM, str(tmp_path), form],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    said = (
+        f"{tmp_path}/site.log: the log cannot be written: No space left on device; the program goes on without it\n"
+    )
+    assert done.stderr == said
+    assert len((tmp_path / "site-problems.log").read_text().splitlines()) == 3  # the other file is written
 
 
 JSON_PROGRAM = """
