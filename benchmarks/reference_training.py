@@ -99,7 +99,8 @@ def main(
                 found[way].append(cohort.score(cohort.train())[figure.name])
                 say(f"{way}, seed {seed}: {found[way][-1]}")
         shares = {members[0].training.patients: found.pop(way) for way, members in list(cohorts.items())[2:]}
-        add_figures(out, name, {"reference": {"changes": changes, **found, "shares": shares}})
+        patients = cohorts["pooled"][0].training.patients
+        add_figures(out, name, {"reference": {"changes": changes, "patients": patients, **found, "shares": shares}})
 
 
 def make_cohorts(sites: list[PairedSite]) -> dict[str, list[PairedSite]]:
@@ -131,9 +132,10 @@ def change_study(terms: Terms, changes: Changes) -> Terms:
         TermsError: a key is not known, or the study has mistakes with the changes.
     """
     fields = _merge(terms.model_dump(mode="json"), changes)
-    stages = fields["training"]["stages"]
-    rounds = sum(each["rounds"] for each in stages) if stages else fields["training"]["rounds"]
-    fields["evaluation"]["rounds"] = [rounds]
+    training = fields["training"]
+    if training["stages"]:
+        training["rounds"] = sum(each["rounds"] for each in training["stages"])
+    fields["evaluation"]["rounds"] = [training["rounds"]]
     return parse_terms(fields)
 
 

@@ -28,17 +28,20 @@ below, epsilon is that of the gene or the compound.
 _CURVES_HEAD: Final = """\
 ### From how many patients on
 
-Pooled trainings of the same studies, means of two or one each (`python -m benchmarks.learning_curves`): without privacy
-on a quarter, a half and all of the training patients; with epsilon 8 on all of them, with the noise that as many, four
-and sixteen times as many patients would have (- where that was not measured). What more patients would also teach is
-not in it.
+Pooled trainings of the same studies, means of one to three each: without privacy on a quarter, a half and all of the
+training patients, as with epsilon (`python -m benchmarks.learning_curves`) and tuned (`python -m
+benchmarks.reference_training --curve`); with epsilon 8 on all of them, with the noise that as many, four and sixteen
+times as many patients would have. What more patients would also teach is not in that. - where it was not measured.
 """
 _FLOORS_HEAD: Final = """\
 ### Beside a simple way
 
 What a simple way reaches on the same test patients, pooled and without privacy where it is fitted at all, and what the
-network has without privacy, in the federation and pooled. "Above" says which of the two is better than the simple way.
-Whether more patients would help a network that is not, its curve says, where one was measured.
+network has without privacy, in the federation and pooled: "as with epsilon" by the steps, rates and rounds of its
+study, which are chosen for epsilon, one federation; "tuned" by those that suit it without privacy
+([reference_choices.yaml](../benchmarks/reference_choices.yaml), chosen on training patients who were held out), mean of
+two or three seeds in one process (`python -m benchmarks.reference_training`). "Above" says which of the two is better
+than the simple way, tuned where that was done. Whether more patients would help a network that is not, its curve says.
 """
 _PAIRED_HEAD: Final = """\
 ### Paired seeds
@@ -52,8 +55,12 @@ without privacy. Of errors, less is better.
 """
 _DOMAINS_HEAD: Final = """\
 Every one of them trains with epsilon. The figure is of federations on real data, [below](#on-real-data) in full, where
-such data are at hand. With a star some layers have no rule of their own for the gradients of each patient: they are
-differentiated patient by patient, exactly but slowly (`consilium model show NAME` names them).
+such data are at hand; in brackets what it is without privacy when steps and rates are [tuned for
+that](#beside-a-simple-way). With a star some layers have no rule of their own for the gradients of each patient: they
+are differentiated patient by patient, exactly but slowly (`consilium model show NAME` names them).
+
+`python -m benchmarks.every_model` trains all of them, one after another, on generated records in one federation of real
+processes, sealed and with epsilon 8, by the studies of `consilium demo --model NAME`. It did so for every one.
 """
 _RESULTS_HEAD: Final = """\
 ## On real data
@@ -94,10 +101,10 @@ def _domains(found: tuple[ModelDescription, ...]) -> Iterator[str]:
     """Show the models of each domain, with one figure of each and its example."""
     examples, figures = _find_examples(), _headline_figures()
     yield f"## The {len(found)} models\n"
-    yield fill(_DOMAINS_HEAD, 118) + "\n"
+    yield _DOMAINS_HEAD
     for domain in dict.fromkeys(each.domain for each in found):
         yield f"### {domain.capitalize()}\n"
-        yield "| model | what it is | tasks | parameters (`paper`) | with epsilon 8, without | example |"
+        yield "| model | what it is | tasks | parameters (`paper`) | with epsilon 8, without (tuned) | example |"
         yield "| --- | --- | --- | --- | --- | --- |"
         for each in found:
             if each.domain != domain:
@@ -126,7 +133,9 @@ def _headline_figures() -> dict[str, str]:
     measured: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     return {
         each["model"]: f"{each['figure']} {_figure(each['federated'].get('8'))}, "
-        f"{_figure(each['federated'].get('none'))}: {each['data']}"
+        f"{_figure(each['federated'].get('none'))}"
+        + (f" ({_figure(tuned['federated'])})" if (tuned := _find_tuned(each)) else "")
+        + f": {each['data']}"
         for each in measured.get("studies", ())
         if "federated" in each
     }
@@ -164,23 +173,34 @@ def _results() -> Iterator[str]:
 def _floors(studies: list[dict[str, Any]]) -> Iterator[str]:
     """Show what a simple way reaches beside what the network has without privacy."""
     yield _FLOORS_HEAD
-    yield "| model | data | figure | simple way | reaches | federated | pooled | above |"
+    yield "| model | data | figure | simple way | reaches | as with epsilon | tuned | above |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     for each in (one for one in studies if "floor" in one):
-        figures = (each["federated"]["none"], each["pooled"]["mean"])
         above = " and ".join(list_above_floor(each)) or "neither"
+        figures = (_find_untuned(each), _find_tuned(each))
+        cells = [", ".join(map(_figure, one.values())) or "-" for one in figures]
         yield (
             f"| {each['model']} | {each['data']} | {each['figure']} | {each['floor']['of']} | "
-            f"{_shorten(each['floor']['figure'])} | {' | '.join(map(_figure, figures))} | {above} |"
+            f"{_shorten(each['floor']['figure'])} | {' | '.join(cells)} | {above} |"
         )
     yield ""
 
 
 def list_above_floor(study: dict[str, Any]) -> list[str]:
     """Say which trainings of a row without privacy are better than the simple way, at the digits that are shown."""
-    figures = {"federated": study["federated"]["none"], "pooled": study["pooled"]["mean"]}
+    figures = _find_tuned(study) or _find_untuned(study)
     gains = {name: round(value, 3) - round(study["floor"]["figure"], 3) for name, value in figures.items()}
     return [name for name, gain in gains.items() if (-gain if study["lower_is_better"] else gain) > 0]
+
+
+def _find_untuned(study: dict[str, Any]) -> dict[str, float]:
+    return {"federated": study["federated"]["none"], "pooled": study["pooled"]["mean"]}
+
+
+def _find_tuned(study: dict[str, Any]) -> dict[str, float]:
+    if "reference" not in study:
+        return {}
+    return {way: fmean(study["reference"][way]) for way in ("federated", "pooled")}
 
 
 def _shorten(value: float) -> str:
@@ -190,18 +210,32 @@ def _shorten(value: float) -> str:
 
 def _curves(studies: list[dict[str, Any]]) -> Iterator[str]:
     """Show from how many patients on a model works, where that was measured."""
-    measured = [each for each in studies if "curves" in each]
-    if not measured:
-        return
     yield f"{_CURVES_HEAD}"
-    yield "| model | figure | patients: no privacy | epsilon 8: noise of as many, 4 and 16 times as many |"
-    yield "| --- | --- | --- | --- |"
-    for each in measured:
-        curves = each["curves"]
-        shares = ", ".join(f"{int(count):,}: {_figure(value)}" for count, value in curves["no_privacy"].items())
-        times = ", ".join(_figure(value) for value in curves["noise_of_times_as_many"].values()) or "-"
-        yield f"| {each['model']} | {curves['figure']} | {shares} | {times} |"
+    yield "| model | figure | patients: no privacy, as with epsilon | patients: no privacy, tuned | epsilon 8 |"
+    yield "| --- | --- | --- | --- | --- |"
+    for each in (one for one in studies if has_curve(one)):
+        curves = each.get("curves", {})
+        untuned = curves.get("no_privacy", {})
+        tuned = {count: fmean(values) for count, values in find_tuned_shares(each).items()}
+        cells = [
+            ", ".join(f"{int(count):,}: {_figure(value)}" for count, value in one.items())
+            for one in (untuned, tuned)
+        ]
+        cells.append(", ".join(map(_figure, curves.get("noise_of_times_as_many", {}).values())))
+        yield f"| {each['model']} | {each['figure']} | {' | '.join(cell or '-' for cell in cells)} |"
     yield ""
+
+
+def has_curve(study: dict[str, Any]) -> bool:
+    """Say whether it was measured if more patients would help."""
+    return "curves" in study or bool(find_tuned_shares(study))
+
+
+def find_tuned_shares(study: dict[str, Any]) -> dict[str, list[float]]:
+    """Return the figures of each seed by the number of patients, tuned without privacy; all of them last."""
+    reference = study.get("reference", {})
+    shares: dict[str, list[float]] = reference.get("shares", {})
+    return shares and {**shares, reference["patients"]: reference["pooled"]}
 
 
 def _paired(studies: list[dict[str, Any]]) -> Iterator[str]:

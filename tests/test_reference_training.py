@@ -1,0 +1,71 @@
+"""Tuned trainings without privacy: changes of a study, and patients who are held out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.paired_seeds import PairedSite
+from benchmarks.reference_training import change_study, hold_out, make_cohorts, read_changes, take_share
+from benchmarks.small_study import small_terms, without_privacy, write_patients
+from client.data.examples import Patients
+from privacy.errors import TermsError
+from privacy.study import read_terms
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> PairedSite:
+    train = write_patients(tmp_path / "train.csv", 41, "train-", seed=1)
+    return PairedSite.read(small_terms(), "ash", train, write_patients(tmp_path / "test.csv", 30, "test-", seed=2))
+
+
+def list_records(patients: Patients) -> list[tuple[bytes, ...]]:
+    """Return every record as its bytes, patient after patient."""
+    arrays = [*patients.inputs.values(), *patients.targets.values()]
+    return [tuple(array[np.array([row])].tobytes() for array in arrays) for row in range(patients.records)]
+
+
+def test_changes_go_as_deep_as_they_are_written() -> None:
+    changes = read_changes(("training.step.rule=adam", "training.rounds=7", "name=other"))
+    assert changes == {"training": {"step": {"rule": "adam"}, "rounds": 7}, "name": "other"}
+    terms = without_privacy()
+    changed = change_study(terms, changes)
+    assert (changed.training.step.rule, changed.training.rounds, changed.evaluation.rounds) == ("adam", 7, (7,))
+    assert changed.training.sampling_rate == terms.training.sampling_rate
+    assert (changed.data, changed.task) == (terms.data, terms.task)
+
+
+def test_stages_bring_their_own_rounds(repository: Path) -> None:
+    terms = read_terms(repository / "examples" / "records" / "dbn.yaml")
+    stages = [each.model_dump(mode="json") | {"rounds": 4} for each in terms.training.stages]
+    changed = change_study(terms, {"training": {"stages": stages}})
+    assert changed.evaluation.rounds == (4 * len(stages),) != terms.evaluation.rounds
+
+
+def test_a_change_of_no_key_is_refused() -> None:
+    with pytest.raises(TermsError, match="learning_rat"):
+        change_study(without_privacy(), {"training": {"learning_rat": 1}})
+
+
+def test_held_out_patients_are_of_the_training_files_and_train_nobody(site: PairedSite) -> None:
+    held = hold_out(site)
+    assert (held.training.patients, held.testing.patients) == (33, 8)
+    parts = list_records(held.training) + list_records(held.testing)
+    assert sorted(parts) == sorted(list_records(site.training))
+    for each in (held.training, held.testing):  # numbered from 0 on, none left out
+        assert np.unique(each.patient).tolist() == list(range(each.patients))
+
+
+def test_a_share_leaves_the_test_patients(site: PairedSite) -> None:
+    part = take_share(site, 0.5)
+    assert part.training.patients == 20
+    assert set(list_records(part.training)) <= set(list_records(site.training))
+    assert part.testing is site.testing
+
+
+def test_pooled_are_all_patients(site: PairedSite) -> None:
+    cohorts = make_cohorts([site, site])
+    (pooled,) = cohorts["pooled"]
+    assert pooled.training.patients == 82
+    assert list_records(pooled.testing) == 2 * list_records(site.testing)
+    assert cohorts["federated"] == [site, site]
