@@ -91,14 +91,11 @@ def run(commands: click.Group, name: str) -> NoReturn:
     os.environ.setdefault(
         "PYDANTIC_DISABLE_PLUGINS", "__all__"
     )  # to look for some takes long, and nobody may read along
-    if isinstance(sys.stdout, io.TextIOWrapper):  # None where a script closed it
-        sys.stdout = _Output(
-            sys.stdout.buffer,
-            encoding=sys.stdout.encoding,
-            errors=sys.stdout.errors,
-            line_buffering=sys.stdout.line_buffering,
-            write_through=sys.stdout.write_through,
-        )
+    with _watch_output():
+        _run_watched(commands, name)
+
+
+def _run_watched(commands: click.Group, name: str) -> NoReturn:
     try:
         code = commands.main(prog_name=name, standalone_mode=False)
     except click.ClickException as error:
@@ -149,6 +146,29 @@ class _Output(io.TextIOWrapper):
     def flush(self) -> None:
         with _tell_lost():
             super().flush()
+
+
+@contextlib.contextmanager
+def _watch_output() -> Iterator[None]:
+    """Let stdout be an :class:`_Output` while the block runs, if there is one."""
+    given = sys.stdout
+    if not isinstance(given, io.TextIOWrapper):  # None where a script closed it
+        yield
+        return
+    given.flush()
+    watched = _Output(
+        given.buffer,
+        encoding=given.encoding,
+        errors=given.errors,
+        line_buffering=given.line_buffering,
+        write_through=given.write_through,
+    )
+    sys.stdout = watched
+    try:
+        yield
+    finally:
+        sys.stdout = given
+        watched.detach()
 
 
 @contextlib.contextmanager
