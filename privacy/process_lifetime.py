@@ -18,6 +18,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from queue import SimpleQueue
 from types import FrameType
 from typing import Final
 
@@ -37,11 +38,21 @@ def take_default_signals() -> None:
 
 
 def stop_on_signals(stop: threading.Event) -> None:
-    """Set ``stop`` on SIGTERM, on SIGINT, and when the terminal is closed."""
+    """Set ``stop`` on SIGTERM, on SIGINT, and when the terminal is closed.
+
+    A thread sets it: the handler runs in the main thread, which may hold the event's own lock just then, as it does
+    for a moment in ``stop.wait()``, and would wait for itself.
+    """
+    came: SimpleQueue[None] = SimpleQueue()  # its put may interrupt itself
 
     def leave(_: int, __: FrameType | None) -> None:
+        came.put(None)
+
+    def watch() -> None:
+        came.get()
         stop.set()
 
+    threading.Thread(target=watch, name="signals", daemon=True).start()
     for number in _list_stop_signals():
         signal.signal(number, leave)
 

@@ -19,6 +19,17 @@ print("ready", flush=True)
 stop.wait()
 print("in order", flush=True)
 """
+WHILE_IT_WAITS = """
+import os, signal, threading
+from privacy.process_lifetime import stop_on_signals
+stop = threading.Event()
+stop_on_signals(stop)
+print("ready", flush=True)
+with stop._cond:  # as wait() does for a moment
+    os.kill(os.getpid(), signal.SIGTERM)
+stop.wait()
+print("in order", flush=True)
+"""
 CLEANS_UP = """
 import os, signal, time
 from privacy.process_lifetime import interrupt_on_signals
@@ -106,6 +117,11 @@ def test_program_that_inherits_an_ignored_signal_is_stopped_by_it(
     started.append(program := Program(UNTIL_STOPPED, ignored))
     program.process.send_signal(ignored)
     assert program.rest() == "in order\n"
+
+
+def test_signal_that_comes_while_the_event_is_locked_stops_the_program(started: list[Program]) -> None:
+    started.append(program := Program(WHILE_IT_WAITS))
+    assert program.process.communicate(timeout=30)[0] == "in order\n"
 
 
 def test_program_under_nohup_outlives_a_closed_terminal(started: list[Program]) -> None:
