@@ -7,7 +7,6 @@
 * No sealed update is uploaded before all are sealed. They reach the coordinator together, which is its worst case.
 """
 
-import signal
 import sys
 import threading
 import time
@@ -30,6 +29,7 @@ from models.parameters.flatten import count_shared_parameters, set_shared_parame
 from models.parameters.lora import compute_plain_tensors
 from privacy.command_line import say
 from privacy.errors import TrainingError
+from privacy.process_lifetime import stop_on_signals
 from privacy.protocol.envelope import Envelope, read_body
 from privacy.protocol.messages import Sealed
 from privacy.study import Terms
@@ -83,8 +83,7 @@ class LightSites:
 
     def serve(self) -> None:
         """Serve all sites until SIGTERM."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop.set())
+        stop_on_signals(self._stop)
         threads = [threading.Thread(target=self._serve, args=(name,)) for name in self._names]
         for thread in threads:
             thread.start()
