@@ -108,13 +108,13 @@ def _run_watched(commands: click.Group, name: str) -> NoReturn:
         say(f"{name}: {error}")
         sys.exit(error.exit_code)
     except (BrokenPipeError, SystemExit):  # click ends by SystemExit when stdout has no reader any more
-        _discard(sys.stdout)
+        discard(sys.stdout)
         sys.exit(0)
     except _OutputLostError as error:
         say(
             f"{name}: its output could not all be written: {error}; what was recorded is kept; make room and ask again"
         )
-        _discard(sys.stdout)
+        discard(sys.stdout)
         sys.exit(OUTPUT_LOST)
     except Exception as error:
         if os.environ.get(TRACEBACK):
@@ -181,7 +181,7 @@ def _tell_lost() -> Iterator[None]:
         raise _OutputLostError(error.strerror) from None
 
 
-def _discard(stream: TextIO) -> None:
+def discard(stream: TextIO) -> None:
     """Discard what is written to ``stream`` from now on, and what it still holds.
 
     Python flushes both streams as it ends, and ends with 120 where that fails.
@@ -221,7 +221,7 @@ def say(text: str) -> None:
     try:
         click.echo(_make_plain(text), err=True)
     except OSError:
-        _discard(sys.stderr)
+        discard(sys.stderr)
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], alarming: Container[int] = ()) -> None:

@@ -24,7 +24,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final, TextIO
 
-from privacy.command_line import say
+from privacy.command_line import discard, say
 
 MOST_BYTES: Final = 5_000_000
 FILES: Final = 4
@@ -98,7 +98,9 @@ class _Shown(logging.StreamHandler[TextIO]):
     """Writes to stderr, as long as somebody takes it."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name in logging
-        """Drop the line; it stands in the file."""
+        """Drop the line, and further ones where nobody takes them; they stand in the file."""
+        if isinstance(sys.exception(), OSError):
+            discard(self.stream)
 
 
 class _JsonLines(logging.Formatter):

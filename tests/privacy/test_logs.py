@@ -82,6 +82,18 @@ def test_log_on_a_full_disk_is_said_once_without_what_was_to_be_written(tmp_path
     assert len((tmp_path / "site-problems.log").read_text().splitlines()) == 3  # the other file is written
 
 
+def test_program_whose_stderr_is_full_ends_with_0(tmp_path: Path) -> None:
+    program = FULL_PROGRAM.replace("client.training.session", "activity")  # whose lines are shown
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path), "json"],
+            cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=full, text=True, env=environment,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "done\n")
+    assert len((tmp_path / "site.log").read_text().splitlines()) == 3
+
+
 JSON_PROGRAM = """
 import logging, sys
 from pathlib import Path
