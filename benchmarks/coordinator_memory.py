@@ -4,14 +4,13 @@
 with 3 and with 8 sites, one after the other.
 
 * ``idle_mb``: ``consilium up``, which receives the updates and serves the sums, SuperLink and the study's run
-  (ServerApp) together, while the run waits for its sites' first answers.
-* ``growth_mb``: the maximum of the three together from then to the study's end, less ``idle_mb``. All sealed updates
-  are uploaded at once, and every site downloads the aggregate.
-* ``up_growth_mb``, ``superlink_growth_mb``, ``run_growth_mb``: the maximum of each, less what it had idle.
+  (ServerApp) together, while the run waits for its sites' first answers; proportional set sizes.
+* ``up_growth_mb``, ``superlink_growth_mb``, ``run_growth_mb``: how far each grew from then to the study's end, at most,
+  as the kernel keeps it. All sealed updates are uploaded at once, and every site downloads the aggregate.
+* ``growth_mb``: their sum, no less than the three grew at any one moment.
 * ``superlink_alone_mb``: the SuperLink before a study was launched.
 
-Sizes are proportional set sizes: a page that several processes share counts once. A mapped file counts as far as it was
-read.
+A mapped file counts as far as it was read.
 """
 
 import contextlib
@@ -29,7 +28,7 @@ from typing import Final
 
 import click
 
-from benchmarks.memory import Peak, resident_mb
+from benchmarks.memory import Growth, resident_mb
 from benchmarks.running_federation import COORDINATOR, Running, wait_for
 from benchmarks.small_study import without_privacy
 from privacy.command_line import say
@@ -84,29 +83,22 @@ def _measured(federation: Running, terms: Terms, gate: Path) -> CoordinatorMemor
     alone = _settled(lambda: superlink)
     study = federation.launch(terms)
 
-    def run() -> list[int]:
-        return [pid for pid in federation.of_superlink() if pid not in superlink]
-
-    def everything() -> list[int]:
-        return [*up, *federation.of_superlink()]
-
     while not _asked(federation, study):
         time.sleep(0.2)
-    idle_up, idle_superlink, idle_run = _settled(lambda: up), _settled(lambda: superlink), _settled(run)
-    idle = idle_up + idle_superlink + idle_run
+    runs = [pid for pid in federation.of_superlink() if pid not in superlink]
+    idle = _settled(lambda: [*up, *superlink, *runs])
     began = time.monotonic()
-    with Peak(everything) as peak:
+    with Growth([*up, *superlink, *runs]) as growth:
         gate.touch()
         federation.finish(study, _STUDY_S)
-    most_up, most_superlink = peak.each[up[0]], peak.each[superlink[0]]
-    most_run = sum(mb for pid, mb in peak.each.items() if pid not in (*up, *superlink))
+    most_up, most_superlink, most_run = (sum(growth.each[pid] for pid in pids) for pids in (up, superlink, runs))
     return CoordinatorMemory(
         superlink_alone_mb=round(alone, 1),
         idle_mb=round(idle, 1),
-        growth_mb=round(peak.mb - idle, 1),
-        up_growth_mb=round(most_up - idle_up, 1),
-        superlink_growth_mb=round(most_superlink - idle_superlink, 1),
-        run_growth_mb=round(most_run - idle_run, 1),
+        growth_mb=round(most_up + most_superlink + most_run, 1),
+        up_growth_mb=round(most_up, 1),
+        superlink_growth_mb=round(most_superlink, 1),
+        run_growth_mb=round(most_run, 1),
         seconds=round(time.monotonic() - began, 1),
     )
 
