@@ -37,6 +37,7 @@ def status(home: SiteFolder, as_json: bool) -> None:
             ("ledger", f"{facts['ledger']['number']} entries, head {facts['ledger']['hash']}"),
             *((f"study {each['study']}", _describe_standing(each)) for each in facts["studies"]),
             *((f"study {each['study']}", _describe_waiting(each)) for each in facts["waiting"]),
+            *((f"study {each['study']}", _describe_alone(each)) for each in facts["alone"]),
         ],
     )
 
@@ -52,6 +53,18 @@ def _describe_running(link: dict[str, Any] | None) -> str:
 
 def _describe_waiting(waiting: dict[str, Any]) -> str:
     return f"waits for a person since {waiting['since']}: consilium-site approve {waiting['study']}"
+
+
+def _describe_alone(training: dict[str, Any]) -> str:
+    match training["state"]:
+        case "open":
+            return (
+                "trains on this site's patients alone, or was interrupted; the next train-alone closes its account"
+            )
+        case "released":
+            return f"trained on this site's patients alone; its model is in {training['release']}"
+        case _:
+            return "was to train on this site's patients alone, and has no model; what was paid stays paid"
 
 
 def _describe_standing(study: dict[str, Any]) -> str:
@@ -77,6 +90,7 @@ def list_site_facts(home: SiteFolder) -> dict[str, Any]:
     from client.study.store import StudyStore
     from client.study.waiting_studies import WaitingStudies
     from privacy.keys import PublicKey
+    from privacy.ledger.entries import Admits
     from privacy.ledger.ledger import read_utc_time
 
     try:
@@ -85,12 +99,9 @@ def list_site_facts(home: SiteFolder) -> dict[str, Any]:
         coordinator = None
     with home.open_ledger() as ledger:
         state = ledger.read_state()
-        closed = {
-            study
-            for account in state.accounts.values()
-            for study, allowance in account.allowances.items()
-            if allowance.closed
-        }
+        accounts = [item for account in state.accounts.values() for item in account.allowances.items()]
+        closed = {study for study, allowance in accounts if allowance.closed}
+        alone = sorted(study for study, _ in accounts if state.is_admitted_as(study, Admits.ALONE))
     link = read_connection(home)
     return {
         "site": home.config.name,
@@ -109,7 +120,15 @@ def list_site_facts(home: SiteFolder) -> dict[str, Any]:
             _list_study_facts(StudyStore(path.parent), closed)
             for path in sorted((home.folder / "studies").glob("*/state.json"))
         ],
+        "alone": [_list_alone_facts(home, study, study in closed) for study in alone],
     }
+
+
+def _list_alone_facts(home: SiteFolder, study: str, is_closed: bool) -> dict[str, Any]:
+    """List where a training alone is: open, released with its model, or ended without one."""
+    release = home.find_study_folder(study) / "release"
+    state = "open" if not is_closed else "released" if release.is_dir() else "ended"
+    return {"study": study, "state": state, "release": str(release) if state == "released" else None}
 
 
 def _list_study_facts(store: StudyStore, closed: set[str]) -> dict[str, Any]:

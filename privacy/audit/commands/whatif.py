@@ -93,13 +93,8 @@ def whatif(
 
 def _describe_event_exactly(event: AnyEvent) -> str:
     """Describe an event with all digits of its noise: with less noise the study may not fit."""
-    from privacy.accounting.events import SampledGaussian
-    from privacy.accounting.plan import describe_event
-
-    if isinstance(event, SampledGaussian):
-        noise = str(event.noise_multiplier).removesuffix(".0")
-        return f"noise multiplier {noise}, sampling rate {event.sampling_rate:g}, steps {event.steps}"
-    return describe_event(event)
+    fields = event.model_dump(exclude={"kind"}).items()
+    return ", ".join(f"{name.replace('_', ' ')} {str(value).removesuffix('.0')}" for name, value in fields)
 
 
 def _print_answer(answer: WhatIf) -> None:

@@ -75,6 +75,11 @@ def train(folder: Path, study: str, paid_steps: int = PAID) -> dict[str, object]
     return found
 
 
+def list_alone_states(folder: Path) -> list[str]:
+    """What the site's status says of its trainings alone."""
+    return [each["state"] for each in json.loads(site(folder, "status", "--json").stdout)["alone"]]
+
+
 def find_bodies(folder: Path, kind: type) -> list[object]:
     return [entry.body for entry in read(folder) if isinstance(entry.body, kind)]
 
@@ -128,6 +133,19 @@ def test_model_is_marked_and_its_card_and_the_reports_say_what_it_is(folder: Pat
     assert "those whom the model gets wrong leave first" in text
     page = render_page(read_timeline(SiteFolder(folder).ledger_path, None)).decode()
     assert f"{label}: {STEPS} steps over all patients of this site alone" in page
+
+
+def test_status_shows_trainings_alone(folder: Path, study: str) -> None:
+    assert json.loads(site(folder, "status", "--json").stdout)["alone"] == []
+    allow(folder, study)
+    done = train(folder, study)
+    said = json.loads(site(folder, "status", "--json").stdout)
+    assert said["alone"] == [{"study": done["study"], "state": "released", "release": done["release"]}]
+    assert said["studies"] == []
+    line = next(line for line in site(folder, "status").stdout.splitlines() if str(done["study"]) in line)
+    assert line.split("  ", 1)[1].strip() == (
+        f"trained on this site's patients alone; its model is in {done['release']}"
+    )
 
 
 def test_released_model_predicts_and_the_page_on_it_warns(folder: Path, study: str, tmp_path: Path) -> None:
@@ -199,9 +217,11 @@ def test_training_that_is_killed_stays_charged_and_the_next_one_is_charged_again
         process.wait()
     assert kinds(folder)[-2:] == ["allow", "reserve"]
     assert not list((folder / "studies").glob("alone-*/release"))
+    assert list_alone_states(folder) == ["open"]
     allow(folder, study)
     before = len(read(folder))
     train(folder, study)
+    assert sorted(list_alone_states(folder)) == ["ended", "released"]
     assert [entry.kind for entry in read(folder)[before:]] == ["return", *ONCE]
     paid = find_bodies(folder, Reserve)
     with SiteFolder(folder).open_ledger() as ledger:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from privacy.accounting.calibration import compute_noise_multiplier
 from privacy.accounting.epsilon import compute_charge, compute_renyi_limit, epsilon_of
-from privacy.accounting.events import Gaussian, SampledGaussian, Unprotected
+from privacy.accounting.events import Gaussian, SampledGaussian, TreeGaussian, Unprotected
 from privacy.accounting.plan import Planned, Purpose
 from privacy.audit.cli import cli
 from privacy.errors import BudgetError, Error, LedgerError
@@ -153,6 +153,16 @@ def test_all_digits_of_the_noise_are_shown(tmp_path: Path) -> None:
     assert noise > 10
     result = CliRunner().invoke(cli, ["whatif", str(path), "--population", POPULATION, *asked])
     assert f"noise multiplier {noise}," in result.stdout
+
+
+def test_all_digits_are_shown_of_noise_of_every_kind(state: Path) -> None:
+    event = TreeGaussian(noise_multiplier=12.3456789, lots=4, steps=8)
+    study = [Planned(purpose=Purpose.TRAIN, event=event, times=1)]
+    with Ledger.open(state, KEY, clock(start="2026-04-01T08:00:00+00:00")) as ledger:
+        ledger.allow("tree", POPULATION, study, TERMS)
+    asked = ["whatif", str(state), "--population", POPULATION, "--like", "tree"]
+    result = CliRunner().invoke(cli, asked, catch_exceptions=False)
+    assert "a study      1 rounds: noise multiplier 12.3456789, lots 4, steps 8" in result.stdout
 
 
 def test_closed_study_has_no_rounds_to_do(state: Path) -> None:
