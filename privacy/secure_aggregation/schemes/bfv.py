@@ -220,17 +220,21 @@ class CiphertextSum:
     def add(self, data: bytes | memoryview) -> None:
         """Add fresh ciphertexts, which :func:`require_sealed` accepts, in place."""
         sealed = _divide_sealed(data)
-        self._firsts += unpack_polynomials(sealed[:, :POLYNOMIAL_BYTES], "sealed update")
+        for some in _divide(len(sealed)):
+            self._firsts[some] += unpack_polynomials(sealed[some, :POLYNOMIAL_BYTES], "sealed update")
         self._seeds.append(sealed[:, POLYNOMIAL_BYTES:].copy())
 
     def subtract(self, slots: NDArray[np.uint64]) -> None:
         """Subtract known ``slots``, (n * SLOTS,), each below the plaintext modulus, in place."""
-        self._firsts += _Q - scale_plaintext(slots.reshape(self._firsts.shape))
+        parts = slots.reshape(self._firsts.shape)
+        for some in _divide(len(parts)):
+            self._firsts[some] += _Q - scale_plaintext(parts[some])
 
     def to_bytes(self) -> bytes:
         """Return the sums, each as long as :func:`compute_sum_bytes` says."""
         sums = np.empty((len(self._firsts), compute_sum_bytes(len(self._seeds))), dtype=np.uint8)
-        pack_polynomials(self._firsts % _Q, sums[:, :POLYNOMIAL_BYTES])
+        for some in _divide(len(sums)):
+            pack_polynomials(self._firsts[some] % _Q, sums[some, :POLYNOMIAL_BYTES])
         if self._seeds:
             sums[:, POLYNOMIAL_BYTES:] = np.concatenate(self._seeds, axis=1)
         return sums.tobytes()

@@ -150,8 +150,10 @@ def test_ciphertexts_that_are_encrypted_together_open_together_and_alone(parts: 
     assert np.concatenate([key.decrypt(part, 1) for part in each]).tolist() == slots.tolist()
 
 
-def test_ciphertexts_that_are_summed_together_are_the_sums_of_each() -> None:
-    key, parts, sites = StudyKey.generate(), 5, 3
+@pytest.mark.parametrize("parts", [1, 3, 4, 5, 11])
+def test_ciphertexts_that_are_summed_together_are_the_sums_of_each(parts: int) -> None:
+    """As many as are worked on at a time, fewer, and some more; what is added is what whole numbers add up to."""
+    key, sites = StudyKey.generate(), 3
     sealed = [
         key.encrypt(np.concatenate([random_slots(10 * site + part) for part in range(parts)]))
         for site in range(sites)
@@ -163,6 +165,11 @@ def test_ciphertexts_that_are_summed_together_are_the_sums_of_each() -> None:
         together.add(memoryview(data))
         for part, total in enumerate(alone):
             total.add(data[part * SEALED_BYTES : (part + 1) * SEALED_BYTES])
+    for part in range(parts):
+        each = [polynomials(data[part * SEALED_BYTES : (part + 1) * SEALED_BYTES])[0].tolist() for data in sealed]
+        start = part * compute_sum_bytes(sites)
+        first = unpack_polynomial(together.to_bytes()[start : start + POLYNOMIAL_BYTES], "sum").tolist()
+        assert first == [sum(coefficients) % Q for coefficients in zip(*each, strict=True)]
     together.subtract(known)
     for part, total in enumerate(alone):
         total.subtract(known[part * SLOTS : (part + 1) * SLOTS])
