@@ -1,21 +1,17 @@
 """Hold a sealed update on disk while it is sealed and sent; it is never whole in memory.
 
-* One thread fills it, block by block. Another may read it from the start meanwhile, and waits for what is not there.
-* What is written does not change. Whoever reads it again, from any place, gets the same bytes.
+* One thread fills it, block by block. Another may read it from the start meanwhile (``privacy/growing_file.py``).
 * Its mask names it, and its length follows from the layout: both are known before the first block. Its digest is known
   when it is full, and is computed on the way.
 * Its room on the disk is taken before the first block, so that a full disk is noticed before anything can leave.
 """
 
-import hashlib
-import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from privacy.growing_file import GrowingFile
 from privacy.protocol.chunks import CHUNK_BYTES
 from privacy.protocol.envelope import BlobNote
-from privacy.spool import Spool
 
 
 class OutgoingUpdate:
@@ -35,16 +31,12 @@ class OutgoingUpdate:
         self.study = study
         self.mask = mask
         self.length = length
-        self._spool = Spool(folder, length)
-        self._digest = hashlib.sha256()
-        self._ended = False
-        self._grown = threading.Condition()
-        weakref.finalize(self, self._spool.close)  # whoever sends it may hold it longer than whoever sealed it
+        self._file = GrowingFile(folder, length)
 
     @property
     def note(self) -> BlobNote:
         """Length and digest of what was written."""
-        return BlobNote(length=self._spool.size, sha256=self._digest.hexdigest())
+        return BlobNote(length=self._file.size, sha256=self._file.sha256)
 
     def fill(self, blocks: Iterable[bytes]) -> None:
         """Write the blocks as they come; once. If they fail, who reads has the beginning alone.
@@ -52,16 +44,13 @@ class OutgoingUpdate:
         Raises:
             StorageError: the disk cannot be written.
         """
+        whole = False
         try:
             for block in blocks:
-                with self._grown:
-                    self._spool.write(block)
-                    self._grown.notify_all()
-                self._digest.update(block)
+                self._file.write(block)
+            whole = True
         finally:
-            with self._grown:
-                self._ended = True
-                self._grown.notify_all()
+            self._file.end(whole=whole)
 
     def read(self) -> Iterator[bytes]:
         """Yield it from the start, in pieces of ``CHUNK_BYTES``, each when it is there.
@@ -69,17 +58,14 @@ class OutgoingUpdate:
         It ends early if the update is never full.
         """
         for start in range(0, self.length, CHUNK_BYTES):
-            stop = min(start + CHUNK_BYTES, self.length)
-            with self._grown:
-                while not self._ended and self._spool.size < stop:
-                    self._grown.wait()
-                if self._spool.size < stop:
-                    return
-            yield self._spool.read(start, stop - start)
+            piece = self._file.read(start, min(start + CHUNK_BYTES, self.length))
+            if piece is None:
+                return
+            yield piece
 
     def map(self) -> memoryview:
         """Return what was written, without reading it into memory."""
-        return self._spool.map()
+        return self._file.map()
 
 
 OnSealing = Callable[[OutgoingUpdate], None]

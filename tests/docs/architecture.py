@@ -111,7 +111,7 @@ ROOMS: Final = {
     "formatting html",
     "privacy": "errors refusal_codes labels canonical document fields sentence invisible base64url keys "
     "typed_keys signed signature_checkers signature_worker signed_lines client_certificate consortium "
-    "key_derivation randomness files spool sqlite_file exchanged_files encrypted_file passphrase "
+    "key_derivation randomness files spool growing_file sqlite_file exchanged_files encrypted_file passphrase "
     "backup_rules backup restore address proxy reachability health machine_checks metrics "
     "support_file secret_search sbom program logs process_lifetime process_memory garbage_collection "
     "step_times command_line",
