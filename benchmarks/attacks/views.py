@@ -141,8 +141,7 @@ def read_sent(layout: Layout, sent: bytes) -> NDArray[np.int64]:
         parts = [sent[start : start + size] for start in range(0, len(sent), size)]
         nobody = StudyKey.generate()
         slots = np.concatenate([layout.cipher.decrypt(nobody, part, 1) for part in parts])
-        values, _ = layout.unpack(slots, 1, range(layout.parts))
-        return values.astype(np.int64)
+        return layout.unpack(slots, 1, range(layout.parts)).values.astype(np.int64)
     words = np.frombuffer(sent[: len(sent) // 4 * 4], dtype="<u4")[: layout.parameters]
     return (words & ((1 << layout.bits) - 1)).astype(np.int64)
 

@@ -18,7 +18,8 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from enum import IntFlag
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,39 @@ from privacy.study import SchemeName
 CHECKS: Final = 3
 BLOCK: Final = 16
 """Parts in a block."""
+
+
+class Fault(IntFlag):
+    """What no sum of a cohort holds."""
+
+    UNUSED = 1
+    TOTAL = 2
+    VALUE = 4
+
+
+class Unpacked(NamedTuple):
+    """The content of opened slots; nothing of it counts before :func:`require_possible` has accepted its faults."""
+
+    values: NDArray[np.uint32] | NDArray[np.uint64]
+    """In 32 bits where they fit: they travel between processes."""
+    totals: tuple[int, ...]
+    faults: Fault
+
+
+def require_possible(faults: Fault, sites: int) -> None:
+    """Refuse an opened sum in which a field holds what no sum of ``sites`` sites can hold.
+
+    Run by a site.
+
+    Raises:
+        SealingError: it says which kind of field.
+    """
+    if Fault.UNUSED in faults:
+        raise SealingError("the aggregate is refused: an unused slot is not zero")
+    if Fault.TOTAL in faults:
+        raise SealingError(f"the aggregate is refused: a total is more than {sites} sites can have sealed")
+    if Fault.VALUE in faults:
+        raise SealingError(f"the aggregate is refused: a value is more than {sites} sites can have sealed")
 
 
 @dataclass(frozen=True)
@@ -170,24 +204,17 @@ class Layout:
             target |= lanes[:, lane] << np.uint64(lane * self.width)
         return slots
 
-    def unpack(
-        self, slots: NDArray[np.uint64], sites: int, parts: range
-    ) -> tuple[NDArray[np.uint32] | NDArray[np.uint64], tuple[int, ...]]:
-        """Return the summed values and totals of ``sites`` sites in the opened ``slots`` of ``parts``.
+    def unpack(self, slots: NDArray[np.uint64], sites: int, parts: range) -> Unpacked:
+        """Read the summed values and totals of ``sites`` sites in the opened ``slots`` of ``parts``.
 
-        Run by a site. Values come in 32 bits where they fit: they travel between processes.
-
-        Raises:
-            SealingError: a field holds what no sum of that many sites can hold.
+        Run by a site. No step depends on what the slots hold: an impossible sum is refused by
+        :func:`require_possible`, when what was opened may be looked at.
         """
         first = parts.start * SLOTS
         # where the values begin and end, counted from the first slot of these parts
         start, end = (min(max(place - first, 0), len(slots)) for place in (self._first_value, self._end))
-        if np.any(slots[end : max(end, min(self.slots - CHECKS - first, len(slots)))]):
-            raise SealingError("the aggregate is refused: an unused slot is not zero")
+        unused = slots[end : max(end, min(self.slots - CHECKS - first, len(slots)))]
         totals = slots[min(max(1 - first, 0), start) : start]
-        if np.any(totals > sites * ((1 << self.count_bits) - 1)):
-            raise SealingError(f"the aggregate is refused: a total is more than {sites} sites can have sealed")
         packed = slots[start:end]
         kind = np.uint32 if self.width <= 32 else np.uint64
         lanes = np.empty((len(packed), self.per_slot), dtype=kind)  # (slots, per_slot)
@@ -197,10 +224,17 @@ class Layout:
         values = lanes.reshape(-1)
         count = inside.stop - inside.start
         # bits above the last lane, and lanes after the last value, must be zero
-        beyond = np.any(packed >> np.uint64(self.per_slot * self.width)) or np.any(values[count:])
-        if beyond or np.any(values > sites * ((1 << self.bits) - 1)):
-            raise SealingError(f"the aggregate is refused: a value is more than {sites} sites can have sealed")
-        return values[:count], tuple(int(total) - sites * self._offset for total in totals)
+        beyond = np.bitwise_or.reduce(packed >> np.uint64(self.per_slot * self.width))
+        beyond |= np.bitwise_or.reduce(values[count:])
+        limit = np.uint64(sites * ((1 << self.bits) - 1))
+        faults = (
+            Fault.UNUSED * (np.bitwise_or.reduce(unused) > 0)
+            + Fault.TOTAL * (totals.max(initial=0) > np.uint64(sites * ((1 << self.count_bits) - 1)))
+            + Fault.VALUE * ((beyond > 0) | (values.max(initial=0) > limit))
+        )
+        return Unpacked(
+            values[:count], tuple(int(total) - sites * self._offset for total in totals), Fault(int(faults))
+        )
 
     @property
     def _value_slots(self) -> int:

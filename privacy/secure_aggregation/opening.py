@@ -14,7 +14,7 @@ what decryption gave. So the message stays at the site, and the sender of the ag
 whichever rule is broken (``client/study/apply_aggregate.py``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,10 +29,12 @@ from privacy.secure_aggregation.check_fields import (
     compute_expected_checks,
     compute_linear_forms,
 )
-from privacy.secure_aggregation.layout import BLOCK, CHECKS, Layout
+from privacy.secure_aggregation.layout import BLOCK, CHECKS, Fault, Layout, Unpacked, require_possible
 from privacy.secure_aggregation.process_pool import map_blocks
 from privacy.secure_aggregation.schemes.bfv import StudyKey
-from privacy.secure_aggregation.seal import load_study_key, require_cohort
+from privacy.secure_aggregation.seal import forget_loaded_keys, load_study_key, require_cohort
+
+_Bytes = bytes | memoryview
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,99 @@ class OpenedSum:
 
     values: NDArray[np.int64]  # (parameters,)
     counts: tuple[int, ...]
+
+
+class Opening:
+    """One aggregate on its way to a sum: decrypted by :meth:`decrypt`, verified and given out by :meth:`accept`.
+
+    Before :meth:`accept` nothing that was decrypted is looked at, leaves, or is raised. :meth:`decrypt` may therefore
+    begin before it is known that the bytes are those of the aggregate: it takes the same steps whatever it decrypts,
+    and ends early only for what everybody can see in the bytes.
+
+    Args:
+        layout: from the terms.
+        cohort: the sites whose sum it is to be.
+        context: the context with which they sealed.
+        study_key: the key epoch's key.
+
+    Raises:
+        SealingError: the cohort is too small or too large, or names a site twice.
+    """
+
+    def __init__(self, layout: Layout, *, cohort: Sequence[str], context: bytes, study_key: StudyKey) -> None:
+        require_cohort(layout, cohort)
+        self._layout = layout
+        self._cohort = tuple(cohort)
+        self._context = context
+        self._key = study_key
+        self._values = np.empty(layout.parameters, dtype=np.int64)
+        self._totals: list[int] = []
+        self._forms, self._checks = NO_FORMS, NO_FORMS
+        self._count, self._faults = 0, Fault(0)
+
+    def is_of(self, layout: Layout, cohort: Sequence[str], context: bytes, study_key: StudyKey) -> bool:
+        """Return whether it opens an aggregate of exactly these."""
+        mine = (self._layout, self._cohort, self._context, self._key.to_bytes())
+        return mine == (layout, tuple(cohort), context, study_key.to_bytes())
+
+    def decrypt(self, read: Callable[[int, int], _Bytes], processes: int | None = None) -> None:
+        """Decrypt every block.
+
+        Run by a site.
+
+        Args:
+            read: returns the aggregate's bytes from one place to another; it may wait for them, or raise.
+            processes: the most processes to use for a large vector; all cores, if not given.
+
+        Raises:
+            SealingError: a coefficient is not below its modulus.
+            TrainingError: a worker process ended unexpectedly (:mod:`privacy.secure_aggregation.process_pool`).
+        """
+        layout, sites, key = self._layout, len(self._cohort), self._key.to_bytes()
+        size = layout.cipher.compute_sum_bytes(sites)
+        tasks = (
+            _Task(
+                layout,
+                parts,
+                np.frombuffer(read(parts.start * size, parts.stop * size), dtype=np.uint8),
+                sites,
+                self._context,
+                key,
+            )
+            for parts in layout.blocks
+        )
+        blocks = map_blocks(_open_block, tasks, len(layout.blocks), processes)
+        for parts, block in zip(layout.blocks, blocks, strict=True):
+            if parts.start == 0:
+                self._count = block.first
+            self._forms, self._checks = add_forms(self._forms, block.forms), block.checks
+            self._faults |= block.fields.faults
+            self._values[layout.find_values_in(parts)] = block.fields.values
+            self._totals += block.fields.totals
+
+    def accept(self) -> OpenedSum:
+        """Verify what was decrypted, and return the sum of the cohort's integers and totals.
+
+        Run by a site that holds the whole aggregate, which is the one that it was told of.
+
+        Raises:
+            SealingError: naming the first rule that the aggregate breaks.
+        """
+        _require_count(self._count, len(self._cohort), self._layout.maximum_sites)
+        if self._checks != compute_expected_checks(self._forms, self._key.check_key, self._context, self._cohort):
+            raise SealingError(
+                "the aggregate is refused: its check fields do not hold, so it was altered or is not this cohort's "
+                "sum of this round; the key epoch must end"
+            )
+        require_possible(self._faults, len(self._cohort))
+        return OpenedSum(self._values, tuple(self._totals))
+
+    def wipe(self) -> None:
+        """Overwrite what was decrypted, and forget the key here and in the processes that decrypted with it."""
+        self._values.fill(0)
+        self._totals.clear()
+        self._forms, self._checks, self._count, self._faults = NO_FORMS, NO_FORMS, 0, Fault(0)
+        forget_loaded_keys()
 
 
 def open_aggregate(
@@ -60,36 +155,13 @@ def open_aggregate(
         SealingError: naming the first rule that the aggregate breaks.
         TrainingError: a worker process ended unexpectedly (:mod:`privacy.secure_aggregation.process_pool`).
     """
-    require_cohort(layout, cohort)
+    opening = Opening(layout, cohort=cohort, context=context, study_key=study_key)
     expected = layout.compute_aggregate_bytes(len(cohort))
     if len(aggregate) != expected:
         raise SealingError(f"the aggregate is refused: expected {expected} bytes, got {len(aggregate)}")
-    values = np.empty(layout.parameters, dtype=np.int64)
-    totals: tuple[int, ...] = ()
-    forms, checks, broken = NO_FORMS, NO_FORMS, ""
-    key, size, view = study_key.to_bytes(), expected // layout.parts, np.frombuffer(aggregate, dtype=np.uint8)
-    tasks = (
-        _Task(layout, parts, view[parts.start * size : parts.stop * size], len(cohort), context, key)
-        for parts in layout.blocks
-    )
-    for parts, block in zip(
-        layout.blocks, map_blocks(_open_block, tasks, len(layout.blocks), processes), strict=True
-    ):
-        if parts.start == 0:
-            _require_count(block.first, len(cohort), layout.maximum_sites)
-        forms, checks, broken = add_forms(forms, block.forms), block.checks, broken or block.broken
-        # a field out of range is reported last, after the check fields, which need every block
-        if not broken:
-            values[layout.find_values_in(parts)] = block.values
-            totals += block.totals
-    if checks != compute_expected_checks(forms, study_key.check_key, context, cohort):
-        raise SealingError(
-            "the aggregate is refused: its check fields do not hold, so it was altered or is not this cohort's sum "
-            "of this round; the key epoch must end"
-        )
-    if broken:
-        raise SealingError(broken)
-    return OpenedSum(values, totals)
+    view = memoryview(aggregate)
+    opening.decrypt(lambda start, stop: view[start:stop], processes)
+    return opening.accept()
 
 
 class _Task(NamedTuple):
@@ -104,17 +176,12 @@ class _Task(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """One block, opened and not yet accepted.
-
-    ``checks`` are its last slots. ``broken`` says which field is out of range, and is empty if none is.
-    """
+    """One block, opened and not yet accepted. ``checks`` are its last slots."""
 
     first: int
     forms: Forms
     checks: Forms
-    values: NDArray[np.uint32] | NDArray[np.uint64]
-    totals: tuple[int, ...]
-    broken: str
+    fields: Unpacked
 
 
 def _open_block(task: _Task) -> _Block:
@@ -124,11 +191,7 @@ def _open_block(task: _Task) -> _Block:
     number = task.parts.start // BLOCK
     forms = compute_linear_forms(key.check_key, task.context, number, slots[:-CHECKS] if is_last else slots)
     checks = tuple(slots[-CHECKS:].tolist())
-    try:
-        values, totals = layout.unpack(slots, task.sites, task.parts)
-    except SealingError as error:
-        return _Block(int(slots[0]), forms, checks, np.empty(0, np.uint32), (), str(error))
-    return _Block(int(slots[0]), forms, checks, values, totals, "")
+    return _Block(int(slots[0]), forms, checks, layout.unpack(slots, task.sites, task.parts))
 
 
 def _require_count(count: int, sites: int, maximum_sites: int) -> None:

@@ -62,7 +62,7 @@ def test_open_study_shows_every_update_to_the_coordinator(simulator: Simulator) 
         if isinstance(body.content, Sealed):
             slots = cipher.decrypt(stranger, bytes(envelope.blobs[0]), 1)
             slots[-CHECKS:] = 0
-            read[body.sender], _ = layout.unpack(slots, 1, range(layout.parts))
+            read[body.sender] = layout.unpack(slots, 1, range(layout.parts)).values
     assert set(read) == set(FOUR)
     for name in FOUR:
         integers = simulator.store(name).read_integers(1)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from privacy.errors import SealingError
-from privacy.secure_aggregation.layout import BLOCK, Layout
+from privacy.secure_aggregation.layout import BLOCK, Layout, require_possible
 from privacy.secure_aggregation.schemes.bfv_parameters import (
     COEFFICIENT_MODULUS,
     PLAIN_MODULUS,
@@ -99,12 +99,13 @@ def test_unpack_of_an_impossible_sum_is_refused(slot: int, content: int, message
     slots = packed() * np.uint64(3)
     slots[slot] = content
     with pytest.raises(SealingError, match=message):
-        LAYOUT.unpack(slots, 3, WHOLE)
+        require_possible(LAYOUT.unpack(slots, 3, WHOLE).faults, 3)
 
 
 def test_unpack_of_the_largest_possible_sum_is_accepted() -> None:
     largest = LAYOUT.pack(np.full(5, 65535, dtype=np.uint32), [2**31 - 1, -(2**31)], WHOLE)
-    values, counts = LAYOUT.unpack(largest * np.uint64(32), 32, WHOLE)
+    values, counts, faults = LAYOUT.unpack(largest * np.uint64(32), 32, WHOLE)
+    require_possible(faults, 32)
     assert values.tolist() == [32 * 65535] * 5
     assert counts == (32 * (2**31 - 1), -32 * 2**31)
 
@@ -145,7 +146,8 @@ def test_sum_of_any_sites_unpacks_to_the_plain_sum(case: tuple[Layout, list[list
         slots = (slots + packed) % PLAIN_MODULUS
     assert slots[0] == len(values)
     slots[0] = 0
-    opened, counts = layout.unpack(slots, len(values), range(layout.parts))
+    opened, counts, faults = layout.unpack(slots, len(values), range(layout.parts))
+    require_possible(faults, len(values))
     assert opened.tolist() == [sum(column) for column in zip(*values, strict=True)]
     assert counts == tuple(sum(column) for column in zip(*totals, strict=True))
 
@@ -171,8 +173,9 @@ def test_blocks_put_together_are_the_vector_of_the_description(parameters: int, 
     packed = [layout.pack(values[layout.find_values_in(block)], totals, block) for block in layout.blocks]
     assert np.concatenate(packed).tolist() == plainly_packed(layout, values.tolist(), totals)
     opened = [layout.unpack(slots, 1, block) for slots, block in zip(packed, layout.blocks, strict=True)]
-    assert np.concatenate([each for each, _ in opened]).tolist() == values.tolist()
-    assert [total for _, found in opened for total in found] == totals
+    assert np.concatenate([each.values for each in opened]).tolist() == values.tolist()
+    assert [total for each in opened for total in each.totals] == totals
+    assert not any(each.faults for each in opened)
 
 
 def test_value_in_the_last_slot_of_a_block_is_that_blocks() -> None:
@@ -190,7 +193,7 @@ def test_value_that_no_site_sealed_is_refused_in_every_block() -> None:
     slots = np.zeros(SLOTS, dtype=np.uint64)
     slots[0] = 3 * ((1 << 24) - 1) + 1
     with pytest.raises(SealingError, match="a value is more than 3 sites"):
-        layout.unpack(slots, 3, second)
+        require_possible(layout.unpack(slots, 3, second).faults, 3)
     slots[0], slots[1] = 0, 1
     with pytest.raises(SealingError, match="an unused slot"):
-        layout.unpack(slots, 3, second)
+        require_possible(layout.unpack(slots, 3, second).faults, 3)

@@ -25,7 +25,9 @@ def test_lone_open_update_is_read_without_any_key(federation: Federation) -> Non
     sealed, layout = federation.seal("site-01"), federation.layout
     size, stranger = layout.cipher.sealed_bytes, StudyKey.generate()
     parts = [OPEN.decrypt(stranger, sealed[start : start + size], 1) for start in range(0, len(sealed), size)]
-    values, counts = layout.unpack(np.concatenate([*parts[:-1], without_checks(parts[-1])]), 1, range(layout.parts))
+    values, counts, _ = layout.unpack(
+        np.concatenate([*parts[:-1], without_checks(parts[-1])]), 1, range(layout.parts)
+    )
     assert np.array_equal(values, federation.update("site-01"))
     assert list(counts) == federation.counts("site-01")
 
