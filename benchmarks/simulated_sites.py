@@ -7,6 +7,7 @@
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +18,14 @@ from benchmarks.light_sites import train_lightly
 from benchmarks.memory import read_status_mb
 from client.connection.blob_exchange import BlobExchange
 from client.connection.client_app import make_client_app
-from client.connection.transfers import Transfers
+from client.connection.transfers import Transfers, keep_to_itself
 from client.site.folder import SiteFolder
 from client.study.request_handler import RequestHandler
 from privacy.canonical import compute_sha256, from_canonical, to_canonical
 from privacy.control.channel import ControlClient
 from privacy.errors import WireError
 from privacy.files import map_file
+from privacy.growing_file import GrowingFile
 from privacy.keys import PublicKey
 from privacy.protocol.envelope import BlobNote
 from privacy.study import COORDINATOR
@@ -86,7 +88,9 @@ class _HandedFiles(Transfers):
         self._site = site
         self._federation = federation
 
-    def fetch(self, study: str, number: int, note: BlobNote) -> memoryview:
+    def fetch(
+        self, study: str, number: int, note: BlobNote, on_fetching: Callable[[GrowingFile], None] = keep_to_itself
+    ) -> memoryview:
         """Map an aggregate; see :class:`client.connection.transfers.Transfers`."""
         with Journal(self._federation.find_study_folder(study)) as journal:
             aggregate = map_file(journal.find_aggregate_path(number))

@@ -2,6 +2,7 @@
 
 * A request is verified before anything is fetched for it, and no more is fetched than the largest aggregate that this
   site can be sent.
+* An aggregate may be decrypted while it is fetched. It counts for nothing before it is whole and verified.
 * A sealed update may begin to leave while it is sealed, and has arrived before the reply that names it is sent.
 * Where the time of an answer went is in the site's log, step by step.
 * The last aggregate is kept until the next one: a coordinator that asks again names the same one.
@@ -16,6 +17,7 @@ from client.connection.link import Wait
 from client.connection.renewal import connect_to_control_plane
 from client.connection.transfers import Transfers
 from client.site.folder import SiteFolder
+from client.study.opening_ahead import OnFetching, open_later
 from client.study.outgoing_update import OnSealing
 from privacy.errors import WireError
 from privacy.keys import PublicKey
@@ -30,14 +32,16 @@ SealingAnswer = Callable[[Envelope, OnSealing], Envelope]
 """Answers an envelope, and tells of an update before it is sealed."""
 
 
-def exchange_blobs(home: SiteFolder, answer: SealingAnswer, limit: Callable[[], int]) -> Callable[[Wait], Answer]:
+def exchange_blobs(
+    home: SiteFolder, answer: SealingAnswer, limit: Callable[[], int], on_fetching: OnFetching = open_later
+) -> Callable[[Wait], Answer]:
     """Return what makes an answer that moves blobs around ``answer``, given how to wait through an outage."""
     admission = home.load_admission()
     coordinator = PublicKey.from_text(admission.coordinator)
 
     def make(wait: Wait) -> Answer:
         transfers = Transfers(lambda: connect_to_control_plane(home), home.folder / "studies", wait)
-        return BlobExchange(admission.name, answer, transfers, coordinator, limit).answer
+        return BlobExchange(admission.name, answer, transfers, coordinator, limit, on_fetching).answer
 
     return make
 
@@ -51,6 +55,7 @@ class BlobExchange:
         transfers: moves them.
         coordinator: the key that signs requests.
         limit: returns how many bytes an aggregate may have now, at most.
+        on_fetching: told of a verified request's aggregate before it is fetched.
     """
 
     def __init__(
@@ -60,12 +65,14 @@ class BlobExchange:
         transfers: Transfers,
         coordinator: PublicKey,
         limit: Callable[[], int],
+        on_fetching: OnFetching = open_later,
     ) -> None:
         self._name = name
         self._answer = answer
         self._transfers = transfers
         self._coordinator = coordinator
         self._limit = limit
+        self._on_fetching = on_fetching
         self._kept: tuple[BlobNote, Blob] | None = None
 
     def answer(self, envelope: Envelope) -> Envelope:
@@ -100,7 +107,12 @@ class BlobExchange:
             raise WireError(f"an aggregate of {note.length} bytes is announced, expected at most {most}")
         if self._kept is None or self._kept[0] != note:
             self._kept = None  # freed before the next one is fetched
-            self._kept = note, self._transfers.fetch(body.study, request.committed.round, note)
+            self._kept = (
+                note,
+                self._transfers.fetch(
+                    body.study, request.committed.round, note, lambda file: self._on_fetching(body, file)
+                ),
+            )
         return (self._kept[1],)
 
     @measure_step("send")

@@ -97,7 +97,7 @@ def serve_site(home: SiteFolder, *, log_json: bool = False) -> None:
                     admission.address,
                     home.ca_path,
                     home.node_key_path,
-                    exchange_blobs(home, site.answer, site.compute_blob_limit),
+                    exchange_blobs(home, site.answer, site.compute_blob_limit, site.open_ahead),
                     on_event=on_event,
                     stop=stop,
                     tls=tls,

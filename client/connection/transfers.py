@@ -3,7 +3,8 @@
 * They go through the coordinator's control plane, with this site's certificate. A transfer that is cut goes on where
   it was; an outage makes it wait, as it makes any other call (``client/connection/link.py``).
 * What is fetched goes to a file and is hashed on the way. It is used only if it has the length and the digest that the
-  coordinator's signed message names, and no more than that length is taken.
+  coordinator's signed message names, and no more than that length is taken. Who is told of the file may read it
+  meanwhile (``client/study/opening_ahead.py``), which changes nothing here.
 * What is sent is named by its own mask, which is another one for each sealing, so that parts of two are never mixed.
   Whatever the coordinator says about it, the signed header decides.
 * An update may begin to leave while it is sealed. That is one call, which may fail in any way: what it has not brought
@@ -12,7 +13,6 @@
 """
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
@@ -21,14 +21,18 @@ from client.connection.link import InterruptError, Wait
 from client.study.outgoing_update import OutgoingUpdate
 from privacy.control.channel import BrokenCallError, ControlClient, Fields, NotRunningError
 from privacy.errors import Error, StorageError, WireError
+from privacy.growing_file import GrowingFile
 from privacy.protocol.chunks import CHUNK_BYTES
 from privacy.protocol.envelope import BlobNote
-from privacy.spool import Spool
 
 _RETRY_S: Final = (0.2, 5.0)
 _MOST_BROKEN: Final = 20
 """Calls that break one after the other: the coordinator has a defect, and other studies are waiting."""
 T = TypeVar("T")
+
+
+def keep_to_itself(_: GrowingFile) -> None:
+    """Tell nobody of the file."""
 
 
 class TransferRefusedError(InterruptError):
@@ -59,36 +63,43 @@ class Transfers:
             self._client.close()
             self._client = None
 
-    def fetch(self, study: str, number: int, note: BlobNote) -> memoryview:
+    def fetch(
+        self, study: str, number: int, note: BlobNote, on_fetching: Callable[[GrowingFile], None] = keep_to_itself
+    ) -> memoryview:
         """Fetch the aggregate of round ``number``, whose length and digest are those of ``note``.
+
+        ``on_fetching`` is told of its file before the first byte comes. The file ends as whole if it is that aggregate.
 
         Raises:
             TransferRefusedError: the coordinator has none, or this site has no room for it.
             WireError: it is another one than the message names.
         """
         try:
-            return self._fetch(study, number, note)
+            return self._fetch(study, number, note, on_fetching)
         except StorageError as error:  # no failure of the study's: it passes when people make room
             raise TransferRefusedError(str(error)) from None
 
-    def _fetch(self, study: str, number: int, note: BlobNote) -> memoryview:
-        digest = hashlib.sha256()
-        with contextlib.closing(Spool(self._folder)) as spool:
+    def _fetch(
+        self, study: str, number: int, note: BlobNote, on_fetching: Callable[[GrowingFile], None]
+    ) -> memoryview:
+        file, whole = GrowingFile(self._folder), False
 
-            def continue_fetching(client: ControlClient) -> None:
-                for each in client.stream("FetchAggregate", study=study, round=number, offset=spool.size):
-                    data = each["data"]
-                    if spool.size + len(data) > note.length:
-                        raise WireError(
-                            f"the aggregate of round {number} has more than the {note.length} bytes named"
-                        )
-                    spool.write(data)
-                    digest.update(data)
+        def continue_fetching(client: ControlClient) -> None:
+            for each in client.stream("FetchAggregate", study=study, round=number, offset=file.size):
+                data = each["data"]
+                if file.size + len(data) > note.length:
+                    raise WireError(f"the aggregate of round {number} has more than the {note.length} bytes named")
+                file.write(data)
 
+        try:
+            on_fetching(file)
             self._carry_through(continue_fetching)
-            if (spool.size, digest.hexdigest()) != (note.length, note.sha256):
+            if (file.size, file.sha256) != (note.length, note.sha256):
                 raise WireError(f"the aggregate of round {number} is not the one that the message names")
-            return spool.map()
+            fetched, whole = file.map(), True
+            return fetched
+        finally:
+            file.end(whole=whole)
 
     def begin(self, update: OutgoingUpdate) -> None:
         """Begin to send an update that is sealed meanwhile, if the coordinator can be reached; :meth:`send` ends it."""

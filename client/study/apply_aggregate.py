@@ -26,6 +26,7 @@ from client.study.control_variates import compute_local_work, forget_variates
 from client.study.cut_values import mark_edge
 from client.study.history import AppliedRound
 from client.study.noise_modes import NoiseMode, PublicRound, find_noise_mode, read_mean_update
+from client.study.opening_ahead import OpeningAhead
 from client.study.personal_layers import forget_personal_layers
 from client.study.seal_round import digest_header_counts
 from client.study.witness_peers import require_consistent_heads
@@ -37,16 +38,26 @@ from privacy.errors import RefusedError, SealingError, WireError
 from privacy.protocol.envelope import Blob
 from privacy.protocol.headers import Committed, Evaluated, Header, View, verify_headers
 from privacy.refusal_codes import RefusalCode
+from privacy.secure_aggregation.layout import Layout
 from privacy.secure_aggregation.opening import OpenedSum, open_aggregate
 from privacy.secure_aggregation.round_layout import layout_of
+from privacy.secure_aggregation.schemes.bfv import StudyKey
 from privacy.step_times import measure_step
 from privacy.study import Choice
 
 
-def apply_aggregate(context: StudyContext, committed: Committed, blob: Blob) -> None:
+def apply_aggregate(
+    context: StudyContext, committed: Committed, blob: Blob, ahead: OpeningAhead | None = None
+) -> None:
     """Open ``blob``, advance the model, and store the totals; durable when this returns.
 
     Run by a site, in the cohort or not. A round that is applied already has no effect.
+
+    Args:
+        context: the site in the study.
+        committed: the round.
+        blob: its aggregate.
+        ahead: what began to decrypt ``blob`` while it was fetched.
 
     Raises:
         RefusedError: ``behind`` if an earlier round is missing; ``opening-failed`` if anything does not hold, which
@@ -73,13 +84,8 @@ def apply_aggregate(context: StudyContext, committed: Committed, blob: Blob) -> 
     try:
         _require_own_view(context, committed, view)
         with measure_step("open"):
-            opened = open_aggregate(
-                layout_of(context.launch, committed.round, context.state.base),
-                blob,
-                cohort=committed.cohort,
-                context=view.to_bytes(),
-                study_key=study_key,
-            )
+            layout = layout_of(context.launch, committed.round, context.state.base)
+            opened = _open(layout, committed.cohort, view.to_bytes(), study_key, blob, ahead)
     except (SealingError, WireError) as error:
         if isinstance(error, SealingError):
             context.store.save(ended_epochs=context.epochs.end_epoch(committed.epoch))
@@ -88,6 +94,25 @@ def apply_aggregate(context: StudyContext, committed: Committed, blob: Blob) -> 
     # before the state: the next view holds the digest of these headers
     context.peer_heads.record_committed(context.launch.study, committed.round, committed.attempt)
     _advance(context, committed, headers, opened)
+
+
+def _open(
+    layout: Layout,
+    cohort: tuple[str, ...],
+    context: bytes,
+    study_key: StudyKey,
+    blob: Blob,
+    ahead: OpeningAhead | None,
+) -> OpenedSum:
+    """Open ``blob``, or verify what was decrypted of it while it was fetched.
+
+    Raises:
+        SealingError, TrainingError: as :func:`privacy.secure_aggregation.opening.open_aggregate`.
+    """
+    opening = None if ahead is None else ahead.take(layout, cohort, context, study_key)
+    if opening is not None:
+        return opening.accept()
+    return open_aggregate(layout, blob, cohort=cohort, context=context, study_key=study_key)
 
 
 def _record_refusal(context: StudyContext, committed: Committed, error: SealingError | WireError) -> RefusedError:

@@ -19,6 +19,7 @@ from client.study.kept_secrets import forget_kept_secrets
 from client.study.key_epochs import EpochLostError
 from client.study.local_round import do_round
 from client.study.noiseless_sums import require_same_cohort
+from client.study.opening_ahead import OpeningAhead
 from client.study.outgoing_update import OnSealing, OutgoingUpdate, send_later
 from client.study.release import write_release
 from client.study.release_folder import publish_release
@@ -73,7 +74,11 @@ class Participation:
         return Wrappings(grant=self._context.epochs.wrap_for_members(request))
 
     def train(
-        self, request: Train, blob: Blob | None, on_sealing: OnSealing = send_later
+        self,
+        request: Train,
+        blob: Blob | None,
+        on_sealing: OnSealing = send_later,
+        ahead: OpeningAhead | None = None,
     ) -> tuple[Sealed, OutgoingUpdate]:
         """Open what is new, train, and seal; asked again, return the same bytes.
 
@@ -81,6 +86,7 @@ class Participation:
             request: what was asked.
             blob: the aggregate that came with it.
             on_sealing: told of a large update before it is sealed.
+            ahead: what began to decrypt the aggregate while it was fetched.
 
         Raises:
             RefusedError: the request does not fit what this site knows (``stale``, ``behind``, ``refused``), or the
@@ -89,7 +95,7 @@ class Participation:
         """
         if self._context.state.closed:
             raise RefusedError(RefusalCode.STALE, "the study is closed at this site")
-        self._accept_keys_and_aggregate(request.keys, request.committed, blob)
+        self._accept_keys_and_aggregate(request.keys, request.committed, blob, ahead)
         self._require_fitting_request(request)
         if self._sealed is None or not self._sealed.answers(request):
             self._require_unreleased(request)
@@ -129,14 +135,14 @@ class Participation:
         """
         return release_mask(self._context, self._sealed, request)
 
-    def open(self, request: Open, blob: Blob | None) -> Opened:
-        """Open a round that this site missed.
+    def open(self, request: Open, blob: Blob | None, ahead: OpeningAhead | None = None) -> Opened:
+        """Open a round that this site missed; ``ahead`` began to decrypt its aggregate while it was fetched.
 
         Raises:
             RefusedError: as :func:`client.study.apply_aggregate.apply_aggregate`.
             EpochLostError: its key is not held.
         """
-        self._accept_keys_and_aggregate(request.keys, request.committed, blob)
+        self._accept_keys_and_aggregate(request.keys, request.committed, blob, ahead)
         held = None if request.sign_held is None else sign_held_model(self._context, request.sign_held)
         return Opened(base=self.base, evaluated=self._context.find_totals(self.base), held=held)
 
@@ -177,7 +183,11 @@ class Participation:
         )
 
     def _accept_keys_and_aggregate(
-        self, keys: KeyParcel | None, committed: Committed | None, blob: Blob | None
+        self,
+        keys: KeyParcel | None,
+        committed: Committed | None,
+        blob: Blob | None,
+        ahead: OpeningAhead | None,
     ) -> None:
         if keys is not None:
             self._accept_keys(keys)
@@ -186,7 +196,7 @@ class Participation:
                 raise RefusedError(
                     RefusalCode.REFUSED, f"the aggregate of round {committed.round} did not come with its headers"
                 )
-            apply_aggregate(self._context, committed, blob)
+            apply_aggregate(self._context, committed, blob, ahead)
 
     def _accept_keys(self, keys: KeyParcel) -> None:
         """Accept an epoch's keys; if they do not open, refuse them as the lead's fault."""

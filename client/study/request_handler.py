@@ -47,6 +47,7 @@ from client.study.context import StudyContext
 from client.study.held_budget import give_back_abandoned
 from client.study.kept_secrets import KeptSecrets, forget_kept_secrets
 from client.study.key_epochs import EpochLostError, Epochs
+from client.study.opening_ahead import OpeningAhead, begin_opening
 from client.study.outgoing_update import OnSealing, OutgoingUpdate, send_later
 from client.study.participation import Participation
 from client.study.peer_heads import PeerHeads
@@ -72,6 +73,7 @@ from privacy.errors import (
     TrainingError,
     WireError,
 )
+from privacy.growing_file import GrowingFile
 from privacy.keys import PublicKey
 from privacy.ledger.entries import About, Admits, Choice, Ending, Incident
 from privacy.ledger.ledger import read_utc_time
@@ -136,6 +138,7 @@ class RequestHandler:
         self._participations: dict[str, Participation] = {}
         self._numbers: dict[str, int] = {}
         self._largest: dict[str, int] = {}
+        self._ahead: OpeningAhead | None = None
         self._freed = datetime.min.replace(tzinfo=UTC)
         self._free_abandoned()
 
@@ -179,9 +182,12 @@ class RequestHandler:
             WireError: the request is not the coordinator's, or not for this site; nothing was done.
             LedgerError, KeyFileError, SiteConfigError: the site cannot continue.
         """
-        body = open_envelope(envelope, self._coordinator)
-        require_route(body, COORDINATOR, self.name)
-        reply, update = self._reply(body, envelope.blobs, on_sealing)
+        try:
+            body = open_envelope(envelope, self._coordinator)
+            require_route(body, COORDINATOR, self.name)
+            reply, update = self._reply(body, envelope.blobs, on_sealing)
+        finally:
+            self._discard_ahead()
         return make_envelope(
             self._identity,
             reply,
@@ -193,6 +199,28 @@ class RequestHandler:
             blobs=() if update is None else (update.map(),),
             notes=() if update is None else (update.note,),
         )
+
+    def open_ahead(self, body: Body, file: GrowingFile) -> None:
+        """Begin to decrypt the aggregate of a request that is to be answered, while it comes to ``file``.
+
+        Args:
+            body: of the request, verified.
+            file: it ends as whole only if it is the aggregate that ``body`` names.
+        """
+        self._discard_ahead()
+        participation, request = self._participations.get(body.study), body.content
+        if participation is None or not isinstance(request, Train | Open) or request.committed is None:
+            return
+        # what cannot be opened is refused in its place, when the request is answered
+        with contextlib.suppress(Error):
+            if self._ledger.read_state().find_ending(body.study) is None:
+                (note,) = body.blobs
+                self._ahead = begin_opening(participation.context, request.committed, note, file)
+
+    def _discard_ahead(self) -> None:
+        if self._ahead is not None:
+            self._ahead.discard()
+            self._ahead = None
 
     def _reply(
         self, body: Body, blobs: tuple[Blob, ...], on_sealing: OnSealing
@@ -225,6 +253,7 @@ class RequestHandler:
             )
         self._numbers[body.study] = body.number
         blob = blobs[0] if blobs else None
+        ahead = self._ahead if self._ahead is not None and self._ahead.is_named_by(body) else None
         request = body.content
         if isinstance(request, GiveUp):
             return self._give_up(request, body.study), None
@@ -240,13 +269,13 @@ class RequestHandler:
                 require_witnessed(self._home, self._ledger, self._coordinator, body.study, request.witnessed)
                 self._policy.require_time(participation.context)
                 began = time.monotonic()
-                sealed = participation.train(request, blob, on_sealing)
+                sealed = participation.train(request, blob, on_sealing, ahead)
                 self._policy.note_duration(participation.context, (time.monotonic() - began) / 60)
                 return sealed
             case Release():
                 return participation.release(request), None
             case Open():
-                return participation.open(request, blob), None
+                return participation.open(request, blob, ahead), None
             case Close():
                 closed = participation.close(request, waits=self._policy.keeps_release(body.study))
                 self._policy.tell_of_end(participation.context)

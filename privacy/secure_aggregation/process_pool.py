@@ -57,7 +57,7 @@ def map_blocks(
     if several == 1 or count < WORTH_IT:
         yield from map(function, tasks)
         return
-    workers = [_idle.pop() if _idle else _Worker() for _ in range(several)]
+    workers = [_take_worker() for _ in range(several)]
     try:
         yield from _take_turns(workers, function, tasks)
     except _WorkerDiedError:
@@ -88,8 +88,9 @@ def _take_turns(workers: list["_Worker"], function: Callable[[T], R], tasks: Ite
 
 def end_idle_workers() -> None:
     """End the processes that wait for a task, and with them the keys that they hold; the next task starts others."""
-    while _idle:
-        _idle.pop().end()
+    with contextlib.suppress(IndexError):
+        while True:
+            _idle.pop().end()
 
 
 class _WorkerDiedError(Exception):
@@ -151,6 +152,14 @@ class _Worker:
 
 
 _idle: Final[list[_Worker]] = []
+"""Two threads may take from it: an aggregate is opened by one of its own."""
+
+
+def _take_worker() -> _Worker:
+    try:
+        return _idle.pop()
+    except IndexError:
+        return _Worker()
 
 
 def _work(letters: Connection, tasks: list[Mailbox], results: list[Mailbox]) -> None:

@@ -42,7 +42,7 @@ ROOMS: Final = {
     "client/study": "request_handler policy_in_force waiting_studies used_data context participation problem "
     "key_epochs kept_secrets witness_check peer_heads witness_peers peer_testimony local_round "
     "room_check noise_modes control_variates personal_layers carried_noise cut_values noiseless_sums "
-    "shared_counts seal_round outgoing_update apply_aggregate state history store round_files "
+    "shared_counts seal_round outgoing_update opening_ahead apply_aggregate state history store round_files "
     "held_models released_model release_folder release statistics_file model_card card_document "
     "papers held_budget activity_log own_training train_alone alone_card",
     "client/training": "jobs interface array_format job_format answer_format frames worker child confinement "
