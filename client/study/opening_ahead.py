@@ -69,7 +69,7 @@ class OpeningAhead:
         Raises:
             Exception: what went wrong in decrypting it.
         """
-        if self._discarded or not self._opening.is_of(layout, cohort, context, study_key):
+        if self._discarded or self._file.failed or not self._opening.is_of(layout, cohort, context, study_key):
             return None
         self._taken = True
         self._thread.join()

@@ -153,6 +153,7 @@ class RequestHandler:
 
     def close(self) -> None:
         """End the trainers and close the ledger and the file of seen heads."""
+        self._discard_ahead()
         for training in self._trainings.values():
             training.close()
         self._trainings.clear()

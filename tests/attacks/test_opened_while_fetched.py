@@ -1,6 +1,7 @@
 """An aggregate is decrypted while it is fetched, from a control server that cuts, lies, and chooses ciphertexts.
 
-The server is real, over TLS. The model is large enough for two blocks, of which a site decrypts the first before the second has come.
+The server is real, over TLS. The model is large enough for two blocks, of which a site decrypts the first before the
+second has come.
 """
 
 import hashlib
