@@ -40,7 +40,7 @@ from tests.attacks.test_begun_attempts import TERMS
 from tests.loopback import wait_for
 from tests.protocol.conftest import Found
 from tests.protocol.mallory import Mallory, in_charge
-from tests.simulator import FOUR
+from tests.simulator import FOUR, PowerCut
 
 Serve = Callable[[int], Iterator[bytes]]
 """What the coordinator serves from an offset."""
@@ -298,3 +298,21 @@ def test_site_that_stops_in_mid_fetching_leaves_nothing(coordinator: Coordinator
     site.require_wiped()
     assert site.snapshot() == before
     assert not any(thread.name == "opening" for thread in threading.enumerate())
+
+
+def test_site_that_is_killed_in_mid_fetching_opens_the_round_when_it_is_back(coordinator: Coordinator) -> None:
+    def serve(offset: int) -> Iterator[bytes]:
+        yield coordinator.aggregate[offset : coordinator.first_block]
+        raise OSError("the line is dead")
+
+    def die(_: str, __: float) -> None:
+        raise PowerCut
+
+    coordinator.serve = serve
+    site = Site(coordinator, "ash")
+    site.wait = die
+    with pytest.raises(PowerCut):
+        site.open()
+    coordinator.simulator.restart_site("ash")
+    coordinator.serve = coordinator.serve_honestly
+    assert Site(coordinator, "ash").open() == Opened(base=1, evaluated=None)
