@@ -15,6 +15,7 @@ RNN, GRU, LSTM               into the layer: Xavier uniform in               0; 
 attention                    Xavier uniform, block by block                  0
 any other                    uniform in +-1/sqrt(fan-in)                     uniform in +-1/sqrt(fan-in)
 with ``initial_gain``        that times the gain (``models/layers/sigmoid``) as above
+with ``initial_bound``       uniform in +- the bound                         uniform in +- the bound
 ===========================  ==============================================  ======================================
 
 Rules:
@@ -113,6 +114,10 @@ def _draw_parameter(
         return _draw_recurrent(bits, layer, local, shape)
     if isinstance(layer, nn.MultiheadAttention | NonDynamicallyQuantizableLinear):  # the latter is its last layer
         return _draw_attention(bits, local, shape)
+    bound: float | None = getattr(layer, "initial_bound", None)
+    if bound is not None:
+        bounded: NDArray[np.float64] = _draw_uniform(bits, shape) * bound
+        return bounded
     gain: float = getattr(layer, "initial_gain", 1.0) if len(shape) > 1 else 1.0
     values: NDArray[np.float64] = _draw_uniform(bits, shape) * gain / math.sqrt(fan_in)
     return values

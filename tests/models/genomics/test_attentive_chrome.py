@@ -1,3 +1,6 @@
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,6 +13,7 @@ from models.genomics.attentive_chrome import (
     BidirectionalLstms,
     build,
 )
+from models.parameters.initial import draw_initial_shared_parameters
 from tests.models.counting import count_parameters
 
 
@@ -76,3 +80,15 @@ def test_each_mark_has_weights_of_its_own(network: AttentiveChrome) -> None:
     assert same == [True, True, True, False, True]
     alike = network.read_attention({"signals": signals[:, :1].expand(2, 5, 12)})["bins"]
     assert not torch.allclose(alike[:, 0], alike[:, 1], atol=1e-4)
+
+
+def test_initial_bound_begins_every_layer_within_it_and_without_it_as_before() -> None:
+    sizes, seed = {"marks": 5, "bins": 12}, "5f" * 32
+    options = AttentiveChromeOptions(bin_units=6, mark_units=4)
+    bounded = build(options.model_copy(update={"initial_bound": 0.1}), sizes, ())
+    values = draw_initial_shared_parameters(bounded, seed)
+    assert np.abs(values).max() <= 0.1
+    assert values.std() == pytest.approx(0.1 / math.sqrt(3), rel=0.03)  # of a uniform distribution
+    usual = draw_initial_shared_parameters(build(options, sizes, ()), seed)
+    assert len(usual) == len(values)
+    assert np.abs(usual).max() > 0.9  # a gate of a single number is uniform up to 1

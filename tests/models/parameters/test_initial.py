@@ -90,3 +90,14 @@ def test_attention_is_xavier_block_by_block() -> None:
 def test_bits_stay_the_same(layer: nn.Module, bits: str) -> None:
     """Origin: this function when layers got their own first values; every site must begin at these bits."""
     assert compute_vector_digest(draw_initial_shared_parameters(layer, SEED))[:16] == bits
+
+
+class Within(nn.Linear):
+    initial_bound = 0.25
+
+
+def test_layer_with_a_bound_begins_uniform_within_it() -> None:
+    found = begun(Within(50, 400))
+    for values in found.values():
+        assert np.abs(values).max() <= 0.25
+        assert values.std() == pytest.approx(0.25 / math.sqrt(3), rel=0.08)
