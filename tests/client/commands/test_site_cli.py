@@ -133,6 +133,7 @@ def test_status_tells_what_the_site_is(folder: Path) -> None:
         "running": None,
         "waiting": [],
         "studies": [],
+        "alone": [],
     }
     shown = site(folder, "status").stdout
     for word in (
