@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-_LOOK_EVERY_S: Final = 0.1
 MIB: Final = 1 << 20
 
 
@@ -37,8 +36,35 @@ def _resident_kb(pid: int) -> int:
     return 0
 
 
-class Peak:
-    """The greatest memory of some processes while this context is entered, measured in a thread.
+class _Watched:
+    """Looks again and again at processes, in a thread, while this context is entered, and once when it is left."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._every_s):
+            self._look()
+        self._look()
+
+    def _look(self) -> None:
+        raise NotImplementedError
+
+
+class Peak(_Watched):
+    """The greatest memory of some processes while this context is entered.
 
     ``mb`` is the greatest sum, ``each`` the greatest size of each process, in MiB.
 
@@ -47,30 +73,18 @@ class Peak:
     """
 
     def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
+        super().__init__(every_s=0.1)
         self.mb = 0.0
         self.each: dict[int, float] = {}
         self._pids = pids
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(_LOOK_EVERY_S):
-            now = {pid: _resident_kb(pid) / 1024 for pid in self._pids()}
-            self.mb = max(self.mb, sum(now.values()))
-            self.each |= {pid: max(mb, self.each.get(pid, 0.0)) for pid, mb in now.items()}
+    def _look(self) -> None:
+        now = {pid: _resident_kb(pid) / 1024 for pid in self._pids()}
+        self.mb = max(self.mb, sum(now.values()))
+        self.each |= {pid: max(mb, self.each.get(pid, 0.0)) for pid, mb in now.items()}
 
 
-class Growth:
+class Growth(_Watched):
     """How far each of some processes grew, at most, while this context is entered: ``each``, in MiB by process.
 
     The kernel keeps the largest resident size of a process (``VmHWM``), from the moment that it is told to begin anew.
@@ -79,27 +93,14 @@ class Growth:
     """
 
     def __init__(self, pids: Iterable[int]) -> None:
+        super().__init__(every_s=0.05)
         self.each: dict[int, float] = {}
         self._before = {pid: _read_status_kb(pid, "VmRSS") for pid in pids}
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Self:
         for pid in self._before:
             Path(f"/proc/{pid}/clear_refs").write_text("5")  # source: proc_pid_clear_refs(5)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.05):
-            self._look()
-        self._look()
+        return super().__enter__()
 
     def _look(self) -> None:
         for pid, before in self._before.items():
