@@ -1,12 +1,14 @@
 """A real nginx, run by the gateway's own script, in front of a real SuperLink and a small control plane."""
 
 import os
+import queue
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -76,8 +78,13 @@ class EchoControl:
     """A real gRPC server with TLS that says which certificates a call came with: a stand-in for the control plane."""
 
     def __init__(self, tls: TlsFiles, port: int) -> None:
-        self.streaming = threading.Event()
-        self._server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
+        self.receiving: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        """The first part of each upload."""
+        self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+        upload = {"Upload": grpc.stream_unary_rpc_method_handler(self._receive)}
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("consilium.v1.Transfer", upload),)
+        )
         for service in ("consilium.v1.Control", "consilium.v1.Enrolment", "consilium.v1.Other"):
             methods = {
                 "Echo": grpc.unary_unary_rpc_method_handler(self._echo),
@@ -99,6 +106,11 @@ class EchoControl:
         while context.is_active():
             yield b"beat"
             time.sleep(0.2)
+
+    def _receive(self, parts: Iterator[bytes], _: grpc.ServicerContext) -> bytes:
+        first = next(parts)
+        self.receiving.put(first)
+        return str(len(first) + sum(map(len, parts))).encode()
 
     def close(self) -> None:
         self._server.stop(None).wait()
@@ -210,11 +222,12 @@ class GatewayWorld:
         self._clients.append(client)
         return client
 
-    def channel(self, party: Party | None = None) -> grpc.Channel:
-        """A gRPC channel that shows a party's certificate."""
+    def channel(self, party: Party | None = None, port: int | None = None) -> grpc.Channel:
+        """A gRPC channel that shows a party's certificate; to the gateway, or to a port that leads there."""
         key, certificate = party.pair if party else (None, None)
         credentials = grpc.ssl_channel_credentials(self.tls.ca.read_bytes(), key, certificate)
-        return grpc.secure_channel(self.address, credentials, [("grpc.enable_http_proxy", 0)])
+        address = f"localhost:{port or self.port}"
+        return grpc.secure_channel(address, credentials, [("grpc.enable_http_proxy", 0)])
 
     def close(self) -> None:
         """Stop everything."""

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,8 @@ from privacy.keys import convert_node_key_to_pem, format_node_key, load_node_key
 from server.federation.certificates import create_authority
 from server.superlink.gate import MAX_REQUEST_BYTES, SECRET_FILE, SECRET_HEADER
 from tests.deploy.gateway import GatewayWorld, Party, ask_openssl, find_missing
-from tests.loopback import wait_for
+from tests.deploy.line import Line
+from tests.loopback import PATIENCE_S, wait_for
 
 MISSING = find_missing("nginx", "openssl")
 pytestmark = [pytest.mark.skipif(bool(MISSING), reason=MISSING), pytest.mark.federation]
@@ -334,6 +336,51 @@ def test_oversized_call_of_the_control_plane_is_refused_and_the_largest_passes(w
             echo(bytes(MAX_MESSAGE_BYTES + (1 << 18)))
     with world.channel() as nobody, pytest.raises(grpc.RpcError):
         nobody.unary_unary("/consilium.v1.Enrolment/Echo")(bytes(1 << 17))
+
+
+def test_site_sends_two_mib_before_it_hears_from_the_gateway(world: GatewayWorld) -> None:
+    """So that a distant hospital's upload does not wait for a round trip after every few parts."""
+    line, part = Line(world.port), bytes(1 << 16)
+    held = threading.Event()
+
+    def make_parts() -> Iterator[bytes]:
+        yield part
+        held.wait(PATIENCE_S)
+        for _ in range(63):
+            yield part
+
+    with contextlib.closing(line), world.channel(world.sites["north"], line.port) as channel:
+        upload = channel.stream_unary("/consilium.v1.Transfer/Upload").future(make_parts())
+        assert world.control.receiving.get(timeout=PATIENCE_S) == part
+        time.sleep(0.5)  # what the gateway allowed with the first part has come
+        line.clear.clear()
+        before = line.sent
+        held.set()
+        wait_for("the upload to go on without an answer", lambda: line.sent - before > 1_900_000)
+        line.clear.set()
+        assert upload.result(PATIENCE_S) == b"4194304"
+
+
+def test_fifth_transfer_of_a_site_is_refused_and_another_site_is_served(world: GatewayWorld) -> None:
+    ended = threading.Event()
+
+    def make_parts() -> Iterator[bytes]:
+        yield b"part"
+        ended.wait(PATIENCE_S)
+
+    north, south = world.sites["north"], world.sites["south"]
+    with world.channel(north) as channel, world.channel(south) as other:
+        upload, elsewhere = (each.stream_unary("/consilium.v1.Transfer/Upload") for each in (channel, other))
+        held = [upload.future(make_parts()) for _ in range(4)]
+        for _ in held:
+            assert world.control.receiving.get(timeout=PATIENCE_S) == b"part"
+        with pytest.raises(grpc.RpcError) as raised:
+            upload(iter([b"part"]))
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert elsewhere(iter([b"part"])) == b"4"
+        ended.set()
+        assert [each.result(PATIENCE_S) for each in held] == [b"4"] * 4
+        world.control.receiving.get(timeout=PATIENCE_S)
 
 
 def test_header_that_is_too_large_is_refused(world: GatewayWorld) -> None:
