@@ -1,8 +1,8 @@
 """Measure from how many patients on a model's example study works: without privacy, and with epsilon.
 
-``python -m benchmarks.learning_curves MODEL=DIR ... [--out docs/models.json] [--repeats 2]`` adds two curves to what
-the document has of the model (``docs/models.md`` shows them). ``DIR`` has a folder for each hospital, as the script
-beside the study makes it; all are pooled.
+``python -m benchmarks.learning_curves MODEL=DIR ... [--out docs/models.json] [--repeats 2]`` adds two curves to the
+row that the document has of the model on these data (``docs/models.md`` shows them). ``DIR`` has a folder for each
+hospital, as the script beside the study makes it; all are pooled.
 
 * *Without privacy*, on a quarter, a half and all of the training patients, drawn once: does more data help?
 * *With epsilon 8*, on all of them, with the noise of as many patients, of four times and of sixteen times as many. The
@@ -55,7 +55,7 @@ def main(
         choice = DemoChoice(None if study else name, None, study, Path(data), None, False, "8", None, weights)
         found = {"curves": measure_curves(choice, repeats, () if only_shares else TIMES)}
         say(f"{name}: {json.dumps(found)}")
-        add_figures(out, name, found)
+        add_figures(out, name, choice, found)
 
 
 def measure_curves(choice: DemoChoice, repeats: int, multiples: tuple[int, ...]) -> dict[str, Any]:

@@ -4,13 +4,15 @@
 writes the figures of ``docs/models.md``. ``DIR`` has one folder for each hospital, as the script beside the study
 makes it. For each model one federation of real processes is made, and one study is launched for each epsilon, the one
 without privacy last. On the same files each hospital alone (with the largest epsilon) and all pooled (without privacy)
-are simulated by the sites' own code. Models that are in the document already and are not named stay as they are.
+are simulated by the sites' own code.
 
-Where the document has further epsilons of a model on the same data, only the federations that are asked for run, and
-their figures go beside the others; alone and pooled stay as they are. An epsilon that is asked for is measured anew.
+A row of the document is a model on the data that ``DIR`` is named for: the same model on other data gets a row of its
+own, by another study (``--study``). Rows that are not named stay as they are. Where the row has further epsilons, only
+the federations that are asked for run, and their figures go beside the others; alone and pooled stay as they are. An
+epsilon that is asked for is measured anew.
 
 With ``--elsewhere`` only one study runs for each model, with the largest epsilon and its noise placed the other way
-(:func:`place_noise_elsewhere`), and its figure is added to what the document has of the model.
+(:func:`place_noise_elsewhere`), and its figure is added to the row.
 
 With ``--seeds N`` no processes run: the study is trained in one process without privacy and with each epsilon, from the
 same N seeds each (``benchmarks/paired_seeds.py``). A seed that the document has already is not trained again, and each
@@ -83,49 +85,53 @@ def main(
         say(f"{name} ...")
         asked = epsilons.split(",")
         if seeds:
-            for found in measure_seeds(choice, seeds, asked, _read_known(out, name).get("paired")):
+            for found in measure_seeds(choice, seeds, asked, find_row(out, name, choice).get("paired")):
                 say(json.dumps(found))
-                add_figures(out, name, {"paired": found})
+                add_figures(out, name, choice, {"paired": found})
             continue
         if elsewhere:
             found = {"elsewhere": measure_elsewhere(replace(choice, epsilon=_find_largest(asked)))}
         else:
-            found = measure_study(
-                name, choice, repeats, asked, keep_epsilons(_read_known(out, name), choice, asked)
-            )
+            found = measure_study(name, choice, repeats, asked, keep_epsilons(find_row(out, name, choice), asked))
         say(json.dumps(found))
-        add_figures(out, name, found)
+        add_figures(out, name, choice, found)
 
 
-def _read_known(out: Path, name: str) -> dict[str, Any]:
-    """Read what the document has of a model."""
-    known: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"studies": []}
-    return next((each for each in known["studies"] if each["model"] == name), {"model": name})
+def find_row(out: Path, name: str, choice: DemoChoice) -> dict[str, Any]:
+    """Return what the document has of a model on the chosen data."""
+    return next((row for row in _read_document(out)["studies"] if _is_of(row, name, choice)), {})
 
 
-def add_figures(out: Path, name: str, found: dict[str, Any]) -> None:
-    """Add ``found`` to what the document has of a model."""
+def add_figures(out: Path, name: str, choice: DemoChoice, found: dict[str, Any]) -> None:
+    """Add ``found`` to the row that the document has of a model on the chosen data, or to a new last one."""
     # read anew: a run takes minutes, and another may have written meanwhile
-    known: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"studies": []}
-    studies = {each["model"]: each for each in known["studies"]}
-    studies[name] = studies.get(name, {"model": name}) | found
-    known["studies"] = list(studies.values())
-    out.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    document = _read_document(out)
+    rows = document["studies"]
+    row = next((each for each in rows if _is_of(each, name, choice)), None)
+    if row is None:
+        row = {"model": name, "data": _name_data(choice)}
+        rows.append(row)
+    row.update(found)
+    out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def keep_epsilons(known: dict[str, Any], choice: DemoChoice, asked: list[str]) -> dict[str, float | None]:
-    """Return the figures of a ``known`` model's federations with epsilons that are not ``asked`` for.
+def _read_document(out: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"studies": []}
+    return document
 
-    Raises ``click.UsageError`` where they are of other data, of which no row may be made together.
-    """
-    kept = {epsilon: value for epsilon, value in known.get("federated", {}).items() if epsilon not in asked}
+
+def _is_of(row: dict[str, Any], name: str, choice: DemoChoice) -> bool:
+    return (row["model"], row["data"]) == (name, _name_data(choice))
+
+
+def _name_data(choice: DemoChoice) -> str:
     assert choice.data is not None, "the hospitals' records are in a folder"
-    if kept and known["data"] != choice.data.name:
-        raise click.UsageError(
-            f"the document has {known['model']} on {known['data']!r} with epsilon {', '.join(kept)}, and these are "
-            f"{choice.data.name!r}: name the folder as the data there, or ask for every epsilon"
-        )
-    return kept
+    return choice.data.name
+
+
+def keep_epsilons(row: dict[str, Any], asked: list[str]) -> dict[str, float | None]:
+    """Return the figures of a row's federations with epsilons that are not ``asked`` for."""
+    return {epsilon: value for epsilon, value in row.get("federated", {}).items() if epsilon not in asked}
 
 
 def order_epsilons(figures: dict[str, float | None]) -> dict[str, float | None]:
@@ -141,7 +147,6 @@ def measure_study(
     name: str, choice: DemoChoice, repeats: int, epsilons: list[str], kept: dict[str, float | None]
 ) -> dict[str, Any]:
     """Run the chosen study of ``name`` for each epsilon; unless figures are ``kept``, simulate alone and pooled."""
-    assert choice.data is not None, "the hospitals' records are in a folder"
     terms, hospitals = choose_study(replace(choice, epsilon=_find_largest(epsilons)))
     first = list_figures(terms.task, terms.data)[0]
     federated: dict[str, float | None] = {}
@@ -166,8 +171,6 @@ def measure_study(
         pooled = _simulate(terms, trains, tests, None, repeats, choice.weights)
         say(f"simulated in {time.perf_counter() - began:.0f} s")
     return {
-        "model": name,
-        "data": choice.data.name,
         "domain": find_model(name).domain,
         "sites": len(tables),
         "figure": first.title,
@@ -186,7 +189,6 @@ def measure_seeds(
 
     ``seeds`` has the figures of each seed, from 1 on, by epsilon.
     """
-    assert choice.data is not None, "the hospitals' records are in a folder"
     studies = {epsilon: choose_study(replace(choice, epsilon=epsilon))[0] for epsilon in epsilons}
     terms, hospitals = choose_study(replace(choice, epsilon=_find_largest(epsilons)))
     first = list_figures(terms.task, terms.data)[0]
@@ -202,7 +204,7 @@ def measure_seeds(
             measured[str(seed)] = {
                 epsilon: each.score(each.train())[first.name] for epsilon, each in cohorts.items()
             }
-            yield {"data": choice.data.name, "figure": first.title, "seeds": measured}
+            yield {"data": _name_data(choice), "figure": first.title, "seeds": measured}
 
 
 def write_files(hospital: DemoHospital, terms: Terms, folder: Path) -> tuple[Path, Path]:

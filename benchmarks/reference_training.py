@@ -5,16 +5,16 @@ Steps, rates and rounds of the example studies are chosen for epsilon. Here a mo
 
 ``python -m benchmarks.reference_training MODEL=DIR ... [--curve] [--out docs/models.json]`` trains it in the
 federation and on all patients pooled, from each seed in one process (``benchmarks/paired_seeds.py``), and adds the
-figures of the test patients, with the model after the last round, to what the document has of the model. ``DIR`` has a
-folder for each hospital, as the script beside the study makes it. ``--curve`` adds pooled trainings on a quarter and a
-half of the training patients: would more of them help?
+figures of the test patients, with the model after the last round, to the row that the document has of the model on
+these data. ``DIR`` has a folder for each hospital, as the script beside the study makes it. ``--curve`` adds pooled
+trainings on a quarter and a half of the training patients: would more of them help?
 
 ``--held-out`` is how the choices are made: a fifth of each hospital's training patients is held out, and they are
 scored after each round; test patients are not looked at, and nothing is written. ``--change KEY=VALUE`` (as
 ``training.learning_rate=0.01``) tries a change instead of the file's.
 
 A study that begins with public weights needs their file (``--weights``); ``--study`` names another file than the
-example of the model. Both are for one MODEL.
+example of the model, whose changes stand under its own name. Both are for one MODEL.
 """
 
 import json
@@ -78,8 +78,9 @@ def main(
     choices: dict[str, Changes] = yaml.safe_load(CHOICES.read_text(encoding="utf-8"))
     for pair in pairs:
         name, _, data = pair.partition("=")
-        changes = read_changes(written) if written else choices.get(name, {})
         choice = DemoChoice(None if study else name, None, study, Path(data), None, False, "none", None, weights)
+        own_name = {"study": choose_study(choice)[0].name} if study else {}
+        changes = read_changes(written) if written else choices.get(own_name.get("study", name), {})
         terms, sites = read_sites(choice, changes)
         figure = list_figures(terms.task, terms.data)[0]
         say(f"{name}, {figure.title}, {json.dumps(changes)}")
@@ -100,7 +101,8 @@ def main(
                 say(f"{way}, seed {seed}: {found[way][-1]}")
         shares = {members[0].training.patients: found.pop(way) for way, members in list(cohorts.items())[2:]}
         patients = cohorts["pooled"][0].training.patients
-        add_figures(out, name, {"reference": {"changes": changes, "patients": patients, **found, "shares": shares}})
+        reference = {**own_name, "changes": changes, "patients": patients, **found, "shares": shares}
+        add_figures(out, name, choice, {"reference": reference})
 
 
 def make_cohorts(sites: list[PairedSite]) -> dict[str, list[PairedSite]]:

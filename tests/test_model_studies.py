@@ -1,13 +1,15 @@
 """The benchmark of the example studies: what a row keeps, and the same study with its noise placed the other way."""
 
+import json
 from pathlib import Path
 
-import click
 import pytest
 
 from benchmarks.model_studies import (
     LOCAL_ROUNDS,
     MOST_ROUNDS,
+    add_figures,
+    find_row,
     keep_epsilons,
     order_epsilons,
     place_noise_elsewhere,
@@ -50,20 +52,26 @@ def choose(folder: str) -> DemoChoice:
 
 
 def test_the_figures_of_epsilons_that_are_not_asked_for_stay() -> None:
-    known = {"model": "logistic", "data": "hearts", "federated": {"8": 0.8, "none": 0.9}}
-    assert keep_epsilons(known, choose("hearts"), ["3"]) == {"8": 0.8, "none": 0.9}
-    assert keep_epsilons(known, choose("hearts"), ["3", "8"]) == {"none": 0.9}
-    assert keep_epsilons(known, choose("hearts"), ["3", "8", "none"]) == {}
-    assert keep_epsilons({"model": "logistic"}, choose("hearts"), ["3"]) == {}
+    row = {"model": "logistic", "data": "hearts", "federated": {"8": 0.8, "none": 0.9}}
+    assert keep_epsilons(row, ["3"]) == {"8": 0.8, "none": 0.9}
+    assert keep_epsilons(row, ["3", "8"]) == {"none": 0.9}
+    assert keep_epsilons(row, ["3", "8", "none"]) == {}
+    assert keep_epsilons({}, ["3"]) == {}
 
 
-def test_figures_of_other_data_make_no_row_together() -> None:
-    known = {"model": "logistic", "data": "hearts", "federated": {"8": 0.8, "none": 0.9}}
-    with pytest.raises(click.UsageError, match="'hearts' with epsilon 8, none, and these are 'lungs'"):
-        keep_epsilons(known, choose("lungs"), ["3"])
-    assert (
-        keep_epsilons(known, choose("lungs"), ["8", "none"]) == {}
-    )  # a row that is measured anew may be of other data
+def test_a_model_has_a_row_for_each_of_its_data(tmp_path: Path) -> None:
+    out = tmp_path / "models.json"
+    add_figures(out, "logistic", choose("hearts"), {"sites": 3})
+    add_figures(out, "mlp", choose("hearts"), {"sites": 4})
+    add_figures(out, "logistic", choose("lungs"), {"sites": 5})
+    add_figures(out, "logistic", choose("hearts"), {"figure": "AUROC"})
+    hearts = {"model": "logistic", "data": "hearts", "sites": 3, "figure": "AUROC"}
+    lungs = {"model": "logistic", "data": "lungs", "sites": 5}
+    perceptron = {"model": "mlp", "data": "hearts", "sites": 4}
+    assert json.loads(out.read_text(encoding="utf-8")) == {"studies": [hearts, perceptron, lungs]}
+    assert find_row(out, "logistic", choose("hearts")) == hearts
+    assert find_row(out, "logistic", choose("lungs")) == lungs
+    assert find_row(out, "mlp", choose("lungs")) == {}
 
 
 def test_a_row_has_the_smallest_epsilon_first_and_none_last() -> None:

@@ -1,13 +1,17 @@
 """Tuned trainings without privacy: changes of a study, and patients who are held out."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from click.testing import CliRunner
 
+from benchmarks import reference_training
 from benchmarks.paired_seeds import PairedSite
 from benchmarks.reference_training import change_study, hold_out, make_cohorts, read_changes, take_share
-from benchmarks.small_study import small_terms, without_privacy, write_patients
+from benchmarks.small_study import small_terms, without_privacy, write_patients, write_study
 from client.data.examples import Patients
 from privacy.errors import TermsError
 from privacy.study import read_terms
@@ -69,3 +73,24 @@ def test_pooled_are_all_patients(site: PairedSite) -> None:
     assert pooled.training.patients == 82
     assert list_records(pooled.testing) == 2 * list_records(site.testing)
     assert cohorts["federated"] == [site, site]
+
+
+def test_a_further_study_of_a_model_has_changes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, out, choices = tmp_path / "hearts", tmp_path / "models.json", tmp_path / "choices.yaml"
+    for number, name in enumerate(("ash", "birch", "cedar")):
+        (data / name).mkdir(parents=True)
+        for part, count in (("train", 40), ("test", 30)):
+            write_patients(data / name / f"{part}.csv", count, f"{name}-{part}-", seed=number)
+    changes = {"training": {"rounds": 1}}
+    choices.write_text(
+        yaml.safe_dump({"logistic": {"training": {"rounds": 9}}, "small": changes}), encoding="utf-8"
+    )
+    monkeypatch.setattr(reference_training, "CHOICES", choices)
+    study = write_study(tmp_path / "small.yaml", small_terms())
+    asked = [f"logistic={data}", "--study", str(study), "--out", str(out), "--seeds", "1"]
+    found = CliRunner().invoke(reference_training.main, asked, catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    (row,) = json.loads(out.read_text(encoding="utf-8"))["studies"]
+    assert (row["model"], row["data"]) == ("logistic", "hearts")
+    assert (row["reference"]["study"], row["reference"]["changes"]) == ("small", changes)
+    assert row["reference"]["patients"] == 120

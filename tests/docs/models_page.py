@@ -130,15 +130,20 @@ def _find_examples() -> dict[str, list[Path]]:
 
 
 def _headline_figures() -> dict[str, str]:
+    """Write the figures of each model's first row."""
     measured: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    return {
-        each["model"]: f"{each['figure']} {_figure(each['federated'].get('8'))}, "
-        f"{_figure(each['federated'].get('none'))}"
-        + (f" ({_figure(tuned['federated'])})" if (tuned := _find_tuned(each)) else "")
-        + f": {each['data']}"
-        for each in measured.get("studies", ())
-        if "federated" in each
-    }
+    found: dict[str, str] = {}
+    for each in measured.get("studies", ()):
+        if "federated" in each:
+            found.setdefault(each["model"], _headline_figure(each))
+    return found
+
+
+def _headline_figure(study: dict[str, Any]) -> str:
+    private, plain = (_figure(study["federated"].get(epsilon)) for epsilon in ("8", "none"))
+    tuned = _find_tuned(study)
+    beside = f" ({_figure(tuned['federated'])})" if tuned else ""
+    return f"{study['figure']} {private}, {plain}{beside}: {study['data']}"
 
 
 def _results() -> Iterator[str]:
@@ -211,8 +216,8 @@ def _shorten(value: float) -> str:
 def _curves(studies: list[dict[str, Any]]) -> Iterator[str]:
     """Show from how many patients on a model works, where that was measured."""
     yield f"{_CURVES_HEAD}"
-    yield "| model | figure | patients: no privacy, as with epsilon | patients: no privacy, tuned | epsilon 8 |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield "| model | data | figure | patients: no privacy, as with epsilon | patients: no privacy, tuned | epsilon 8 |"
+    yield "| --- | --- | --- | --- | --- | --- |"
     for each in (one for one in studies if has_curve(one)):
         curves = each.get("curves", {})
         untuned = curves.get("no_privacy", {})
@@ -222,7 +227,8 @@ def _curves(studies: list[dict[str, Any]]) -> Iterator[str]:
             for one in (untuned, tuned)
         ]
         cells.append(", ".join(map(_figure, curves.get("noise_of_times_as_many", {}).values())))
-        yield f"| {each['model']} | {each['figure']} | {' | '.join(cell or '-' for cell in cells)} |"
+        row = [each["model"], each["data"], each["figure"], *(cell or "-" for cell in cells)]
+        yield f"| {' | '.join(row)} |"
     yield ""
 
 
