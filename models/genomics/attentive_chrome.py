@@ -27,11 +27,14 @@ class AttentiveChromeOptions(Options):
         mark_units: of each direction of the LSTM over marks.
         initial_bound: first values are uniform between minus this and this, 0.1 in the authors' program; without it
             they are those of the catalogue's linear layers, which begin the gates of a single number ten times as wide.
+        places: with it the LSTMs over bins also read where each bin lies, a number from minus this at the window's
+            beginning to this at its end. Without it, as in the paper, they learn place by counting.
     """
 
     bin_units: int = Field(default=32, ge=1, le=1024)
     mark_units: int = Field(default=16, ge=1, le=1024)
     initial_bound: float | None = Field(default=None, gt=0, le=1)
+    places: float | None = Field(default=None, gt=0, le=100)
 
 
 class Attention(NamedTuple):
@@ -101,13 +104,14 @@ class AttentiveChrome(nn.Module):
         super().__init__()
         of_bins, of_marks = _DIRECTIONS * options.bin_units, _DIRECTIONS * options.mark_units
         bound = options.initial_bound
-        self.bin_lstms = BidirectionalLstms(marks, 1, options.bin_units, bound)
+        numbers = 1 if options.places is None else 2
+        self.bin_lstms = BidirectionalLstms(marks, numbers, options.bin_units, bound)
         # a bias would add the same to every score, which the softmax takes away again
         self.bin_scores = nn.ModuleList(LinearWithinBound(of_bins, 1, bound, bias=False) for _ in range(marks))
         self.mark_lstm = BidirectionalLstms(1, of_bins, options.mark_units, bound)
         self.mark_scores = LinearWithinBound(of_marks, 1, bound, bias=False)
         self.head = LinearWithinBound(of_marks, count_outputs(outputs), bound)
-        self._outputs = outputs
+        self._outputs, self._places = outputs, options.places
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return the outputs of ``signals`` (records, marks, bins); (records, *outputs)."""
@@ -121,7 +125,11 @@ class AttentiveChrome(nn.Module):
 
     def _read(self, signals: torch.Tensor) -> tuple[torch.Tensor, Attention]:
         """Return a summary of each record, (records, 2 * mark_units), and the attention that made it."""
-        bins = self.bin_lstms(signals[:, :, :, None])  # (records, marks, bins, 2 * bin_units)
+        values = signals[:, :, :, None]
+        if self._places is not None:
+            where = torch.linspace(-self._places, self._places, signals.shape[2]).to(signals)
+            values = torch.cat([values, where[:, None].expand_as(values)], dim=3)
+        bins = self.bin_lstms(values)  # (records, marks, bins, 2 * bin_units)
         scores = [layer(own) for layer, own in zip(self.bin_scores, bins.unbind(1), strict=True)]
         of_bins = torch.stack(scores, dim=1).softmax(2)  # (records, marks, bins, 1)
         marks = self.mark_lstm((bins * of_bins).sum(2)[:, None])[:, 0]  # (records, marks, 2 * mark_units)

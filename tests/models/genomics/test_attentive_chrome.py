@@ -92,3 +92,16 @@ def test_initial_bound_begins_every_layer_within_it_and_without_it_as_before() -
     usual = draw_initial_shared_parameters(build(options, sizes, ()), seed)
     assert len(usual) == len(values)
     assert np.abs(usual).max() > 0.9  # a gate of a single number is uniform up to 1
+
+
+def test_places_tell_bins_of_the_same_reads_apart() -> None:
+    """Far from both ends a constant signal looks the same at every bin, unless the place is read, too."""
+    spreads = []
+    for places in (None, 10.0):
+        torch.manual_seed(2)
+        options = AttentiveChromeOptions(bin_units=6, mark_units=4, places=places)
+        network = build(options, {"marks": 5, "bins": 60}, ())
+        inner = network.read_attention({"signals": torch.ones(1, 5, 60)})["bins"][:, :, 25:35]
+        spreads.append(float((inner.amax(2) / inner.amin(2)).min()))
+    assert spreads[0] == pytest.approx(1, abs=1e-4)
+    assert spreads[1] > 1.01
