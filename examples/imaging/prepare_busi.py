@@ -7,8 +7,8 @@ lesion's mask, label (0 normal, 1 benign, 2 malignant) and size (images, 2), the
 published images and masks, shrunk. ``OUTPUT`` gets ``site-1`` to ``site-3``, each with ``train.npz`` and
 ``test.npz``.
 
-The studies are ``unet.yaml``, ``ternausnet16.yaml``, ``linknet34.yaml``, ``image_table.yaml``, ``image_report.yaml``
-and ``lesion_sdae.yaml``.
+The studies are ``unet.yaml``, ``ternausnet16.yaml``, ``linknet34.yaml``, ``image_table.yaml``, ``image_report.yaml``,
+``lesion_sdae.yaml``, ``capsule_ultrasound.yaml`` and ``crops_ultrasound.yaml``.
 
 Rules:
 
@@ -27,6 +27,8 @@ Rules:
 * the region of a lesion is the smallest rectangle that holds its mask, resized to 28 by 28 pixels, each of which is
   the mean of what lies under it. Its form is the width and height that it had, over 1,200 pixels of the original
   image, and width over width and height together;
+* the square of a lesion has the longer of both lengths as its side, and the lesion in its middle, both as they were in
+  the original. It has 32 by 32 pixels, each the nearest one of the image, and the mask beside it;
 * sites differ in how many of their lesions are malignant: the first has half of the benign and a sixth of the
   malignant ones, the last one the reverse. Every fourth image of a site and label is for testing.
 
@@ -51,6 +53,7 @@ LARGEST = (
     255,
 )  # of the features, in their order, in pixels and grey values: 1 as a number
 SIDE = 28  # pixels of a lesion's region
+SQUARE_SIDE = 32  # pixels of its square
 ALIKE = 0.99  # the correlation above which two images count as one
 BANDS = 4  # of each number's scale, with a word each
 TEST = 4  # of so many images one is for testing
@@ -96,6 +99,22 @@ def cut_regions(images: np.ndarray, masks: np.ndarray, sizes: np.ndarray) -> tup
         width, height = (length * whole / 64 for length, whole in zip(region.shape[::-1], size, strict=True))
         forms.append([width / LARGEST[0], height / LARGEST[1], width / (width + height)])
     return np.stack(regions), np.array(forms, dtype=np.float32)
+
+
+def cut_square(image: np.ndarray, mask: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Cut the square around a lesion out of image and mask (64, 64) of an original of ``size`` (2,); (2, 32, 32)."""
+    lines = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    pitches = size[::-1] / len(image)  # pixels of the original in a row and in a column
+    longest = max((line[-1] + 1 - line[0]) * pitch for line, pitch in zip(lines, pitches, strict=True))
+    places = (np.arange(SQUARE_SIDE) + 0.5) / SQUARE_SIDE - 0.5
+    rows, columns = (
+        np.floor((line[0] + line[-1] + 1) / 2 + places * longest / pitch).astype(int)
+        for line, pitch in zip(lines, pitches, strict=True)
+    )
+    outside = (rows < 0) | (rows >= len(image)), (columns < 0) | (columns >= len(image))
+    square = np.stack([image, 255 * mask])[:, np.clip(rows, 0, 63)][:, :, np.clip(columns, 0, 63)]
+    square[:, outside[0][:, None] | outside[1]] = 0
+    return square
 
 
 def resize(region: np.ndarray) -> np.ndarray:
@@ -147,6 +166,7 @@ def main() -> None:
         "patient": np.array([f"image-{number}" for number in lesions]),
         "image": np.round(halve(image))[:, None].astype(np.uint8),  # (images, 1, 32, 32)
         "mask": halve(mask) >= 0.5,  # (images, 32, 32)
+        "square": np.stack([*map(cut_square, image, mask, published["size"][lesions])]),  # (images, 2, 32, 32)
         "region": np.round(regions)[:, None].astype(np.uint8),  # (images, 1, 28, 28)
         "form": forms,  # (images, 3)
         "features": measured,  # (images, 6)

@@ -142,7 +142,7 @@ def test_knees_are_two_patches_that_face_the_same_way(repository: Path, tmp_path
         np.testing.assert_array_equal(patches[1, :, ::-1], images[number, :, 75:])
 
 
-def test_region_of_a_lesion_is_its_rectangle_and_its_form_that_of_the_original(
+def test_region_and_square_of_a_lesion_are_cut_around_it_and_its_form_is_that_of_the_original(
     repository: Path, tmp_path: Path
 ) -> None:
     random = np.random.default_rng(0)
@@ -160,6 +160,35 @@ def test_region_of_a_lesion_is_its_rectangle_and_its_form_that_of_the_original(
         # two of the new rows lie under one old row, and two new columns under three old ones
         wide = rectangle.repeat(2, axis=0).repeat(2, axis=1).reshape(28, 28, 3).mean(2)
         np.testing.assert_allclose(region[0], wide, atol=0.51)
+    # the middle of the square is that of the lesion, (15, 31), and its sides are as long in the original
+    across = np.floor(31 + ((np.arange(32) + 0.5) / 32 - 0.5) * 42).astype(int)
+    down = np.floor(15 + ((np.arange(32) + 0.5) / 32 - 0.5) * 42 * 640 / 480).astype(int)
+    within = (down >= 0)[:, None]  # the rest is beyond the image
+    for square, patient in zip(records["square"], records["patient"], strict=True):
+        number = int(patient.removeprefix("image-"))
+        for pixels, whole in zip(square, (images[number], 255 * masks[number]), strict=True):
+            np.testing.assert_array_equal(pixels, np.where(within, whole[np.ix_(down, across)], 0))
+
+
+def test_nodules_lose_pixels_beside_them_and_patients_stay_together(repository: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    images, patients = np.zeros((40, 64, 64), dtype=np.uint8), np.array([f"p{each // 2:02}" for each in range(40)])
+    images[:, 20:34, 24:52] = random.integers(1, 256, (40, 14, 28))
+    images[:, 0, 0] = 200
+    malignant = (np.arange(40) // 2 % 2).astype(np.uint8)
+    np.savez(tmp_path / "nodules.npz", image=images, patient=patients, malignant=malignant)
+    script = repository / "examples" / "imaging" / "prepare_nodules.py"
+    records = read_made_files(script, tmp_path / "nodules.npz", tmp_path / "out")
+    parts = [set(np.load(path)["patient"]) for path in (tmp_path / "out").glob("site-*/*.npz")]
+    assert sorted(each for part in parts for each in part) == sorted(set(patients))
+    order = np.lexsort([records["form"][:, 3], records["patient"]])
+    brightness = images[:, 20:34, 24:52].mean((1, 2)) / 255
+    rows = np.lexsort([brightness, patients])
+    np.testing.assert_array_equal(records["label"][order], malignant[rows])
+    np.testing.assert_allclose(records["form"][order, 3], brightness[rows], rtol=1e-6)
+    np.testing.assert_allclose(records["form"][:, :3], [[28 / 64, 14 / 64, 28 * 14 / 64**2]] * 40)
+    tall = images[rows, 20:34, 24:52].repeat(2, axis=1)
+    np.testing.assert_array_equal(records["region"][order, 0], tall)
 
 
 def test_tiles_of_films_are_their_frames_halved_and_late_frames_are_for_tests(
