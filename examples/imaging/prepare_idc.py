@@ -1,10 +1,11 @@
-"""Turn patches of breast histology into the files of three sites, for ``lung_pattern_cnn.yaml``.
+"""Turn patches of breast histology into the files of three sites.
 
     python examples/imaging/prepare_idc.py idc50.npz OUTPUT
 
 The file has the arrays image (patches, 50, 50, 3) of 0..255, label (patches,), 1 for invasive ductal carcinoma,
 and patient (patches,): patches of the published set of whole slides. ``OUTPUT`` gets ``site-1`` to ``site-3``,
-each with ``train.npz`` and ``test.npz``.
+each with ``train.npz`` and ``test.npz``. The studies are ``lung_pattern_cnn.yaml``, ``histology_crops.yaml`` and
+``capsule_histology.yaml``.
 
 Rules:
 
