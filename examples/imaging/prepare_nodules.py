@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from prepare_busi import resize
+from scipy.ndimage import label
 
 SITES = 3
 TEST = 4  # of so many patients one is for testing
@@ -33,18 +34,8 @@ def find_piece(image: np.ndarray) -> np.ndarray:
     """Find the pixels of an image (height, width) that hang together with the one nearest to its middle."""
     rows, columns = np.nonzero(image)
     nearest = np.argmin((rows - image.shape[0] / 2) ** 2 + (columns - image.shape[1] / 2) ** 2)
-    piece = np.zeros(image.shape, dtype=bool)
-    piece[rows[nearest], columns[nearest]] = True
-    while True:
-        padded = np.pad(piece, 1)
-        grown = np.zeros_like(piece)
-        for down in range(3):
-            for right in range(3):
-                grown |= padded[down : down + image.shape[0], right : right + image.shape[1]]
-        grown &= image > 0
-        if (grown == piece).all():
-            return piece
-        piece = grown
+    pieces: np.ndarray = label(image > 0, np.ones((3, 3)))[0]
+    return pieces == pieces[rows[nearest], columns[nearest]]
 
 
 def cut_nodule(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
