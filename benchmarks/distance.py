@@ -21,8 +21,8 @@ from typing import Any, Final
 
 import click
 
+from benchmarks.one_site import make_federation, make_transfers
 from benchmarks.running_federation import wait_for
-from client.connection.renewal import connect_to_control_plane
 from client.connection.transfers import Transfers
 from client.site.folder import SiteFolder
 from privacy.command_line import print_json, print_table, say
@@ -31,7 +31,6 @@ from privacy.protocol.envelope import BlobNote, note_blob
 from server.control.server import ControlServer
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
-from server.federation.members import Members
 from server.superlink.process import find_free_port
 
 _GATEWAY: Final = Path(__file__).parents[1] / "deploy" / "gateway" / "start"
@@ -41,7 +40,7 @@ _MASK: Final = "0" * 64
 
 @click.command()
 @click.option("--ms", multiple=True, default=(0, 10, 30, 100), show_default=True, type=click.IntRange(0, 1000))
-@click.option("--mbytes", default=40, show_default=True, type=click.IntRange(1, 1000), help="Length of a transfer.")
+@click.option("--mbytes", default=20, show_default=True, type=click.IntRange(1, 1000), help="Length of a transfer.")
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def main(ms: tuple[int, ...], mbytes: int, repeats: int, as_json: bool) -> None:
@@ -64,7 +63,7 @@ def main(ms: tuple[int, ...], mbytes: int, repeats: int, as_json: bool) -> None:
 
 
 def _measure(home: SiteFolder, blob: bytes, repeats: int) -> dict[str, float]:
-    transfers = Transfers(lambda: connect_to_control_plane(home), home.folder / "studies", _wait)
+    transfers = make_transfers(home)
     note = note_blob(blob)
     up, down = [], []
     try:
@@ -91,10 +90,6 @@ def _time_upload(transfers: Transfers, note: BlobNote, blob: bytes) -> float:
     return time.perf_counter() - began
 
 
-def _wait(_: str, seconds: float) -> None:
-    time.sleep(seconds)
-
-
 @contextlib.contextmanager
 def _start_parties(folder: Path, listening: int, beyond: int) -> Iterator[SiteFolder]:
     """Start a coordinator's control server, and the gateway at port ``beyond``; the site calls ``listening``."""
@@ -106,9 +101,7 @@ def _start_parties(folder: Path, listening: int, beyond: int) -> Iterator[SiteFo
         control_port=find_free_port(),
         gateway=True,
     )
-    federation, home = Federation.create(folder / "wood", config), SiteFolder.create(folder / "ash", "ash")
-    home.accept_admission(Members(federation).enrol(home.make_join_request()))
-    (home.folder / "studies").mkdir(exist_ok=True)
+    federation, home = make_federation(folder, config)
     federation.write_gateway_files()
     settings = {
         "CONSILIUM_HOST": "localhost",

@@ -19,9 +19,8 @@ from typing import Any, Final
 import click
 import numpy as np
 
-from client.connection.renewal import connect_to_control_plane
+from benchmarks.one_site import make_federation, make_transfers
 from client.connection.transfers import Transfers
-from client.site.folder import SiteFolder
 from client.study.opening_ahead import OpeningAhead
 from privacy.command_line import print_json, print_table, say
 from privacy.growing_file import GrowingFile
@@ -35,7 +34,6 @@ from privacy.secure_aggregation.seal import seal
 from server.control.server import ControlServer
 from server.federation.config import CoordinatorConfig
 from server.federation.folder import Federation
-from server.federation.members import Members
 from server.superlink.process import find_free_port
 
 PARAMETERS: Final = 12_500_000
@@ -119,10 +117,8 @@ def main(sites: tuple[int, ...], mbit: tuple[int, ...], repeats: int, as_json: b
     with tempfile.TemporaryDirectory(prefix="fetching-") as name:
         folder = Path(name)
         config = CoordinatorConfig(federation="wood", port=find_free_port(), control_port=find_free_port())
-        federation, home = Federation.create(folder / "wood", config), SiteFolder.create(folder / "ash", "ash")
-        home.accept_admission(Members(federation).enrol(home.make_join_request()))
-        (home.folder / "studies").mkdir(exist_ok=True)
-        transfers = Transfers(lambda: connect_to_control_plane(home), home.folder / "studies", _wait)
+        _, home = make_federation(folder, config)
+        transfers = make_transfers(home)
         for count in sites:
             say(f"{PARAMETERS:,} parameters, {count} sites ...")
             total = _Sum(folder / "sum.bin", count)
@@ -172,10 +168,6 @@ def _read_cpu(without: int | None) -> float:
             fields = Path(f"/proc/{child.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
             spent += sum(map(int, fields[11:13])) / _TICKS
     return spent
-
-
-def _wait(_: str, seconds: float) -> None:
-    time.sleep(seconds)
 
 
 def _serve(folder: Path, mbit: int) -> None:
