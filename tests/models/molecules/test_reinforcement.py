@@ -57,8 +57,9 @@ def test_imitated_molecule_is_built() -> None:
     random = torch.Generator().manual_seed(0)
     paths = [pair for _ in range(20) for pair in retrace_steps(known, 0, random)]
     torch.manual_seed(0)
-    policy = Policy(2, 2, width=16)
-    losses = list(imitate(policy, paths, DISEASES, random, steps=150, rate=0.01))
+    # of thirty seeds the worst gives 33 of 40 after 200 steps; narrower or fewer, and it depends on the rounding
+    policy = Policy(2, 2)
+    losses = list(imitate(policy, paths, DISEASES, random, steps=250, rate=0.003))
     assert losses[-1] < losses[0] / 2
     made = build_molecules(policy, DISEASES.repeat(20, 1), 6, 10, random).made
     same = sum(describe(made, row) == describe(known, 0) for row in range(40))
