@@ -51,8 +51,8 @@ Rules:
   and something was entered in these. Of all that is known of a stay's end, *longer than two days* divides the stays
   most evenly (46 % are): six people died. Nothing after the twelfth hour is in the record, and nothing of other stays,
   whose order within a year the extract does not tell. So most records have one time only;
-* a treatment is what its path in the extract contains: ``TREATMENTS``, which was written down from the list that staff
-  choose from, not counted.
+* a treatment is what its path in the extract contains: ``TREATMENTS``, written down after a look at all paths, those of
+  people for testing too, but not at whose stays were long.
 
 Source: Pollard et al. 2018, The eICU Collaborative Research Database, a freely available multi-center database for
 critical care research, Scientific Data 5:180178.
