@@ -5,7 +5,7 @@ part                     what it does
 =======================  ========================================================================================
 first convolution        maps of small patterns
 primary capsules         a second convolution with stride 2; of each kind, a capsule at every place
-votes                    each primary capsule's matrix gives its vote for the capsule of each class
+votes                    each primary capsule's matrix, or the one of its kind, gives its vote for each class's capsule
 routing                  a class's capsule is the weighted sum of its votes; weights grow where votes agree with it
 reconstruction           a perceptron gives back the image from the longest class capsule
 =======================  ========================================================================================
@@ -15,12 +15,18 @@ Rules:
 * squashing a sum s makes a capsule of length |s|^2 / (1 + |s|^2). So log |s|^2 is the logit of its length, and what
   the model gives the task: the margin loss (``task.loss: margin``) is then that of the paper;
 * gradients flow through the last routing step, with the weights that the steps before it found;
-* the squared error of the reconstruction, summed over the image, is a loss of the model's own.
+* the squared error of the reconstruction, summed over the image, is a loss of the model's own;
+* with ``shared_votes`` a kind of capsules has one matrix at all places, as in matrix capsules: fewer parameters, and
+  what is seen counts alike wherever it is. So many votes that agree would make every class's capsule as long as it
+  can be before anything is learned, where the margin loss has no gradient: their sum is divided by the root of the
+  number of places. That division is ours.
 
 Sources: Sabour, Frosst and Hinton 2017; Jimenez-Sanchez, Albarqouni and Mateus 2018, Capsule networks against medical
-imaging data challenges, arXiv 1807.07559, for medical images.
+imaging data challenges, arXiv 1807.07559, for medical images; Hinton, Sabour and Frosst 2018, Matrix capsules with EM
+routing, International Conference on Learning Representations, for matrices that places share.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -49,6 +55,7 @@ class CapsnetOptions(Options):
         decoder: units of the reconstruction's hidden layers, first to last.
         reconstruction: the weight of its loss; 0 leaves it out, with its layers.
         activation: after the first convolution and in the reconstruction.
+        shared_votes: whether a kind of primary capsules has one matrix at all places.
     """
 
     filters: int = Field(default=256, ge=1, le=1024)
@@ -60,35 +67,45 @@ class CapsnetOptions(Options):
     decoder: tuple[Units, ...] = Field(default=(512, 1024), max_length=4)
     reconstruction: float = Field(default=0.0005, ge=0, le=10)
     activation: Activation = "relu"
+    shared_votes: bool = False
 
 
 class ClassCapsules(nn.Module):
     """Votes of all primary capsules, and their routing to a capsule for each class.
 
     Args:
-        capsules: primary ones.
+        matrices: for the votes.
         width: of a primary capsule.
         classes: how many.
         class_width: of a class's capsule.
         routings: steps.
+        sharing: how many primary capsules, one after the other, share a matrix.
     """
 
-    def __init__(self, capsules: int, width: int, classes: int, class_width: int, routings: int) -> None:
+    def __init__(
+        self, matrices: int, width: int, classes: int, class_width: int, routings: int, sharing: int = 1
+    ) -> None:
         super().__init__()
-        # a matrix for each primary capsule: a convolution at one place whose groups are the capsules
-        self.votes = nn.Conv1d(capsules * width, capsules * classes * class_width, 1, groups=capsules, bias=False)
-        self._shape = (capsules, classes, class_width)
+        # a convolution at one place, or at those that share a matrix, whose groups are the matrices
+        self.votes = nn.Conv1d(matrices * width, matrices * classes * class_width, 1, groups=matrices, bias=False)
+        self._shape = (matrices, width, classes, class_width, sharing)
         self._routings = routings
 
     def forward(self, primary: torch.Tensor) -> torch.Tensor:
         """Return the sums before squashing, (records, classes, class width), of (records, capsules, width)."""
-        votes = self.votes(primary.flatten(1)[:, :, None]).reshape(-1, *self._shape)
+        matrices, width, classes, class_width, sharing = self._shape
+        columns = (
+            primary.reshape(-1, matrices, sharing, width).transpose(2, 3).reshape(-1, matrices * width, sharing)
+        )
+        votes = self.votes(columns).reshape(-1, matrices, classes, class_width, sharing)
+        votes = votes.permute(0, 1, 4, 2, 3).flatten(1, 2)  # (records, capsules, classes, class width)
+        root = math.sqrt(sharing)
         agreements = votes.new_zeros(votes.shape[:3])  # (records, capsules, classes)
         fixed = votes.detach()
         for _ in range(self._routings - 1):
-            capsules = squash(_sum_votes(fixed, agreements))  # (records, classes, class width)
+            capsules = squash(_sum_votes(fixed, agreements) / root)  # (records, classes, class width)
             agreements = agreements + (fixed * capsules[:, None]).sum(3)
-        return _sum_votes(votes, agreements)
+        return _sum_votes(votes, agreements) / root
 
 
 class Capsnet(nn.Module):
@@ -104,8 +121,14 @@ class Capsnet(nn.Module):
         self.primary = nn.Conv2d(
             options.filters, options.kinds * options.primary_width, options.kernel, stride=_STRIDE
         )
+        sharing = places if options.shared_votes else 1
         self.classes = ClassCapsules(
-            options.kinds * places, options.primary_width, classes, options.class_width, options.routings
+            options.kinds * places // sharing,
+            options.primary_width,
+            classes,
+            options.class_width,
+            options.routings,
+            sharing,
         )
         self._primary_shape = (options.kinds, options.primary_width, places)
         self._weight = options.reconstruction

@@ -46,12 +46,32 @@ def test_paper_form_has_the_counted_parameters(channels: int, classes: int) -> N
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5])
 def test_routing_is_that_of_the_paper_s_loop(steps: int) -> None:
-    layer = ClassCapsules(capsules=6, width=4, classes=3, class_width=5, routings=steps)
+    layer = ClassCapsules(matrices=6, width=4, classes=3, class_width=5, routings=steps)
     primary = 2 * torch.rand(2, 6, 4) - 1
     matrices = layer.votes.weight.detach().reshape(6, 3, 5, 4).numpy()
     for found, record in zip(layer(primary).detach().numpy(), primary.numpy(), strict=True):
         votes = np.einsum("ijdw,iw->ijd", matrices, record)
         np.testing.assert_allclose(found, route(votes, steps), rtol=1e-4, atol=1e-5)
+
+
+def test_capsules_in_a_row_share_a_matrix_and_their_sum_is_over_the_root_of_their_number() -> None:
+    layer = ClassCapsules(matrices=2, width=4, classes=3, class_width=5, routings=1, sharing=9)
+    primary = 2 * torch.rand(2, 18, 4) - 1
+    matrices = layer.votes.weight.detach().reshape(2, 3, 5, 4).repeat_interleave(9, dim=0)
+    votes = torch.einsum("ijdw,riw->rijd", matrices, primary)
+    shares = votes.sum(1) / 3  # a third of each vote for each class
+    torch.testing.assert_close(layer(primary).detach(), shares / 3)
+
+
+def test_shared_votes_count_what_is_seen_alike_wherever_it_is() -> None:
+    options = SMALL.model_copy(update={"shared_votes": True, "reconstruction": 0.0})
+    module = build(options, {"channels": 1, "height": 37, "width": 37}, (3,))
+    assert module.classes.votes.weight.numel() == SMALL.kinds * SMALL.primary_width * 3 * SMALL.class_width
+    image = torch.zeros(2, 1, 37, 37)
+    image[0, 0, 16, 16] = image[1, 0, 18, 20] = 1.0  # moved by the second convolution's stride
+    outputs = module({"image": image})
+    assert isinstance(outputs, torch.Tensor)
+    torch.testing.assert_close(outputs[0], outputs[1])
 
 
 def test_weights_of_routing_are_constants_of_the_gradient() -> None:
