@@ -151,11 +151,12 @@ def _merge(fields: Changes, changes: Changes) -> dict[str, Any]:
 
 def read_sites(choice: DemoChoice, changes: Changes) -> tuple[Terms, list[PairedSite]]:
     """Read the chosen study without privacy and with ``changes``, and its hospitals' files."""
-    terms, hospitals = choose_study(replace(choice, epsilon="none"))
+    chosen, hospitals = choose_study(replace(choice, epsilon="none"))
+    terms = change_study(chosen, changes)  # before the files are read: it may scale their numbers otherwise
     with tempfile.TemporaryDirectory(prefix="consilium-") as folder:
         # lazy arrays hold their files open, so the folder may go
         sites = [PairedSite.read(terms, each.name, *write_files(each, terms, Path(folder))) for each in hospitals]
-    return change_study(terms, changes), sites
+    return terms, sites
 
 
 def hold_out(site: PairedSite) -> PairedSite:

@@ -10,11 +10,19 @@ from click.testing import CliRunner
 
 from benchmarks import reference_training
 from benchmarks.paired_seeds import PairedSite
-from benchmarks.reference_training import change_study, hold_out, make_cohorts, read_changes, take_share
+from benchmarks.reference_training import (
+    change_study,
+    hold_out,
+    make_cohorts,
+    read_changes,
+    read_sites,
+    take_share,
+)
 from benchmarks.small_study import small_terms, without_privacy, write_patients, write_study
 from client.data.examples import Patients
 from privacy.errors import TermsError
 from privacy.study import read_terms
+from server.demo.sources import DemoChoice
 
 
 @pytest.fixture
@@ -75,12 +83,30 @@ def test_pooled_are_all_patients(site: PairedSite) -> None:
     assert cohorts["federated"] == [site, site]
 
 
-def test_a_further_study_of_a_model_has_changes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, out, choices = tmp_path / "hearts", tmp_path / "models.json", tmp_path / "choices.yaml"
+def write_hospitals(data: Path) -> Path:
+    """Files of three hospitals."""
     for number, name in enumerate(("ash", "birch", "cedar")):
         (data / name).mkdir(parents=True)
         for part, count in (("train", 40), ("test", 30)):
             write_patients(data / name / f"{part}.csv", count, f"{name}-{part}-", seed=number)
+    return data
+
+
+def test_files_are_read_as_the_changes_scale_them(tmp_path: Path) -> None:
+    data = write_hospitals(tmp_path / "hearts")
+    study = write_study(tmp_path / "small.yaml", small_terms())
+    choice = DemoChoice(None, None, study, data, None, False, "none", None, None)
+    age, sex = without_privacy().model_dump(mode="json")["data"]["features"]
+    ages = []
+    for high in (80, 140):  # from 20 on: twice the range
+        _, sites = read_sites(choice, {"data": {"features": [{**age, "high": high}, sex]}})
+        ages.append(sites[0].training.inputs["features"][np.arange(sites[0].training.records)][:, 0])
+    np.testing.assert_allclose(ages[1], (ages[0] - 1) / 2, atol=1e-6)
+
+
+def test_a_further_study_of_a_model_has_changes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, out, choices = tmp_path / "hearts", tmp_path / "models.json", tmp_path / "choices.yaml"
+    write_hospitals(data)
     changes = {"training": {"rounds": 1}}
     choices.write_text(
         yaml.safe_dump({"logistic": {"training": {"rounds": 9}}, "small": changes}), encoding="utf-8"
