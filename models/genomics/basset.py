@@ -20,6 +20,7 @@ from models.layers.sequence_blocks import (
     LETTERS,
     Filters,
     Norm,
+    Pooling,
     Width,
     count_pooled_places,
     list_pooled_convolution,
@@ -34,7 +35,9 @@ class BassetOptions(Options):
     Attributes:
         filters: of each convolution.
         kernels: bases, or pooled places, that a filter of each convolution sees.
-        pools: places of which the largest value is kept, after each convolution.
+        pools: places that a pooling makes one of, after each convolution.
+        pooling: ``max`` keeps the largest value, as in the paper, and says whether a motif is there; ``sum`` adds them
+            up, and says how often.
         hidden: units of each hidden layer.
         norm: after every layer but the last; hidden units are one group.
         dropout: after each hidden layer, in training.
@@ -43,6 +46,7 @@ class BassetOptions(Options):
     filters: tuple[Filters, ...] = Field(default=(300, 200, 200), min_length=1, max_length=6)
     kernels: tuple[Width, ...] = (19, 11, 7)
     pools: tuple[Width, ...] = (3, 4, 4)
+    pooling: Pooling = "max"
     hidden: tuple[Filters, ...] = Field(default=(1000, 1000), max_length=4)
     norm: Norm = "group"
     dropout: float = Field(default=0.3, ge=0, lt=1)
@@ -69,7 +73,7 @@ class Basset(nn.Module):
         layers: list[nn.Module] = []
         before = LETTERS
         for filters, kernel, pool in zip(options.filters, options.kernels, options.pools, strict=True):
-            layers += list_pooled_convolution(before, filters, kernel, pool, options.norm)
+            layers += list_pooled_convolution(before, filters, kernel, pool, options.norm, options.pooling)
             before = filters
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         layers, before = [], before * places

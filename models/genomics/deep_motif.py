@@ -2,7 +2,7 @@
 
 =============  =====================================================================================================
 ``cnn``        convolutions, each with relu and the larger of two neighbours; of the last one each filter's largest
-               value
+               value, or with ``pooling: sum`` the sum of all, which is not in the paper and counts short words
 ``rnn``        memory over the letters from both ends; the mean of its states over the letters
 ``cnn-rnn``    one or more convolutions that keep the length, then the memory
 =============  =====================================================================================================
@@ -28,6 +28,7 @@ from models.errors import ModelError
 from models.layers.heads import count_outputs, shape_outputs
 from models.layers.rectifier import ConvolutionBeforeRectifier
 from models.layers.recurrent import LongShortTermMemory, read_both_ways
+from models.layers.sequence_blocks import Pooling
 
 _POOL: Final = 2
 _PARTS_AT_ONCE: Final = 64
@@ -43,6 +44,8 @@ class DeepMotifOptions(Options):
         filters: of each convolution; none for ``rnn``.
         kernels: places that a filter of each convolution sees; odd before a memory.
         memory: units of the memory from each end; not of ``cnn``.
+        pooling: what ``cnn`` keeps of a filter of the last convolution: ``max``, its largest value, as in the paper, or
+            ``sum``, which says how often its motif is there.
         dropout: the part of the values that is set to 0 in training, after each convolution or of the states.
     """
 
@@ -50,6 +53,7 @@ class DeepMotifOptions(Options):
     filters: tuple[Filters, ...] = Field(default=(128,), max_length=6)
     kernels: tuple[Kernel, ...] = Field(default=(9,), max_length=6)
     memory: int = Field(default=32, ge=1, le=1024)
+    pooling: Pooling = "max"
     dropout: float = Field(default=0.5, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -58,6 +62,8 @@ class DeepMotifOptions(Options):
             raise ValueError(f"filters has {len(self.filters)} numbers, and kernels {len(self.kernels)}")
         if (self.form == "rnn") == bool(self.filters):
             raise ValueError("filters and kernels are for convolutions: none for the form rnn, some for the others")
+        if self.form != "cnn" and self.pooling != "max":
+            raise ValueError("pooling is of the form cnn: a memory gives the mean of its states")
         if self.form == "cnn-rnn" and not all(kernel % 2 for kernel in self.kernels):
             raise ValueError(
                 "kernels must be odd before a memory, so that a place has as many neighbours on each side"
@@ -76,7 +82,7 @@ class DeepMotif(nn.Module):
 
     def __init__(self, options: DeepMotifOptions, bases: int, outputs: tuple[int, ...]) -> None:
         super().__init__()
-        self._recurrent = options.form != "cnn"
+        self._recurrent, self._pooling = options.form != "cnn", options.pooling
         if not self._recurrent:
             _require_letters(bases, options.kernels)
         self.convolutions = nn.ModuleList()
@@ -103,7 +109,8 @@ class DeepMotif(nn.Module):
         for place, convolution in enumerate(self.convolutions):
             values = torch.relu(convolution(values))
             values = self.dropout(values if place == last else functional.max_pool1d(values, _POOL))
-        return shape_outputs(self.head(values.amax(2)), self._outputs)
+        kept = values.sum(2) if self._pooling == "sum" else values.amax(2)
+        return shape_outputs(self.head(kept), self._outputs)
 
     @torch.no_grad()
     def read_temporal_outputs(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

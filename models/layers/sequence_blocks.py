@@ -4,14 +4,17 @@ Rules:
 
 * letters stand on the first axis of a record, places on the second; the order of letters is the data contract's;
 * the norm is of one record: its filters in groups, over the places;
-* a pooling keeps the largest of some neighbouring places; what is left over at the end is dropped.
+* a pooling keeps the largest of some neighbouring places, which says whether a filter's motif is there, or their sum,
+  which says how often; what is left over at the end is dropped.
 """
 
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
+import torch
 from pydantic import Field
 from torch import nn
+from torch.nn import functional
 
 from models.errors import ModelError
 from models.layers.image_blocks import count_groups
@@ -21,16 +24,33 @@ LETTERS: Final = 4
 """Rows of a one-hot sequence of DNA or RNA."""
 
 Norm = Literal["group", "none"]
+Pooling = Literal["max", "sum"]
 Filters = Annotated[int, Field(ge=1, le=4096)]
 Width = Annotated[int, Field(ge=1, le=1000)]
 
 
+class SumPool1d(nn.Module):
+    """The sum of some neighbouring places.
+
+    A mean of many places would be so small a number that steps of a usual length hardly change what follows from it.
+    """
+
+    def __init__(self, places: int) -> None:
+        super().__init__()
+        self._places = places
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Add up ``values``; (records, channels, places) -> (records, channels, sums)."""
+        return functional.avg_pool1d(values, self._places) * self._places
+
+
 def list_pooled_convolution(
-    before: int, filters: int, kernel: int, pool: int, norm: Norm = "none"
+    before: int, filters: int, kernel: int, pool: int, norm: Norm = "none", pooling: Pooling = "max"
 ) -> list[nn.Module]:
     """List a convolution that ends with the sequence, its norm if there is one, a rectifier and a pooling."""
     norms: list[nn.Module] = [nn.GroupNorm(count_groups(filters), filters)] if norm == "group" else []
-    return [ConvolutionBeforeRectifier(before, filters, kernel), *norms, nn.ReLU(), nn.MaxPool1d(pool)]
+    last = SumPool1d(pool) if pooling == "sum" else nn.MaxPool1d(pool)
+    return [ConvolutionBeforeRectifier(before, filters, kernel), *norms, nn.ReLU(), last]
 
 
 def count_pooled_places(name: str, length: int, kernels: Sequence[int], pools: Sequence[int]) -> int:

@@ -42,6 +42,22 @@ def test_every_convolution_has_a_kernel_and_a_pool() -> None:
         MODEL.check_options("basset", {"filters": [8, 8]})
 
 
+def test_sum_pooling_counts_a_word_and_max_pooling_finds_it() -> None:
+    sequences = one_hot(["GATACCGATACC", "GATACCCCCCCC", "CCCCCCCCCCCC"])
+    for pooling, expected in (("sum", [2.0, 1.0, 0.0]), ("max", [1.0, 1.0, 0.0])):
+        options = BassetOptions(
+            filters=(1,), kernels=(4,), pools=(9,), pooling=pooling, hidden=(), norm="none", dropout=0.0
+        )
+        network = build(options, {"bases": 12}, ())
+        first = network.convolutions[0]
+        assert isinstance(first, nn.Conv1d)
+        assert first.bias is not None
+        with torch.no_grad():
+            first.weight[0] = one_hot(["GATA"])[0]
+            first.bias.fill_(-3)  # a word with one other letter gives 0
+        assert network.convolutions(sequences).squeeze(1).tolist() == expected
+
+
 def one_hot(words: list[str]) -> torch.Tensor:
     return torch.tensor([[[letter == base for letter in word] for base in "ACGT"] for word in words]).float()
 

@@ -60,6 +60,20 @@ def test_convolutions_end_in_the_largest_value_of_each_filter() -> None:
     torch.testing.assert_close(module(inputs), module.head(values)[:, 0])
 
 
+@torch.no_grad()
+def test_sum_pooling_adds_up_each_filter_of_the_last_convolution() -> None:
+    options = DeepMotifOptions(form="cnn", filters=(5,), kernels=(3,), pooling="sum")
+    module, inputs = build(options, {"bases": 10}, ()).eval(), draw_letters(3)
+    values = module.convolutions[0](inputs["sequence"]).relu().sum(2)
+    torch.testing.assert_close(module(inputs), module.head(values)[:, 0])
+
+
+@pytest.mark.parametrize("form", ["rnn", "cnn-rnn"])
+def test_sum_pooling_is_of_convolutions_alone(form: str) -> None:
+    with pytest.raises(ValidationError, match="pooling is of the form cnn"):
+        DeepMotifOptions.model_validate({"form": form, "pooling": "sum", **FORMS[form]})
+
+
 @pytest.mark.parametrize("form", ["rnn", "cnn-rnn"])
 @torch.no_grad()
 def test_temporal_outputs_are_those_of_shorter_sequences(form: str) -> None:
