@@ -6,6 +6,7 @@ from torch import nn
 from models.entry import Count
 from models.errors import ModelError
 from models.genomics.basset import MODEL, BassetOptions, build
+from models.layers.sequence_blocks import Pooling
 from tests.models.counting import count_parameters
 
 SMALL = BassetOptions.model_validate(MODEL.presets["small"].model_dump())
@@ -42,20 +43,21 @@ def test_every_convolution_has_a_kernel_and_a_pool() -> None:
         MODEL.check_options("basset", {"filters": [8, 8]})
 
 
-def test_sum_pooling_counts_a_word_and_max_pooling_finds_it() -> None:
+@pytest.mark.parametrize(("pooling", "expected"), [("sum", [2.0, 1.0, 0.0]), ("max", [1.0, 1.0, 0.0])])
+def test_sum_pooling_counts_a_word_and_max_pooling_finds_it(pooling: Pooling, expected: list[float]) -> None:
+    network = build(
+        BassetOptions(filters=(1,), kernels=(4,), pools=(9,), pooling=pooling, hidden=(), norm="none"),
+        {"bases": 12},
+        (),
+    )
+    first = network.convolutions[0]
+    assert isinstance(first, nn.Conv1d)
+    assert first.bias is not None
+    with torch.no_grad():
+        first.weight[0] = one_hot(["GATA"])[0]
+        first.bias.fill_(-3)  # a word with one other letter gives 0
     sequences = one_hot(["GATACCGATACC", "GATACCCCCCCC", "CCCCCCCCCCCC"])
-    for pooling, expected in (("sum", [2.0, 1.0, 0.0]), ("max", [1.0, 1.0, 0.0])):
-        options = BassetOptions(
-            filters=(1,), kernels=(4,), pools=(9,), pooling=pooling, hidden=(), norm="none", dropout=0.0
-        )
-        network = build(options, {"bases": 12}, ())
-        first = network.convolutions[0]
-        assert isinstance(first, nn.Conv1d)
-        assert first.bias is not None
-        with torch.no_grad():
-            first.weight[0] = one_hot(["GATA"])[0]
-            first.bias.fill_(-3)  # a word with one other letter gives 0
-        assert network.convolutions(sequences).squeeze(1).tolist() == expected
+    assert network.convolutions(sequences).squeeze(1).tolist() == expected
 
 
 def one_hot(words: list[str]) -> torch.Tensor:
