@@ -30,6 +30,14 @@ def wait_for(what: str, ready: Callable[[], Any], patience_s: float = PATIENCE_S
     return value
 
 
+def _connect(socket: Path) -> "Connection[Any, Any] | None":
+    """Connect to a run's socket; None while it is not there, or nobody listens on it yet."""
+    try:
+        return Client(str(socket), family="AF_UNIX")
+    except (FileNotFoundError, ConnectionRefusedError):
+        return None
+
+
 class RemoteGrid:
     """The grid of a running run, held by the test."""
 
@@ -39,8 +47,7 @@ class RemoteGrid:
         contents = bundle(config) if bundle else make_bundle(config, "tests.server.superlink.echo_app:app")
         self.run_id = superlink.control.start_bundle(contents, config)
         socket = superlink.folder / name
-        wait_for("the run to start", socket.exists)
-        self._connection: Connection[Any, Any] = Client(str(socket), family="AF_UNIX")
+        self._connection: Connection[Any, Any] = wait_for("the run to start", lambda: _connect(socket))
 
     def _call(self, method: str, *arguments: object) -> Any:
         self._connection.send((method, arguments))

@@ -18,7 +18,7 @@ from privacy.study import Terms, parse_terms
 from tests.models.generated_studies import write_generated_files
 
 SHORT = {"time": 3, "visits": 3}
-SHORT_OF = {"attentive-chrome": {"marks": 2, "bins": 3}}
+SHORT_OF = {"attentive-chrome": {"marks": 2, "bins": 3}, "md-gru": {"depth": 2, "height": 2, "width": 2}}
 
 
 def release_module(folder: Path, terms: Terms, module: torch.nn.Module) -> Path:
@@ -43,7 +43,8 @@ def release_of_catalogue(
 ) -> tuple[Path, Path, ReleaseContract]:
     """A release folder of the model ``name``, a file of generated records, and the contract.
 
-    With ``short`` series have few steps: an exported program has every step one by one.
+    With ``short`` series have few steps, and what is read like a series few places: an exported program has every step
+    one by one.
     """
     folder.mkdir(exist_ok=True)
     known = find_model(name).example

