@@ -53,6 +53,7 @@ NORMS = {
 SAMPLING = {
     "linknet34": 0.3,
     "md-gru": 0.3,
+    "ternausnet11": 0.3,
     "ternausnet16": 0.3,
     "unet": 0.3,
     "unet-3d": 0.3,
