@@ -11,10 +11,8 @@ Rules:
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
-import torch
 from pydantic import Field
 from torch import nn
-from torch.nn import functional
 
 from models.errors import ModelError
 from models.layers.image_blocks import count_groups
@@ -29,27 +27,13 @@ Filters = Annotated[int, Field(ge=1, le=4096)]
 Width = Annotated[int, Field(ge=1, le=1000)]
 
 
-class SumPool1d(nn.Module):
-    """The sum of some neighbouring places.
-
-    A mean of many places would be so small a number that steps of a usual length hardly change what follows from it.
-    """
-
-    def __init__(self, places: int) -> None:
-        super().__init__()
-        self._places = places
-
-    def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Add up ``values``; (records, channels, places) -> (records, channels, sums)."""
-        return functional.avg_pool1d(values, self._places) * self._places
-
-
 def list_pooled_convolution(
     before: int, filters: int, kernel: int, pool: int, norm: Norm = "none", pooling: Pooling = "max"
 ) -> list[nn.Module]:
     """List a convolution that ends with the sequence, its norm if there is one, a rectifier and a pooling."""
     norms: list[nn.Module] = [nn.GroupNorm(count_groups(filters), filters)] if norm == "group" else []
-    last = SumPool1d(pool) if pooling == "sum" else nn.MaxPool1d(pool)
+    # of the norm 1: the sum. A mean of many places is so small a number that steps hardly change what follows from it
+    last = nn.LPPool1d(1, pool) if pooling == "sum" else nn.MaxPool1d(pool)
     return [ConvolutionBeforeRectifier(before, filters, kernel), *norms, nn.ReLU(), last]
 
 
