@@ -48,11 +48,11 @@ Rules:
   ``prepare_diabetes130_visits.py``. Diagnoses without one are left out;
 * every fourth person of a region, in the order of their names, is for testing;
 * with ``--long-stays`` the first stay in intensive care of each hospital stay counts if it was longer than twelve hours
-  and something was entered in these. Of all that is known of a stay's end, *longer than two days* divides the stays
-  most evenly (46 % are): six people died. Nothing after the twelfth hour is in the record, and nothing of other stays,
-  whose order within a year the extract does not tell. So most records have one time only;
+  and something was entered in these. Two days divide the stays nearly evenly (46 % are longer); death would not: six
+  people died. Nothing after the twelfth hour is in the record, and nothing of other stays, whose order within a year
+  the extract does not tell. So most records have one time only;
 * a treatment is what its path in the extract contains: ``TREATMENTS``, written down after a look at all paths, those of
-  people for testing too, but not at whose stays were long.
+  people for testing too.
 
 Source: Pollard et al. 2018, The eICU Collaborative Research Database, a freely available multi-center database for
 critical care research, Scientific Data 5:180178.
