@@ -10,27 +10,34 @@ READY := $(VENV)/.ready
 TORCH := torch==2.13.0
 CODE := privacy models client server tests benchmarks
 
-.PHONY: demo test check bench images-check clean
+# Demo and tests start many processes: where Python may not keep what it compiled, each compiles the whole tree again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test check check-code check-docs bench images-check clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
 	$(BIN)/consilium demo $(ARGS)
 
-# Without ARGS: two files at a time, in the order of tests/conftest.py. Each has a core: two processes that compute
-# with two threads each would mostly wait for each other.
+# Without ARGS: all but the long ones, two files at a time, in the order of tests/conftest.py. Each has a core: two
+# processes that compute with two threads each would mostly wait for each other.
 test: export OMP_NUM_THREADS := 1
 test: $(READY)
 ifeq ($(ARGS),)
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 else
 	$(BIN)/pytest $(ARGS)
 endif
 
-check: $(READY)
+check: check-code check-docs
+
+check-code: $(READY)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+check-docs: $(READY)
 	$(BIN)/pytest tests/docs
 
 bench: $(READY)

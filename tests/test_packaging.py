@@ -1,6 +1,7 @@
 """What holds the tree together: names, doors, directions, and files that are configuration."""
 
 import ast
+import functools
 import importlib.metadata
 import os
 import re
@@ -142,6 +143,7 @@ def test_image_pins_the_torch_of_the_makefile() -> None:
     assert torch.split(":=")[1].strip() in (ROOT / "Dockerfile").read_text()
 
 
+@functools.cache
 def _imports() -> dict[str, set[str]]:
     """Every module that each of our files imports, wherever in the file."""
     imports: dict[str, set[str]] = {}

@@ -29,7 +29,6 @@ WHOLE_SITES: dict[str, Any] = {
     "secure_aggregation": {"value_range": 300.0, "bits": 20},
 }
 CHOICES: dict[str, tuple[dict[str, Any], str]] = {
-    "local": ({}, "sampled-gaussian"),
     "variates": (
         {"training": {"control_variates": True, "accumulate": 2, "server": {"rule": "adam"}}},
         "sampled-gaussian",
@@ -47,7 +46,7 @@ def terms(choice: str) -> Terms:
 
 @pytest.fixture(scope="module")
 def wood(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(tmp_path_factory.mktemp("wood"), SITES, terms("local")) as federation:
+    with running(tmp_path_factory.mktemp("wood"), SITES, terms("variates")) as federation:
         yield federation
 
 

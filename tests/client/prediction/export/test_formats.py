@@ -2,6 +2,7 @@
 
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from privacy.study import Terms, parse_terms
 from tests.client.prediction.released import release_first_values, release_of_catalogue, release_table
 
 Arrays = dict[str, NDArray[Any]]
+Run = Callable[[Arrays], Arrays]
 
 
 def export_as(release: Path, form: Format, out: Path) -> tuple[ReleaseContract, Any]:
@@ -35,17 +37,25 @@ def read_inputs(description: Any, data: Path) -> Arrays:
         return {each.name: arrays[each.name].astype(each.dtype) for each in description.inputs}
 
 
-def run_onnx(path: Path, inputs: Arrays) -> Arrays:
+def load_onnx(path: Path) -> Run:
     runtime = pytest.importorskip("onnxruntime")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_outputs()]
-    return dict(zip(names, session.run(None, inputs), strict=True))
+    return lambda inputs: dict(zip(names, session.run(None, inputs), strict=True))
 
 
-def run_archive(path: Path, inputs: Arrays) -> Arrays:
-    program = torch.export.load(path).module()
-    found = program(*(torch.from_numpy(each) for each in inputs.values()))
-    return {name: values.detach().numpy() for name, values in found.items()}
+def load_archive(path: Path) -> Run:
+    return run_program(torch.export.load(path))
+
+
+def run_program(program: torch.export.ExportedProgram) -> Run:
+    module = program.module()
+
+    def run(inputs: Arrays) -> Arrays:
+        found = module(*(torch.from_numpy(each) for each in inputs.values()))
+        return {name: values.detach().numpy() for name, values in found.items()}
+
+    return run
 
 
 def compare(found: Arrays, expected: Any) -> None:
@@ -62,12 +72,13 @@ def test_archive_and_onnx_of_every_model_give_the_same_scores(name: str, tmp_pat
     said = predict(contract, module, data).outputs
     archive, onnx = tmp_path / "m.pt2", tmp_path / "m.onnx"
     description = export_model(contract, module, "archive", archive)
-    onnx.write_bytes(make_onnx(torch.export.load(archive), description))  # one trace is enough for both
+    program = torch.export.load(archive)
+    onnx.write_bytes(make_onnx(program, description))  # one trace is enough for both
     inputs = read_inputs(description, data)
-    for out, run in ((archive, run_archive), (onnx, run_onnx)):
-        compare(run(out, inputs), said)
+    for run in (run_program(program), load_onnx(onnx)):
+        compare(run(inputs), said)
         compare(
-            run(out, {key: values[:1] for key, values in inputs.items()}),
+            run({key: values[:1] for key, values in inputs.items()}),
             {key: values[:1] for key, values in said.items()},
         )
 
@@ -81,7 +92,7 @@ def test_archive_of_every_task_gives_the_same_scores(name: str, task: str, tmp_p
     out = tmp_path / "m.pt2"
     description = export_model(contract, load_model(release, contract), "archive", out)
     compare(
-        run_archive(out, read_inputs(description, data)),
+        load_archive(out)(read_inputs(description, data)),
         predict(contract, load_model(release, contract), data).outputs,
     )
 
@@ -91,12 +102,13 @@ def test_export_of_a_table_takes_columns_in_their_own_units(form: Format, tmp_pa
     release, table = release_table(tmp_path)
     out = tmp_path / f"model.{form}"
     contract, description = export_as(release, form, out)
+    run = (load_onnx if form == "onnx" else load_archive)(out)
     said = predict(contract, load_model(release, contract), table).outputs
     columns = {"age": np.array([50, 20, np.nan, 65]), "sex": np.array([0, 1, 1, 0])}  # f is the first word
     assert [each.name for each in description.inputs] == list(columns)
-    compare((run_onnx if form == "onnx" else run_archive)(out, columns), said)
+    compare(run(columns), said)
     beyond = {"age": np.array([900.0]), "sex": np.array([-1])}
-    (found,) = (run_onnx if form == "onnx" else run_archive)(out, beyond)["probability"]
+    (found,) = run(beyond)["probability"]
     assert float(found) == pytest.approx(1 / (1 + np.exp(-(2.0 + 0.25 + 0.125))), abs=1e-6)
 
 
@@ -138,7 +150,7 @@ def test_export_of_images_takes_the_columns_beside_them_in_their_own_units(tmp_p
     np.savez(tmp_path / "new.npz", patient=np.array(list("abcd")), image=pictures, features=encoded)
     said = predict(contract, load_model(release, contract), tmp_path / "new.npz").outputs
     ages, sexes = np.array([50, 20, np.nan, 900]), np.array([0, 1, 1, -1])
-    compare(run_archive(out, {"age": ages, "sex": sexes, "image": pictures}), said)
+    compare(load_archive(out)({"age": ages, "sex": sexes, "image": pictures}), said)
 
 
 def test_column_that_is_called_like_the_image_is_not_taken_for_it(tmp_path: Path) -> None:
