@@ -65,7 +65,8 @@ EVERY_STUDY = {"name": "every-study", "epsilon_at_most": 100, "without_privacy":
 def change_policy(home: SiteFolder, **changes: object) -> None:
     """What the data protection officer writes into the policy, while the site runs or before."""
     file = home.folder / POLICY_FILE
-    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
+    policy = yaml.load(file.read_text(), Loader=yaml.CSafeLoader)
+    file.write_text(yaml.dump(policy | changes, Dumper=yaml.CSafeDumper))
 
 
 def asked_epsilon(terms: Terms) -> float:

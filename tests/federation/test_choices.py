@@ -39,6 +39,9 @@ CHOICES: dict[str, tuple[dict[str, Any], str]] = {
     "open": ({"secure_aggregation": {"scheme": "open"}, "privacy": {"epsilon": 0.5}}, "sampled-gaussian"),
 }
 
+SIMULATED = ("variates", "record")
+"""Choices of what a site computes alone, which federations in memory show in every run."""
+
 
 def terms(choice: str) -> Terms:
     return small_terms(**CHOICES[choice][0]).model_copy(update={"name": choice})
@@ -50,7 +53,9 @@ def wood(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield federation
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize(
+    "choice", [pytest.param(each, marks=pytest.mark.long if each in SIMULATED else ()) for each in CHOICES]
+)
 def test_study_ends_with_one_model_and_the_right_events(wood: Running, choice: str) -> None:
     study = wood.launch(terms(choice))
     history = wood.finish(study)

@@ -143,6 +143,7 @@ def bare_result(bare_folder: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 def test_json_and_ledgers_say_that_there_is_no_bound(bare_result: dict[str, Any], bare_folder: Path) -> None:
     assert bare_result["private"] is False
     for site in bare_result["sites"]:
@@ -157,6 +158,7 @@ def test_json_and_ledgers_say_that_there_is_no_bound(bare_result: dict[str, Any]
         assert "**none**: this model was trained without differential privacy" in card
 
 
+@pytest.mark.long
 def test_the_population_refuses_a_private_study_afterwards(
     bare_result: dict[str, Any], bare_folder: Path, repository: Path
 ) -> None:

@@ -73,6 +73,7 @@ def test_trainer_killed_in_training_repeats_the_round_from_the_same_draw(wood: R
     np.testing.assert_allclose(sealed, same_draw.update + left, rtol=0, atol=grid.step)
 
 
+@pytest.mark.long
 def test_trainer_killed_where_noise_is_correlated_repeats_the_round_after_the_noise_of_the_one_before(
     wood: Running,
 ) -> None:
@@ -105,6 +106,7 @@ def test_trainer_killed_where_noise_is_correlated_repeats_the_round_after_the_no
     np.testing.assert_allclose(sealed, again.update + left, rtol=0, atol=grid.step)
 
 
+@pytest.mark.long
 def test_agent_killed_in_training_is_waited_for_where_all_sites_are_needed(wood: Running) -> None:
     study = wood.launch(terms("waiting", 3, minimum=4))
     wood.wait_for_round(study, 1)
