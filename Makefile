@@ -53,11 +53,12 @@ images-check: $(READY)
 clean:
 	rm -rf $(VENV)
 
+# Made anew, so that nothing of another Python or of earlier versions is left in it.
 # torch first: plain pip takes the build that fits the machine, CPU or CUDA.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || \
 		{ echo "make: $(PYTHON) is not Python 3.11 to 3.14, and no other was found; name one: make PYTHON=python3.13 ..." >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || \
+	@$(PYTHON) -m venv --clear $(VENV) || \
 		{ echo "make: no virtual environment can be made; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
