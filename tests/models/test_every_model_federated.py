@@ -58,7 +58,7 @@ SAMPLING = {
     "unet": 0.3,
     "unet-3d": 0.1,
 }
-"""Sampling rates where a step over most patients would take seconds, and the loss falls by half with fewer."""
+"""Sampling rates where a step over most patients would take seconds, and the loss falls with fewer, too."""
 RATES = {
     "attentive-chrome": 3.0,
     "capsnet": 0.3,
@@ -89,8 +89,7 @@ COMMON_STEPS = (
     "rbm",
     "unet",
 )
-"""Models of every task that learn by common steps in every run; the others do with the tests that take long."""
-
+"""Models that learn by common steps in every run, one of each task at least; the others do where long tests run."""
 
 CASES = (
     *(pytest.param(name, False, id=f"{name}-local") for name in NAMES),
