@@ -7,7 +7,8 @@ Steps, rates and rounds of the example studies are chosen for epsilon. Here a mo
 federation and on all patients pooled, from each seed in one process (``benchmarks/paired_seeds.py``), and adds the
 figures of the test patients, with the model after the last round, to the row that the document has of the model on
 these data. ``DIR`` has a folder for each hospital, as the script beside the study makes it. ``--curve`` adds pooled
-trainings on a quarter and a half of the training patients: would more of them help?
+trainings on a quarter and a half of the training patients: would more of them help? ``--deals N`` adds the same
+with training and test patients dealt anew, N times: where so few are tested that one test set hides the answer.
 
 ``--held-out`` is how the choices are made: a fifth of each hospital's training patients is held out, and they are
 scored after each round; test patients are not looked at, and nothing is written. ``--change KEY=VALUE`` (as
@@ -52,6 +53,7 @@ Changes = Mapping[str, Any]
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, show_default=True)
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 100), help="Trainings each.")
 @click.option("--curve", is_flag=True, help="Pooled on a quarter and a half of the patients, too.")
+@click.option("--deals", default=0, type=click.IntRange(0, 100), help="Deals of training and test patients anew.")
 @click.option("--held-out", is_flag=True, help="Score patients of the training files who are held out.")
 @click.option("--only", type=click.Choice(["federated", "pooled"]), help="With --held-out: not the other one.")
 @click.option("--change", "written", multiple=True, metavar="KEY=VALUE", help="Instead of the file's changes.")
@@ -62,6 +64,7 @@ def main(
     out: Path,
     seeds: int,
     curve: bool,
+    deals: int,
     held_out: bool,
     only: str | None,
     written: tuple[str, ...],
@@ -100,8 +103,24 @@ def main(
                 found[way].append(cohort.score(cohort.train())[figure.name])
                 say(f"{way}, seed {seed}: {found[way][-1]}")
         shares = {members[0].training.patients: found.pop(way) for way, members in list(cohorts.items())[2:]}
-        patients = cohorts["pooled"][0].training.patients
-        reference = {**own_name, "changes": changes, "patients": patients, **found, "shares": shares}
+        (pooled,) = cohorts["pooled"]
+        dealt: dict[int, list[float | None]] = {}
+        for number in range(1, deals + 1):
+            site = deal_anew(pooled, number)
+            for members in ([take_share(site, share)] for share in (*SHARES, 1.0)):
+                cohort = PairedCohort(terms, members, number, weights)
+                patients = members[0].training.patients
+                dealt.setdefault(patients, []).append(cohort.score(cohort.train())[figure.name])
+                say(f"deal {number}, {patients} patients: {dealt[patients][-1]}")
+        reference = {
+            **own_name,
+            "changes": changes,
+            "patients": pooled.training.patients,
+            **found,
+            "shares": shares,
+        }
+        if dealt:
+            reference["dealt"] = dealt
         add_figures(out, name, choice, {"reference": reference})
 
 
@@ -163,6 +182,14 @@ def hold_out(site: PairedSite) -> PairedSite:
     """Return a site without its test patients: a fifth of its training patients are tested instead."""
     tested = _draw(site.training.patients, HELD_OUT)
     return PairedSite(site.name, _take(site.training, ~tested), _take(site.training, tested))
+
+
+def deal_anew(site: PairedSite, number: int) -> PairedSite:
+    """Deal the training and test patients of a site anew, as many of each as before; each ``number`` is a deal."""
+    everybody = pool_patients([site.training, site.testing])
+    tested = np.zeros(everybody.patients, dtype=bool)
+    tested[np.random.default_rng(number).permutation(everybody.patients)[: site.testing.patients]] = True
+    return PairedSite(site.name, _take(everybody, ~tested), _take(everybody, tested))
 
 
 def take_share(site: PairedSite, share: float) -> PairedSite:

@@ -12,6 +12,7 @@ from benchmarks import reference_training
 from benchmarks.paired_seeds import PairedSite
 from benchmarks.reference_training import (
     change_study,
+    deal_anew,
     hold_out,
     make_cohorts,
     read_changes,
@@ -75,6 +76,16 @@ def test_a_share_leaves_the_test_patients(site: PairedSite) -> None:
     assert part.testing is site.testing
 
 
+def test_deals_keep_everybody_once_and_differ(site: PairedSite) -> None:
+    everybody = sorted(list_records(site.training) + list_records(site.testing))
+    deals = [deal_anew(site, number) for number in (1, 1, 2)]
+    for each in deals:
+        assert (each.training.patients, each.testing.patients) == (41, 30)
+        assert sorted(list_records(each.training) + list_records(each.testing)) == everybody
+    tested = [list_records(each.testing) for each in deals]
+    assert tested[0] == tested[1] != tested[2]
+
+
 def test_pooled_are_all_patients(site: PairedSite) -> None:
     cohorts = make_cohorts([site, site])
     (pooled,) = cohorts["pooled"]
@@ -113,10 +124,15 @@ def test_a_further_study_of_a_model_has_changes_of_its_own(tmp_path: Path, monke
     )
     monkeypatch.setattr(reference_training, "CHOICES", choices)
     study = write_study(tmp_path / "small.yaml", small_terms())
-    asked = [f"logistic={data}", "--study", str(study), "--out", str(out), "--seeds", "1"]
+    asked = [f"logistic={data}", "--study", str(study), "--out", str(out), "--seeds", "1", "--deals", "2"]
     found = CliRunner().invoke(reference_training.main, asked, catch_exceptions=False)
     assert found.exit_code == 0, found.output
     (row,) = json.loads(out.read_text(encoding="utf-8"))["studies"]
     assert (row["model"], row["data"]) == ("logistic", "hearts")
     assert (row["reference"]["study"], row["reference"]["changes"]) == ("small", changes)
     assert row["reference"]["patients"] == 120
+    assert {count: len(values) for count, values in row["reference"]["dealt"].items()} == {
+        "30": 2,
+        "60": 2,
+        "120": 2,
+    }

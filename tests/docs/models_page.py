@@ -1,7 +1,7 @@
 """``docs/models.md``, made from the catalogue and measured results: ``python -m tests.docs.models_page`` writes it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import fmean, stdev
 from textwrap import fill
@@ -30,7 +30,8 @@ _CURVES_HEAD: Final = """\
 
 Pooled trainings of the same studies, means of one to three each: without privacy on a quarter, a half and all of the
 training patients, as with epsilon (`python -m benchmarks.learning_curves`) and tuned (`python -m
-benchmarks.reference_training --curve`); with epsilon 8 on all of them, with the noise that as many, four and sixteen
+benchmarks.reference_training --curve`; "dealt anew": means of several deals of training and test patients,
+`--deals`); with epsilon 8 on all of them, with the noise that as many, four and sixteen
 times as many patients would have. What more patients would also teach is not in that. - where it was not measured.
 """
 _FLOORS_HEAD: Final = """\
@@ -221,15 +222,21 @@ def _curves(studies: list[dict[str, Any]]) -> Iterator[str]:
     for each in (one for one in studies if has_curve(one)):
         curves = each.get("curves", {})
         untuned = curves.get("no_privacy", {})
-        tuned = {count: fmean(values) for count, values in find_tuned_shares(each).items()}
-        cells = [
-            ", ".join(f"{int(count):,}: {_figure(value)}" for count, value in one.items())
-            for one in (untuned, tuned)
-        ]
+        cells = [_list_shares(untuned), _list_shares(_average(find_tuned_shares(each)))]
+        if dealt := each.get("reference", {}).get("dealt"):
+            cells[-1] += f"; dealt anew {_list_shares(_average(dealt))}"
         cells.append(", ".join(map(_figure, curves.get("noise_of_times_as_many", {}).values())))
         row = [each["model"], each["data"], each["figure"], *(cell or "-" for cell in cells)]
         yield f"| {' | '.join(row)} |"
     yield ""
+
+
+def _list_shares(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{int(count):,}: {_figure(value)}" for count, value in figures.items())
+
+
+def _average(figures: Mapping[str, list[float]]) -> dict[str, float]:
+    return {count: fmean(values) for count, values in figures.items()}
 
 
 def has_curve(study: dict[str, Any]) -> bool:
