@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.utils import parameters_to_vector
 
 from client.training.device import Device
@@ -71,7 +72,7 @@ _LARGEST: Final = 1e9
 """The largest parameter of a usable model. Four layers of such weights still multiply to a finite float32."""
 
 _SLICE: Final = 1 << 20  # parameters moved at once, so that a large model is never copied to float64 as a whole
-_LOSS_RECORDS, _LOSS_BATCH = 4096, 64  # of the loss in the site's log
+_LOSS_RECORDS, _LOSS_LEAST, _LOSS_BATCH = 4096, 256, 64  # of the loss in the site's log
 _tested: Final[set[str]] = set()  # digests of the terms whose model passed its self-test in this process
 
 
@@ -158,7 +159,7 @@ def train(
     with _limit_threads(_count_parameters(module)), begin_stage(module, terms, number):
         engine = make_engine(module, terms, mechanism, stream or from_os(), device, patient_filter)
         carried = _run_local_steps(module, engine, records, mechanism, terms, number, correction, in_turn)
-        loss = None if patient_filter is not None else _compute_loss(module, records, make_loss(terms))
+        loss = None if patient_filter is not None else _compute_loss(module, records, terms)
     update, own = read_shared_parameters(module), read_personal_parameters(module)
     update -= begin
     require_usable(update, terms)
@@ -363,16 +364,26 @@ def make_loss(terms: Terms) -> Loss:
     return make_record_loss(make_task(terms.task, terms.data))
 
 
-def _compute_loss(module: nn.Module, records: DeviceRecords, loss: Loss) -> float:
-    """Compute the mean loss over the first records, in batches; NaN without records."""
-    count = min(records.records, _LOSS_RECORDS)
-    rows = np.arange(count)
+def _compute_loss(module: nn.Module, records: DeviceRecords, terms: Terms) -> float:
+    """Compute the mean loss over some records, the same in every round, in batches; NaN without records."""
+    rows, loss = _choose_loss_records(records.records, terms), make_loss(terms)
     total = 0.0
     module.eval()
     with torch.no_grad():
-        for part in np.array_split(rows, max(1, math.ceil(count / _LOSS_BATCH))):
+        for part in np.array_split(rows, max(1, math.ceil(len(rows) / _LOSS_BATCH))):
             if len(part):
                 inputs, targets = records.select(part)
                 total += float(loss(module(inputs), targets).double().sum())
     module.train()
-    return total / count if count else math.nan
+    return total / len(rows) if len(rows) else math.nan
+
+
+def _choose_loss_records(records: int, terms: Terms) -> NDArray[np.int64]:
+    """Choose whose loss the log tells: no more than a round's steps draw on average, or it would take longer than they.
+
+    They are spread over the file, which may be sorted by what is learned; (count,).
+    """
+    training = terms.training
+    drawn = math.ceil(training.local_steps * training.accumulate * training.sampling_rate * records)
+    count = min(records, _LOSS_RECORDS, max(drawn, _LOSS_LEAST))
+    return np.arange(count) * records // max(1, count)

@@ -188,6 +188,32 @@ def test_train_log_has_the_loss_which_the_update_has_not(patients: Patients) -> 
     assert set(trained.log) == {"loss", "seconds"}
 
 
+@pytest.mark.parametrize(("local_steps", "lossy"), [(1, 256), (10, 300), (40, 1200), (100, 1500)])
+def test_loss_in_the_log_costs_no_more_than_the_steps(tmp_path: Path, local_steps: int, lossy: int) -> None:
+    """It is that of as many records as the steps draw, of some hundred at least; some of each part of the file."""
+    terms = without_privacy(
+        training={"rounds": 2, "local_steps": local_steps, "sampling_rate": 0.02, "learning_rate": 0.1}
+    )
+    path = write_patients(tmp_path / "many.csv", 1500, "p")
+    records = DeviceRecords(read_data(terms.data, path).patients, terms, CPU.device)
+    module, seen = build_model(terms), []
+
+    def look(trained: torch.nn.Module, inputs: tuple[Mapping[str, torch.Tensor]]) -> None:
+        if not trained.training:
+            seen.append(inputs[0]["features"])
+
+    module.register_forward_pre_hook(look)
+    trained = train(make_first_model(terms), terms, records, 1500, None, CPU, model=module)
+    spread = np.arange(lossy) * 1500 // lossy
+    assert len(set(spread)) == lossy
+    inputs, targets = records.select(spread)
+    assert torch.equal(torch.cat(seen), inputs["features"])
+    set_shared_parameters(module, make_first_model(terms) + trained.update)
+    with torch.no_grad():
+        expected = float(make_loss(terms)(module(inputs), targets).mean())
+    assert trained.log["loss"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_train_gradients_are_divided_by_the_public_count(patients: Patients) -> None:
     terms = without_privacy(training={"rounds": 2, "local_steps": 1, "sampling_rate": 1.0, "learning_rate": 0.5})
     whole = train(make_first_model(terms), terms, DeviceRecords(patients, terms, CPU.device), 40, None, CPU).update
