@@ -310,3 +310,21 @@ def test_oneil_trials_are_those_of_the_table_and_a_pair_has_no_order(prepare: Pr
             for each in parts[name][parts["patient"] == pair]
         }
         assert len(drugs) == 2
+
+
+def test_every_window_is_tested_in_one_of_five_deals(
+    repository: Path, prepare: Prepare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = "genomics/prepare_accessibility.py"
+    first = np.concatenate(load(prepare(script), "test.npz", "patient"))
+    source = find_source(repository, script)
+    monkeypatch.syspath_prepend(repository / "examples" / "genomics")  # the script imports the one beside it
+    deal = runpy.run_path(str(repository / "examples" / script))["prepare"]
+    tested = [first]
+    for fifth in range(1, 5):
+        deal(source, tmp_path / f"{fifth}", fifth)
+        tested.append(np.concatenate(load(tmp_path / f"{fifth}", "test.npz", "patient")))
+        trained = np.concatenate(load(tmp_path / f"{fifth}", "train.npz", "patient"))
+        assert not set(tested[-1]) & set(trained)
+    names = np.concatenate(tested)
+    assert len(names) == len(set(names)) == 10_000
