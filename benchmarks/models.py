@@ -2,12 +2,13 @@
 
 ``python -m benchmarks.models [--json] [--steps N] [--presets small,paper] [--model NAME] [--device cuda]``. Records are
 generated (``models/generated/``). Each model and preset is measured in a process of its own; private and plain steps
-take turns on the same batch. The first step of each is a warm-up.
+take turns on the same batch: of 64 patients, or fewer where a plain step of so many would take seconds. The first step
+of each is a warm-up.
 
 * ``parameters``: trained and shared.
 * ``plain_ms``, ``private_ms``: medians over the steps, one thread, in CPU time (on a GPU by the clock); both pass
   forward and backward and move the parameters, the private one clips every patient. ``ratio``: the median of private by
-  plain, step by step; ``bar``: 2 for dense and convolutional models, 3 for recurrent ones.
+  plain, step by step; ``bar``: 2 for dense and convolutional models, 3 for those with recurrent cells.
 * ``noise_ms``: the secure noise of one step.
 * ``peak_mb``: the largest resident size of the process, in MiB; ``before_mb``: before the first step, libraries, model
   and records included.
@@ -17,6 +18,7 @@ take turns on the same batch. The first step of each is a warm-up.
 """
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,7 @@ from typing import Any, Final
 import click
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.memory import read_status_mb
@@ -39,18 +42,27 @@ from models.catalogue import NAMES, find_model
 from models.fit import build_study_module
 from models.generated.records import generate_records, write_records
 from models.generated.study import write_generated_study
+from models.genomics.attentive_chrome import BidirectionalLstms
+from models.layers.convolutional_gru import ConvolutionalGatedUnits, MultiDimensionalGatedUnits
+from models.layers.recurrent import GatedUnits, LongShortTermMemory, PlainUnits
 from models.parameters.flatten import set_shared_parameters
 from models.parameters.initial import draw_initial_shared_parameters
 from models.parameters.trainable import count_by_kind
 from privacy.command_line import print_json, print_table, say
-from privacy.dpsgd import DpSgd, Mechanism, add_noise
+from privacy.dpsgd import DpSgd, Loss, Mechanism, add_noise
 from privacy.randomness import from_os
 from privacy.study import ArraysContract, Terms, parse_terms
 
 MOST_SEALED: Final = 3_000_000
-_RECURRENT: Final = {"gru-d", "doctor-ai", "retain", "attentive-chrome", "dynamic-deephit"}
-_BATCH: Final = 64  # patients
-_LARGE: Final = {"ternausnet11": 16, "unet": 16}  # patients, where a step of the paper's sizes takes seconds
+_RECURRENT: Final = (
+    PlainUnits,
+    GatedUnits,
+    LongShortTermMemory,
+    ConvolutionalGatedUnits,
+    MultiDimensionalGatedUnits,
+    BidirectionalLstms,
+)
+_PATIENTS, _STEP_S = 64, 4.0  # of a step; fewer where a plain one of so many would take longer
 _RATE: Final = 1e-3
 
 
@@ -94,14 +106,14 @@ def measure_model(name: str, preset: str, steps: int, device: torch.device, seal
     entry = find_model(name)
     sizes = entry.example if preset == "small" else _find_paper_sizes(name)
     terms = parse_terms(write_generated_study(name, preset=preset, sizes=sizes))
-    batch = _LARGE.get(name, _BATCH) if preset == "paper" else _BATCH
     module = build_study_module(terms)
     set_shared_parameters(module, draw_initial_shared_parameters(module, terms.digest))
     module = module.to(device)
-    records = _make_records(terms, batch, device)
     parameters = count_by_kind(module).shared
-    before = read_status_mb("VmRSS")
     with begin_stage(module, terms, terms.training.rounds):  # the last round: the task, after any pre-training
+        batch = _choose_patients(module, terms, device)
+        records = _make_records(terms, batch, device)
+        before = read_status_mb("VmRSS")
         ratios, plain, private = _compare_steps(module, terms, records, batch, steps)
     found: dict[str, Any] = {
         "model": name,
@@ -111,7 +123,7 @@ def measure_model(name: str, preset: str, steps: int, device: torch.device, seal
         "plain_ms": round(median(plain) * 1e3, 2),
         "private_ms": round(median(private) * 1e3, 2),
         "ratio": round(median(ratios), 2),
-        "bar": 3.0 if name in _RECURRENT else 2.0,
+        "bar": 3.0 if any(isinstance(each, _RECURRENT) for each in module.modules()) else 2.0,
         "noise_ms": round(_time_noise(parameters, device) * 1e3, 2),
         "before_mb": round(before),
         "peak_mb": round(read_status_mb("VmHWM")),
@@ -157,6 +169,24 @@ def _make_records(terms: Terms, patients: int, device: torch.device) -> DeviceRe
         return DeviceRecords(read_data(terms.data, path).patients, terms, device)
 
 
+def _choose_patients(module: nn.Module, terms: Terms, device: torch.device) -> int:
+    """Return how many patients a step has: a power of two, of which a plain step takes some seconds at most."""
+    records, loss, rows = _make_records(terms, 2, device), make_loss(terms), np.arange(2)
+    # the first one makes what later ones have
+    _, seconds = (_time(lambda: _compute_plain_gradients(module, loss, records, rows), device) for _ in range(2))
+    return max(2, min(_PATIENTS, 1 << int(math.log2(max(2.0, 2 * _STEP_S / seconds)))))
+
+
+def _compute_plain_gradients(
+    module: nn.Module, loss: Loss, records: DeviceRecords, rows: NDArray[np.int64]
+) -> list[torch.Tensor]:
+    """Compute the gradients of the mean loss of ``rows`` by all trained parameters."""
+    parameters = [value for value in module.parameters() if value.requires_grad]
+    inputs, targets = records.select(rows)
+    gradients = torch.autograd.grad(loss(module(inputs), targets).mean(), parameters, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
+
+
 def _compare_steps(
     module: nn.Module, terms: Terms, records: DeviceRecords, batch: int, steps: int
 ) -> tuple[list[float], list[float], list[float]]:
@@ -166,12 +196,7 @@ def _compare_steps(
     parameters = [value for value in module.parameters() if value.requires_grad]
 
     def step_plain() -> None:
-        inputs, targets = records.select(rows)
-        gradients = torch.autograd.grad(loss(module(inputs), targets).mean(), parameters, allow_unused=True)
-        _move(
-            parameters,
-            [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)],
-        )
+        _move(parameters, _compute_plain_gradients(module, loss, records, rows))
 
     def step_private() -> None:
         total = engine.sum_lot(records, rows).div_(batch)
@@ -192,7 +217,7 @@ def _move(parameters: list[nn.Parameter], gradients: list[torch.Tensor]) -> None
             parameter.sub_(gradient.to(parameter), alpha=_RATE)
 
 
-def _time(step: Callable[[], None], device: torch.device) -> float:
+def _time(step: Callable[[], object], device: torch.device) -> float:
     """Time a step in seconds: of the processor, which other programs change less, or of the clock on a GPU."""
     if device.type == "cpu":
         began = time.process_time()
