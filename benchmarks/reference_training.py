@@ -104,14 +104,7 @@ def main(
                 say(f"{way}, seed {seed}: {found[way][-1]}")
         shares = {members[0].training.patients: found.pop(way) for way, members in list(cohorts.items())[2:]}
         (pooled,) = cohorts["pooled"]
-        dealt: dict[int, list[float | None]] = {}
-        for number in range(1, deals + 1):
-            site = deal_anew(pooled, number)
-            for members in ([take_share(site, share)] for share in (*SHARES, 1.0)):
-                cohort = PairedCohort(terms, members, number, weights)
-                patients = members[0].training.patients
-                dealt.setdefault(patients, []).append(cohort.score(cohort.train())[figure.name])
-                say(f"deal {number}, {patients} patients: {dealt[patients][-1]}")
+        dealt = measure_deals(terms, pooled, deals, weights)
         reference = {
             **own_name,
             "changes": changes,
@@ -122,6 +115,22 @@ def main(
         if dealt:
             reference["dealt"] = dealt
         add_figures(out, name, choice, {"reference": reference})
+
+
+def measure_deals(
+    terms: Terms, pooled: PairedSite, deals: int, weights: Path | None
+) -> dict[int, list[float | None]]:
+    """Train on a quarter, a half and all of the training patients of each deal; the figures by number of patients."""
+    figure, dealt = list_figures(terms.task, terms.data)[0], dict[int, list[float | None]]()
+    for number in range(1, deals + 1):
+        site = deal_anew(pooled, number)
+        for share in (*SHARES, 1.0):
+            part = take_share(site, share)
+            cohort = PairedCohort(terms, [part], number, weights)
+            figures = dealt.setdefault(part.training.patients, [])
+            figures.append(cohort.score(cohort.train())[figure.name])
+            say(f"deal {number}, {part.training.patients} patients: {figures[-1]}")
+    return dealt
 
 
 def make_cohorts(sites: list[PairedSite]) -> dict[str, list[PairedSite]]:
