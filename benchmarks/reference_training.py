@@ -196,8 +196,7 @@ def hold_out(site: PairedSite) -> PairedSite:
 def deal_anew(site: PairedSite, number: int) -> PairedSite:
     """Deal the training and test patients of a site anew, as many of each as before; each ``number`` is a deal."""
     everybody = pool_patients([site.training, site.testing])
-    tested = np.zeros(everybody.patients, dtype=bool)
-    tested[np.random.default_rng(number).permutation(everybody.patients)[: site.testing.patients]] = True
+    tested = _draw(everybody.patients, site.testing.patients / everybody.patients, seed=number)
     return PairedSite(site.name, _take(everybody, ~tested), _take(everybody, tested))
 
 
@@ -206,10 +205,10 @@ def take_share(site: PairedSite, share: float) -> PairedSite:
     return PairedSite(site.name, _take(site.training, _draw(site.training.patients, share)), site.testing)
 
 
-def _draw(patients: int, share: float) -> NDArray[np.bool_]:
+def _draw(patients: int, share: float, seed: int = _SEED) -> NDArray[np.bool_]:
     """Draw a share of the patients, one at least, the same every time; (patients,)."""
     drawn = np.zeros(patients, dtype=bool)
-    drawn[np.random.default_rng(_SEED).permutation(patients)[: max(1, round(share * patients))]] = True
+    drawn[np.random.default_rng(seed).permutation(patients)[: max(1, round(share * patients))]] = True
     return drawn
 
 

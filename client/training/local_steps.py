@@ -381,7 +381,8 @@ def _compute_loss(module: nn.Module, records: DeviceRecords, terms: Terms) -> fl
 def _choose_loss_records(records: int, terms: Terms) -> NDArray[np.int64]:
     """Choose whose loss the log tells: no more than a round's steps draw on average, or it would take longer than they.
 
-    They are spread over the file, which may be sorted by what is learned; (count,).
+    A few hundred at least, because the loss of a handful says little. They are spread over the file, which may be
+    sorted by what is learned; (count,).
     """
     training = terms.training
     drawn = math.ceil(training.local_steps * training.accumulate * training.sampling_rate * records)
