@@ -5,7 +5,8 @@ sent, and fetched, by a call of its own. Flower's application passes every call 
 search over all routes, and five or six changes of thread. They take most of a call's time. The ten calls of which a
 round consists are answered here by the same parts of Flower, in the same order, in one thread: the type and the parse
 of the body, authentication of the node or the task, the version, the handler, errors. Every other call goes through
-the application.
+the application. An answer is written in small pieces, since a study of 32 sites has messages of 65 kB, and each site two
+connections.
 
 Two layers of Flower are left out, which write its event logs: the direct calls are for a SuperLink that keeps none
 (:func:`keeps_no_event_log`).
@@ -13,7 +14,7 @@ Two layers of Flower are left out, which write its event logs: the direct calls 
 
 import importlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from flwr.supercore.constant import TASK_TOKEN_HEADER
@@ -36,6 +37,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+PIECE_BYTES: Final = 1 << 14
+"""What is written to a connection at a time: TLS keeps as much for it as was ever written at once, until it ends."""
 _Handler = Callable[[Request], object]
 """Check who calls and handle the parsed request, ``request.state.protobuf_request``; return the answer."""
 
@@ -75,7 +78,20 @@ class DirectCalls:
             return await _translate(request, PROTOBUF_REQUEST_TYPES["POST", scope["path"]], handler)
 
         response = await http_error_translator(Request(scope, receive), answer)
-        await response(scope, receive, send)
+        await response(scope, receive, _send_in_pieces(send))
+
+
+def _send_in_pieces(send: Send) -> Send:
+    """Make a ``send`` that passes a body on in pieces of at most :data:`PIECE_BYTES`."""
+
+    async def send_pieces(message: Scope) -> None:
+        body = message.get("body", b"")
+        last = max(0, len(body) - 1) // PIECE_BYTES * PIECE_BYTES
+        for start in range(0, last, PIECE_BYTES):
+            await send({**message, "body": body[start : start + PIECE_BYTES], "more_body": True})
+        await send({**message, "body": body[last:]} if last else message)
+
+    return send_pieces
 
 
 def keeps_no_event_log(flower: FastAPI) -> bool:

@@ -6,6 +6,7 @@ import datetime
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -26,7 +27,7 @@ from flwr.superlink.main import create_app
 from google.protobuf.message import Message as Proto
 
 from server.superlink.database import make_database_url, register
-from server.superlink.direct_calls import DirectCalls, keeps_no_event_log
+from server.superlink.direct_calls import PIECE_BYTES, DirectCalls, keeps_no_event_log
 
 # Flower's migrations give alembic a configuration of an earlier form.
 pytestmark = pytest.mark.filterwarnings("ignore:No path_separator found:DeprecationWarning")
@@ -237,6 +238,38 @@ def test_message_that_is_pushed_by_direct_calls_is_fetched_as_one_that_is_not(tm
     found = [ask(app, "/v1/fleet/pull-messages", world.of_node(), request) for app in (world.direct, world.flower)]
     pulled = [of_fleet.PullMessagesResponse.FromString(answer.content).messages_list for answer in found]
     assert [each.metadata.message_id for messages in pulled for each in messages] == names
+
+
+@pytest.mark.parametrize("length", [1, PIECE_BYTES, 3 * PIECE_BYTES, 5 * PIECE_BYTES + 1])
+def test_large_answer_is_written_in_pieces_and_comes_as_flowers(tmp_path: Path, length: int) -> None:
+    world = make_world(tmp_path)
+    message = make_message(world, "x" * length)
+    push(world, world.flower, message)
+    for name in get_all_nested_objects(message):
+        request = of_message.PullObjectRequest(node=Node(node_id=world.node), run_id=world.run, object_id=name)
+        answer = ask_both(world, "/v1/fleet/pull-object", world.of_node(), request)
+        pieces = list_pieces(world.direct, "/v1/fleet/pull-object", world.of_node(), request)
+        assert b"".join(pieces) == answer.content
+        assert len(pieces) == max(1, -(-len(answer.content) // PIECE_BYTES))
+        assert max(map(len, pieces)) <= PIECE_BYTES
+
+
+def list_pieces(app: FastAPI, path: str, headers: Headers, body: Proto) -> list[bytes]:
+    """The parts in which an answer's body is given to the web server; the last one says that it is the last."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body.SerializeToString(), "more_body": False}
+
+    async def send(part: dict[str, Any]) -> None:
+        sent.append(part)
+
+    fields = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "POST", "path": path, "headers": fields, "query_string": b"", "app": app}
+    asyncio.run(DirectCalls(app)(scope, receive, send))
+    assert [part["type"] for part in sent] == ["http.response.start", *["http.response.body"] * (len(sent) - 1)]
+    assert [part.get("more_body", False) for part in sent[1:]] == [*[True] * (len(sent) - 2), False]
+    return [part["body"] for part in sent[1:]]
 
 
 def test_calls_of_a_finished_run_are_refused(tmp_path: Path) -> None:
