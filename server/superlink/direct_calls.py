@@ -5,8 +5,9 @@ sent, and fetched, by a call of its own. Flower's application passes every call 
 search over all routes, and five or six changes of thread. They take most of a call's time. The ten calls of which a
 round consists are answered here by the same parts of Flower, in the same order, in one thread: the type and the parse
 of the body, authentication of the node or the task, the version, the handler, errors. Every other call goes through
-the application. An answer is written in small pieces, since a study of 32 sites has messages of 65 kB, and each site two
-connections.
+the application.
+
+An answer is written in small pieces: a study of 32 sites has messages of 65 kB, and each site two connections.
 
 Two layers of Flower are left out, which write its event logs: the direct calls are for a SuperLink that keeps none
 (:func:`keeps_no_event_log`).

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import datetime
 import time
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -256,12 +257,12 @@ def test_large_answer_is_written_in_pieces_and_comes_as_flowers(tmp_path: Path, 
 
 def list_pieces(app: FastAPI, path: str, headers: Headers, body: Proto) -> list[bytes]:
     """The parts in which an answer's body is given to the web server; the last one says that it is the last."""
-    sent: list[dict[str, Any]] = []
+    sent: list[MutableMapping[str, Any]] = []
 
-    async def receive() -> dict[str, Any]:
+    async def receive() -> MutableMapping[str, Any]:
         return {"type": "http.request", "body": body.SerializeToString(), "more_body": False}
 
-    async def send(part: dict[str, Any]) -> None:
+    async def send(part: MutableMapping[str, Any]) -> None:
         sent.append(part)
 
     fields = [(name.encode(), value.encode()) for name, value in headers.items()]
