@@ -1,38 +1,58 @@
 """The check on a machine with a CUDA device: what was carried there is found, and does not hide the tree."""
 
-import json
 import os
 import subprocess
 import sys
+import time
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.catalogue import NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
-LOAD = f"""
-import importlib.machinery, importlib.util, json, sys
-loader = importlib.machinery.SourceFileLoader("gpu_check", {str(ROOT / "scripts" / "gpu-check")!r})
-check = importlib.util.module_from_spec(importlib.util.spec_from_loader("gpu_check", loader))
-loader.exec_module(check)
-program = "import benchmarks, carried_wheel, os; print(benchmarks.__file__, os.environ['CONSILIUM_TEST_DEVICE'])"
-print(json.dumps(check._run([sys.executable, "-c", program], "cpu", 60, 10)))
-"""
+PROGRAM = "import benchmarks, carried_wheel, os; print(benchmarks.__file__, os.environ['CONSILIUM_TEST_DEVICE'])"
 
 
-def test_programs_find_the_wheels_and_the_tree_before_them(tmp_path: Path) -> None:
+def load() -> Any:
+    """The script as a module; its file has no ending."""
+    loader = SourceFileLoader("gpu_check", str(ROOT / "scripts" / "gpu-check"))
+    spec = spec_from_loader("gpu_check", loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def test_programs_find_the_wheels_and_the_tree_before_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # the wheel of Opacus has a package of this name
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "__init__.py").touch()
     (tmp_path / "carried_wheel.py").touch()
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD],
-        env={"PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    done = load()._run([sys.executable, "-c", PROGRAM], "cpu", 60, 10)
+    assert done["ended"] == 0, done["stderr"]
+    assert done["stdout"].split() == [str(ROOT / "benchmarks" / "__init__.py"), "cpu"]
+
+
+def test_suite_that_runs_out_of_time_says_what_had_failed(tmp_path: Path) -> None:
+    suite = tmp_path / "test_two.py"
+    suite.write_text(
+        "import time\n\ndef test_that_fails(): assert False\n\ndef test_that_hangs():\n    time.sleep(120)\n"
     )
-    found = json.loads(done.stdout)
-    assert found["ended"] == 0, found["stderr"]
-    assert found["stdout"].split() == [str(ROOT / "benchmarks" / "__init__.py"), "cpu"]
+    done = load().run_suite(str(suite), "cpu", 15.0)
+    assert done["ended"] == "ran out of time"
+    assert "FAILED" in done["stdout"]
+    assert "test_that_fails" in done["stdout"]
+
+
+def test_model_benchmarks_that_have_no_time_left_are_named() -> None:
+    found = load().run_model_benchmarks("cpu", time.monotonic())
+    assert set(found) == {f"{name}:{preset}" for name in NAMES for preset in ("small", "paper")}
+    assert all(done["ended"] == "not begun" for done in found.values())
 
 
 def test_machine_without_a_cuda_device_is_told_so() -> None:
