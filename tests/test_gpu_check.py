@@ -49,6 +49,15 @@ def test_suite_that_runs_out_of_time_says_what_had_failed(tmp_path: Path) -> Non
     assert "test_that_fails" in done["stdout"]
 
 
+def test_program_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    check = load()
+    monkeypatch.setattr(check, "_SUMMARY_S", 1.0)
+    stubborn = "import signal, time; signal.signal(2, signal.SIG_IGN); print('here', flush=True); time.sleep(90)"
+    done = check._run([sys.executable, "-c", stubborn], "cpu", 3.0, 10)
+    assert (done["ended"], done["stdout"]) == ("ran out of time", "here")
+    assert done["seconds"] < 60
+
+
 def test_model_benchmarks_that_have_no_time_left_are_named() -> None:
     found = load().run_model_benchmarks("cpu", time.monotonic())
     assert set(found) == {f"{name}:{preset}" for name in NAMES for preset in ("small", "paper")}
