@@ -58,7 +58,7 @@ def _invent_number(tensor: torch.Tensor) -> bool | int | float:
 
 
 def _copy(tensor: torch.Tensor, **named: Any) -> torch.Tensor:
-    if named.get("device", DEVICE) == DEVICE:
+    if named.get("device") in (None, DEVICE):
         return torch.empty_like(tensor, **named)
     dtype = named.get("dtype") or tensor.dtype
     return torch.full(tensor.shape, 0.25 if dtype.is_floating_point else 0, dtype=dtype)
